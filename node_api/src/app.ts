@@ -1,0 +1,96 @@
+/** The application: what every answer carries, problems, and the routers, in reading order. */
+
+import type { HttpBindings } from "@hono/node-server";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { corsHeaders } from "./cors.ts";
+import { type Database, isUnavailable } from "./database.ts";
+import { docsRoutes } from "./docs.ts";
+import { healthRoutes } from "./health.ts";
+import { log, requestId } from "./observability.ts";
+import { Problem, renderProblem } from "./problems.ts";
+import type { Settings } from "./settings.ts";
+import { SCHEMAS } from "./users/docs.ts";
+import { usersRoutes } from "./users/routes.ts";
+
+const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
+
+type Env = { Bindings: HttpBindings; Variables: { requestId: string } };
+export type App = Hono<Env>;
+
+/** The service over this database, ready to be served. */
+export function createApp(settings: Settings, database: Database): App {
+  const app = new Hono<Env>({ getPath: (_, options) => options?.env?.incoming.routePath ?? "" });
+  app.use(commonHeaders(settings.corsOrigins));
+  app.onError(answerError);
+  app.notFound((c) => answerUnrouted(app, c));
+  app.route("/", usersRoutes(database, settings));
+  app.route("/", healthRoutes(database));
+  app.route("/", docsRoutes(app, SCHEMAS));
+  return app;
+}
+
+/** Middleware: the header fields that every answer carries. */
+function commonHeaders(corsOrigins: readonly string[]): MiddlewareHandler<Env> {
+  return async (c, next) => {
+    const sent = c.env.incoming.headersDistinct;
+    const thisRequest = requestId(sent["x-request-id"] ?? []);
+    c.set("requestId", thisRequest);
+    await next();
+    const fields = c.res.headers;
+    fields.set("X-Request-Id", thisRequest);
+    fields.set("X-Content-Type-Options", "nosniff");
+    fields.set("Cache-Control", fields.has("ETag") ? "no-cache" : "no-store");
+    const cors = corsHeaders(
+      corsOrigins,
+      sent["origin"] ?? [],
+      sent["access-control-request-method"] ?? [],
+      c.res.status === 204 ? fields.get("Allow") : null,
+    );
+    for (const [name, value] of Object.entries(cors)) {
+      fields.set(name, value);
+    }
+  };
+}
+
+/** Render a problem that was thrown, or what its lack means. */
+function answerError(error: Error, c: Context<Env>): Response {
+  return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
+}
+
+/** 503 when the database couldn't be had, 500 for what nobody expected; the log has the cause. */
+function answerFailure(error: Error, c: Context<Env>): Response {
+  if (c.env.incoming.readableAborted) {
+    // The client has gone: nobody reads the answer.
+    return c.body(null);
+  }
+  const cause = error.stack ?? String(error);
+  log("error", "request failed", { request_id: c.get("requestId"), error: cause });
+  if (isUnavailable(error)) {
+    return renderProblem(new Problem("unavailable", [], { "Retry-After": "1" }));
+  }
+  return renderProblem(new Problem("internal"));
+}
+
+/** 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method. */
+function answerUnrouted(app: App, c: Context<Env>): Response {
+  const methods = allowedMethods(app, c.req.path);
+  if (methods.length === 0) {
+    return renderProblem(new Problem("not-found"));
+  }
+  const allow = { Allow: methods.join(", ") };
+  if (c.req.method === "OPTIONS") {
+    return c.body(null, 204, allow);
+  }
+  return renderProblem(new Problem("method-not-allowed", [], allow));
+}
+
+/** The path's methods, in alphabetical order; none if it has no route. */
+function allowedMethods(app: App, path: string): string[] {
+  const methods = METHODS.filter((method) =>
+    app.router.match(method, path)[0].some(([[, route]]) => route.method === method),
+  );
+  if (methods.includes("GET")) {
+    methods.push("HEAD");
+  }
+  return methods.length > 0 ? [...methods, "OPTIONS"].sort() : [];
+}

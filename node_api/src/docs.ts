@@ -1,0 +1,51 @@
+/** `/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself. */
+
+import { readFile } from "node:fs/promises";
+import { Hono } from "hono";
+import type { App } from "./app.ts";
+import { openapiDocument } from "./openapi.ts";
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Users</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/init.js"></script>
+</body>
+</html>
+`;
+const SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n';
+
+const HTML = { "Content-Type": "text/html; charset=utf-8" };
+const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
+const CSS = { "Content-Type": "text/css; charset=utf-8" };
+
+/** The document and the page over `app`; none of these routes stands in the document itself. */
+export function docsRoutes(app: App, schemas: Record<string, object>): Hono {
+  const router = new Hono();
+
+  router.get("/openapi.json", async (c) => c.json(await openapiDocument(app, schemas)));
+
+  router.get("/docs", (c) => c.body(PAGE, 200, HTML));
+
+  router.get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT));
+
+  router.get("/docs/swagger-ui-bundle.js", async (c) =>
+    c.body(await asset("swagger-ui-bundle.js"), 200, JAVASCRIPT),
+  );
+
+  router.get("/docs/swagger-ui.css", async (c) => c.body(await asset("swagger-ui.css"), 200, CSS));
+
+  return router;
+}
+
+async function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  return Uint8Array.from(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`))));
+}

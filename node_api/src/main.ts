@@ -1,0 +1,45 @@
+/** Start the service: read the settings, open the database, listen, and stop gracefully. */
+
+import { createApp } from "./app.ts";
+import { openDatabase } from "./database.ts";
+import { listen, serve } from "./server.ts";
+import { readSettings, type Settings, SettingsError } from "./settings.ts";
+
+/** Serve until told to stop. Exits with one clear line when that can't even begin. */
+async function run(settings: Settings): Promise<void> {
+  const database = await openDatabase(settings.databaseUrl, settings.databaseTimeout).catch(
+    (error: Error) => exit(`The database cannot be opened: ${error.message}`),
+  );
+  try {
+    const app = createApp(settings, database);
+    const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
+      exit(
+        error.code === "EADDRINUSE"
+          ? `Port ${settings.port} on ${settings.host} is in use.`
+          : `Cannot listen on port ${settings.port} of ${settings.host}.`,
+      ),
+    );
+    await serve(app, settings, server);
+  } finally {
+    await database.close();
+  }
+}
+
+function exit(line: string): never {
+  process.stderr.write(`${line}\n`);
+  process.exit(1);
+}
+
+/** Run the service as the environment says. */
+function main(): Promise<void> {
+  try {
+    return run(readSettings(process.env));
+  } catch (error) {
+    if (error instanceof SettingsError) {
+      exit(error.message);
+    }
+    throw error;
+  }
+}
+
+await main();

@@ -1,0 +1,162 @@
+/**
+ * The OpenAPI document (3.1): made from the routes that the application serves.
+ *
+ * A route brings its operation along; what several operations share stands here.
+ */
+
+import { type DescribeRouteOptions, generateSpecs } from "hono-openapi";
+import { z } from "zod";
+import type { App } from "./app.ts";
+import { CATALOGUE, type Code, MAX_ERRORS, RULES } from "./problems.ts";
+
+const INFO = {
+  title: "Users",
+  version: "1.0.0",
+  description:
+    "A users service of two implementations that no client can tell apart. " +
+    "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
+};
+
+const HEADERS = {
+  "Cache-Control": {
+    description: "`no-cache` with an `ETag`, else `no-store`.",
+    required: true,
+    schema: { type: "string", enum: ["no-cache", "no-store"] },
+  },
+  ETag: {
+    description: "The user's version, quoted (RFC 9110, 8.8.3).",
+    required: true,
+    schema: { type: "string", pattern: '^"[1-9][0-9]*"$' },
+    example: '"1"',
+  },
+  "Idempotency-Replayed": {
+    description: "There when an earlier answer to the same `Idempotency-Key` is given again.",
+    schema: { type: "string", enum: ["true"] },
+  },
+  Link: {
+    description: 'The next page, with `rel="next"` (RFC 8288); absent on the last one.',
+    schema: { type: "string" },
+    example: '</users?limit=2&sort=id&cursor=WyJpZCIsbnVsbCwyLDJd>; rel="next"',
+  },
+  Location: {
+    description: "The user's path.",
+    required: true,
+    schema: { type: "string", pattern: "^/users/[1-9][0-9]*$" },
+    example: "/users/1",
+  },
+  "Retry-After": {
+    description: "Seconds to wait before another try.",
+    required: true,
+    schema: { type: "string", enum: ["1"] },
+  },
+  "X-Content-Type-Options": {
+    description: "The body is what its Content-Type says.",
+    required: true,
+    schema: { type: "string", enum: ["nosniff"] },
+  },
+  "X-Request-Id": {
+    description: "The request's own `X-Request-Id`, if it was valid, or a new UUID.",
+    required: true,
+    schema: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" },
+    example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
+  },
+} as const;
+const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
+
+const CODES = Object.keys(CATALOGUE) as Code[];
+
+const PROBLEM_SCHEMA = {
+  type: "object",
+  description: "A problem (RFC 9457).",
+  properties: {
+    type: { type: "string", enum: CODES.map((code) => `/problems/${code}`) },
+    title: { type: "string" },
+    status: { type: "integer" },
+    detail: { type: "string" },
+    errors: {
+      type: "array",
+      maxItems: MAX_ERRORS,
+      items: { $ref: "#/components/schemas/Error" },
+    },
+  },
+  required: ["type", "title", "status", "detail"],
+  additionalProperties: false,
+};
+const ERROR_SCHEMA = {
+  type: "object",
+  description: "One broken rule: at a member (pointer), a parameter or a header field.",
+  properties: {
+    pointer: { type: "string" },
+    parameter: { type: "string" },
+    header: { type: "string" },
+    code: { type: "string", enum: Object.keys(RULES) },
+    detail: { type: "string" },
+  },
+  required: ["code", "detail"],
+  additionalProperties: false,
+};
+const STATUS_SCHEMA = {
+  type: "object",
+  properties: { status: { type: "string", enum: ["ok"] } },
+  required: ["status"],
+  additionalProperties: false,
+};
+
+// What any request can be answered with, whatever it asks for.
+const ALWAYS: readonly Code[] = ["bad-request", "headers-too-large", "internal"];
+
+export type Operation = DescribeRouteOptions;
+type Responses = NonNullable<Operation["responses"]>;
+type Described = Extract<Responses[string], { description: string }>;
+
+/** The model's JSON Schema. */
+export function modelSchema(model: z.ZodType): object {
+  const { $schema, ...schema } = z.toJSONSchema(model, { io: "input" });
+  return schema;
+}
+
+/** The header fields of a response: those of every response, and those named. */
+export function headers(...names: (keyof typeof HEADERS)[]): Record<string, { $ref: string }> {
+  return Object.fromEntries(
+    [...COMMON, ...names].map((name) => [name, { $ref: `#/components/headers/${name}` }]),
+  );
+}
+
+/** The content of a body: its schema and an example. */
+export function content<Schema extends object>(
+  schema: Schema,
+  example: unknown,
+  mediaType = "application/json",
+): Record<string, { schema: Schema; example: unknown }> {
+  return { [mediaType]: { schema, example } };
+}
+
+/** The responses, by status, that tell of these problems or of those that are always possible. */
+export function problems(...codes: Code[]): Responses {
+  const responses: Record<string, Described> = {};
+  for (const code of CODES.filter((one) => ALWAYS.includes(one) || codes.includes(one))) {
+    const [status, title, detail] = CATALOGUE[code];
+    const before = responses[status]?.content?.["application/problem+json"]?.examples;
+    const example = { type: `/problems/${code}`, title, status, detail };
+    responses[status] = {
+      description: "A problem.",
+      headers: headers(...(code === "unavailable" ? (["Retry-After"] as const) : [])),
+      content: {
+        "application/problem+json": {
+          schema: { $ref: "#/components/schemas/Problem" },
+          examples: { ...before, [code]: { summary: title, value: example } },
+        },
+      },
+    };
+  }
+  return responses;
+}
+
+/** The document of the routes that `app` serves now, with the features' `schemas`. */
+export async function openapiDocument(app: App, schemas: Record<string, object>): Promise<object> {
+  const document = await generateSpecs(app, {
+    documentation: { openapi: "3.1.0", info: INFO },
+  });
+  const shared = { Error: ERROR_SCHEMA, Problem: PROBLEM_SCHEMA, Status: STATUS_SCHEMA };
+  return { ...document, components: { schemas: { ...shared, ...schemas }, headers: HEADERS } };
+}

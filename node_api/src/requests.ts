@@ -1,0 +1,299 @@
+/**
+ * What comes in, read strictly: the target, media types, bodies, JSON, queries, conditions.
+ *
+ * Each function takes what was sent and gives what it means, or throws the `Problem` that says why
+ * it can't. Frameworks' own readers are lenient, each in its own way, so none is used here.
+ */
+
+import type { HttpBindings } from "@hono/node-server";
+import type { z } from "zod";
+import { type Issue, issue, Problem, type Rule } from "./problems.ts";
+
+export const MAX_BODY = 65536;
+export const MAX_NESTING = 32;
+export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
+
+// RFC 3986, 3.3: the characters of a path, but for `%`.
+const PLAIN_PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*$/;
+const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
+
+// RFC 9110, 5.6.2, 5.6.4, 5.6.6
+const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
+const PARAMETER = new RegExp(`[ \\t]*;[ \\t]*(?:(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
+const MEDIA_TYPE = new RegExp(`^(${TOKEN}/${TOKEN})((?:${PARAMETER.source})*)[ \\t]*$`);
+const QUOTED_PAIR = /\\(.)/g;
+
+// RFC 9110, 8.8.3 and 5.6.1
+const ENTITY_TAG = /(?:W\/)?"[!#-~\x80-\xff]*"/g;
+const ENTITY_TAGS = new RegExp(
+  `^[ \\t,]*${ENTITY_TAG.source}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG.source})?)*[ \\t]*$`,
+);
+
+const KEY = /^[!-~]{1,255}$/;
+const NATURAL = /^[1-9][0-9]*$/;
+const PLUS = /\+/g;
+const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
+// What encodeURIComponent leaves although RFC 3986 reserves it.
+const RESERVED = /[!'()*]/g;
+
+export const JSON_ONLY: ReadonlySet<string> = new Set(["application/json"]);
+export const MERGE_PATCH: ReadonlySet<string> = new Set([
+  "application/json",
+  "application/merge-patch+json",
+]);
+
+/** Header fields: of each name, in lower case, the values of its lines. */
+export type Headers = Readonly<NodeJS.Dict<string[]>>;
+
+/**
+ * The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
+ *
+ * Nothing is decoded or resolved: `/%75sers` and `/./users` are not other names of `/users`.
+ */
+export function routePath(path: string): string {
+  return PLAIN_PATH.test(path) && !DOT_SEGMENT.test(path) ? path : "";
+}
+
+/**
+ * The body, if its media type is one of `accepted`.
+ *
+ * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
+ * much, body-too-large; the server below reads the rest and forgets it.
+ */
+export function readBody(
+  { incoming, outgoing }: HttpBindings,
+  accepted: ReadonlySet<string>,
+): Promise<Buffer> {
+  if (!hasMediaType(incoming.headersDistinct, accepted)) {
+    throw new Problem("unsupported-media-type");
+  }
+  if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) {
+    throw new Problem("body-too-large");
+  }
+  if (incoming.headers.expect?.toLowerCase() === "100-continue") {
+    outgoing.writeContinue();
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // Not `for await`, which would destroy the connection when it is left early.
+  return new Promise((resolve, reject) => {
+    incoming.on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_BODY) {
+        chunks.length = 0;
+        reject(new Problem("body-too-large"));
+      } else {
+        chunks.push(chunk);
+      }
+    });
+    incoming.on("end", () => resolve(Buffer.concat(chunks)));
+    incoming.on("error", reject);
+  });
+}
+
+function hasMediaType(headers: Headers, accepted: ReadonlySet<string>): boolean {
+  const lines = headers["content-type"] ?? [];
+  const match = lines.length === 1 ? MEDIA_TYPE.exec(lines[0] ?? "") : null;
+  const [, type = "", parameters = ""] = match ?? [];
+  if (!accepted.has(type.toLowerCase()) || headers["content-encoding"]) {
+    return false;
+  }
+  return [...parameters.matchAll(PARAMETER)].every(
+    ([, name = "", value = ""]) =>
+      name.toLowerCase() !== "charset" || unquote(value).toLowerCase() === "utf-8",
+  );
+}
+
+function unquote(value: string): string {
+  return value.startsWith('"') ? value.slice(1, -1).replace(QUOTED_PAIR, "$1") : value;
+}
+
+/**
+ * The value that the body is JSON of (RFC 8259). Throws malformed-json.
+ *
+ * Of members with one name the last counts.
+ */
+export function parseJson(body: Buffer): unknown {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+    if (nesting(text) > MAX_NESTING) {
+      throw new Problem("malformed-json");
+    }
+    return JSON.parse(text);
+  } catch {
+    throw new Problem("malformed-json");
+  }
+}
+
+/** How deep arrays and objects go, counted before parsing: a parser may run out of stack. */
+function nesting(text: string): number {
+  let depth = 0;
+  let deepest = 0;
+  for (const bracket of text.replace(NOT_BRACKETS, "")) {
+    depth += bracket === "[" || bracket === "{" ? 1 : -1;
+    deepest = Math.max(deepest, depth);
+  }
+  return deepest;
+}
+
+/** The document as `model` has it. Throws validation, with `issues` of the path before its own. */
+export function parseBody<Shape extends z.ZodRawShape>(
+  model: z.ZodObject<Shape>,
+  document: unknown,
+  issues: readonly Issue[] = [],
+): z.infer<z.ZodObject<Shape>> {
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw new Problem("validation", [...issues, issue("pointer", "#", "wrong-type")]);
+  }
+  // Unknown members are found here, as on the other side.
+  const members = Object.entries(document);
+  const known = Object.fromEntries(members.filter(([name]) => Object.hasOwn(model.shape, name)));
+  const unknown = Object.keys(document).filter((name) => !Object.hasOwn(model.shape, name));
+  const broken = unknown
+    .sort(byCodePoint)
+    .map((name) => issue("pointer", pointer(name), "unknown"));
+  const result = model.safeParse(known);
+  if (!result.success) {
+    const rules = result.error.issues.map((one) =>
+      issue("pointer", `#/${String(one.path[0])}`, one.message as Rule),
+    );
+    throw new Problem("validation", [...issues, ...rules, ...broken]);
+  }
+  if (issues.length > 0 || broken.length > 0) {
+    throw new Problem("validation", [...issues, ...broken]);
+  }
+  return result.data;
+}
+
+/** Compares as Python does; `<` would compare UTF-16 units. */
+function byCodePoint(left: string, right: string): number {
+  const lefts = Array.from(left, (character) => character.codePointAt(0) ?? 0);
+  const rights = Array.from(right, (character) => character.codePointAt(0) ?? 0);
+  const differs = lefts.findIndex((code, index) => code !== rights[index]);
+  return differs < 0
+    ? lefts.length - rights.length
+    : (lefts[differs] ?? 0) - (rights[differs] ?? -1);
+}
+
+/** The member's JSON Pointer as a URI fragment (RFC 6901, 6). */
+function pointer(name: string): string {
+  const token = name.replaceAll("~", "~0").replaceAll("/", "~1");
+  return `#/${percentEncode(token.toWellFormed())}`;
+}
+
+/** The text with everything but RFC 3986's unreserved characters percent-encoded. */
+export function percentEncode(text: string): string {
+  return encodeURIComponent(text).replace(
+    RESERVED,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
+}
+
+/** What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1). */
+export function idIssues(text: string): Issue[] {
+  const code = integerRule(text, MAX_INTEGER);
+  return code ? [issue("parameter", "id", code)] : [];
+}
+
+/** The id that a path names. Throws validation. */
+export function pathId(text: string): number {
+  const issues = idIssues(text);
+  if (issues.length > 0) {
+    throw new Problem("validation", issues);
+  }
+  return Number(text);
+}
+
+/** The rule that the text breaks as a canonical decimal from 1 to `highest`, if any. */
+export function integerRule(text: string, highest: number): Rule | null {
+  if (text === "0") {
+    return "too-small";
+  }
+  if (!NATURAL.test(text)) {
+    return "malformed";
+  }
+  return BigInt(text) > highest ? "too-large" : null;
+}
+
+/** The query's parameters in the order sent, `+` being a space. Throws malformed-query. */
+export function parseQuery(query: string): [name: string, value: string][] {
+  return query
+    .split("&")
+    .filter((piece) => piece !== "")
+    .map((piece) => {
+      const [name = "", ...value] = piece.split("=");
+      return [decode(name), decode(value.join("="))];
+    });
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text.replace(PLUS, " "));
+  } catch {
+    throw new Problem("malformed-query");
+  }
+}
+
+/** The `Idempotency-Key`, if one was sent. Throws malformed-header. */
+export function idempotencyKey(headers: Headers): string | null {
+  const lines = headers["idempotency-key"];
+  if (!lines) {
+    return null;
+  }
+  const [key = ""] = lines;
+  if (lines.length > 1 || !KEY.test(key)) {
+    throw malformedHeader("Idempotency-Key");
+  }
+  return key;
+}
+
+/** The value of `If-Match` or `If-None-Match` (RFC 9110, 13.1.1 and 13.1.2). */
+export class EntityTags {
+  /** The tags as sent, the weak ones with their `W/`; null stands for `*`. */
+  readonly tags: ReadonlySet<string> | null;
+
+  constructor(tags: ReadonlySet<string> | null) {
+    this.tags = tags;
+  }
+
+  /** Strong comparison: whether a tag that isn't weak is `etag`. */
+  match(etag: string): boolean {
+    return this.tags === null || this.tags.has(etag);
+  }
+
+  /** Weak comparison: whether a tag, weak or not, is `etag`. */
+  matchWeakly(etag: string): boolean {
+    return this.match(etag) || this.match(`W/${etag}`);
+  }
+
+  /** The versions that match strongly; null stands for all. */
+  get versions(): number[] | null {
+    if (this.tags === null) {
+      return null;
+    }
+    const strong = [...this.tags].filter((tag) => !tag.startsWith("W/"));
+    const texts = strong.map((tag) => tag.slice(1, -1));
+    return texts.filter((text) => integerRule(text, MAX_INTEGER) === null).map(Number);
+  }
+}
+
+/** The condition in the header field `name`, if there is one. Throws malformed-header. */
+export function entityTags(headers: Headers, name: string): EntityTags | null {
+  const lines = headers[name.toLowerCase()];
+  if (!lines) {
+    return null;
+  }
+  const value = lines.join(", ");
+  if (value === "*") {
+    return new EntityTags(null);
+  }
+  if (!ENTITY_TAGS.test(value)) {
+    throw malformedHeader(name);
+  }
+  return new EntityTags(new Set(value.match(ENTITY_TAG)));
+}
+
+function malformedHeader(name: string): Problem {
+  return new Problem("malformed-header", [issue("header", name, "malformed")]);
+}

@@ -1,0 +1,245 @@
+/**
+ * The HTTP server below the application: Node's, and what it takes to behave as uvicorn does.
+ *
+ * Refuses what no application should see, hands requests over with their raw target and one after
+ * the other, lets a client read its answer before the connection goes, and stops gracefully.
+ */
+
+import { once } from "node:events";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+  STATUS_CODES,
+} from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import { getRequestListener } from "@hono/node-server";
+import type { App } from "./app.ts";
+import { log, requestId } from "./observability.ts";
+import { type Code, Problem, renderProblem } from "./problems.ts";
+import { routePath } from "./requests.ts";
+import type { Settings } from "./settings.ts";
+
+const MAX_HEADERS = 100;
+const MAX_HEADER_BYTES = 16384;
+// A head of this size isn't even read to its end.
+const MAX_HEAD_BYTES = 131072;
+const KEEP_ALIVE_SECONDS = 65;
+const LINGER_SECONDS = 2;
+
+const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
+
+type Answer = ReturnType<typeof getRequestListener>;
+
+declare module "node:http" {
+  interface IncomingMessage {
+    /** The path to look for among the routes: the raw target's, or an empty one. */
+    routePath: string;
+    /** The raw target's query. */
+    rawQuery: string;
+  }
+}
+
+/** A server that listens where the settings say. Rejects if the port is taken. */
+export async function listen(settings: Settings): Promise<Server> {
+  const server = createServer({
+    maxHeaderSize: MAX_HEAD_BYTES,
+    keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
+    requireHostHeader: false,
+  });
+  server.listen({ host: settings.host, port: settings.port, backlog: 2048 });
+  await once(server, "listening");
+  return server;
+}
+
+/** Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return. */
+export async function serve(app: App, settings: Settings, server: Server): Promise<void> {
+  const answer = getRequestListener(app.fetch, { autoCleanupIncoming: false });
+  // A client that sends no more may still wait for answers.
+  Object.assign(server, { httpAllowHalfOpen: true });
+  const connections = new Map<Duplex, Connection>();
+  server.on("connection", (socket: Socket) => {
+    connections.set(socket, new Connection(socket, answer));
+    socket.once("close", () => connections.delete(socket));
+  });
+  // Node asks what to do about an Expect: nothing but to go on (readBody sends the 100).
+  for (const event of ["request", "checkContinue", "checkExpectation"]) {
+    server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
+      connections.get(incoming.socket)?.take(incoming, outgoing),
+    );
+  }
+  server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
+    connections
+      .get(socket)
+      ?.refuse(error.code === "HPE_HEADER_OVERFLOW" ? "headers-too-large" : "bad-request"),
+  );
+  const stop = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+
+  const { address, family, port } = server.address() as AddressInfo;
+  const host = family === "IPv6" ? `[${address}]` : address;
+  log("info", "listening", { url: `http://${host}:${port}` });
+  await stop;
+  await shutdown(server, connections, settings.shutdownTimeout);
+  log("info", "stopped");
+}
+
+/** Close the port, let the requests under way end, cut off those that don't in time. */
+async function shutdown(
+  server: Server,
+  connections: ReadonlyMap<Duplex, Connection>,
+  timeout: number,
+): Promise<void> {
+  const closed = once(server, "close");
+  server.close();
+  for (const connection of connections.values()) {
+    connection.shutdown();
+  }
+  const cut = setTimeout(() => {
+    for (const socket of connections.keys()) {
+      socket.destroy();
+    }
+  }, timeout * 1000);
+  await closed;
+  clearTimeout(cut);
+}
+
+/** The code of the problem that a request is refused with, whatever it asks for, if any. */
+function refusal({ url = "", rawHeaders, headersDistinct }: IncomingMessage): Code | null {
+  const size = rawHeaders.reduce((sum, nameOrValue) => sum + nameOrValue.length + 2, url.length);
+  if (size > MAX_HEADER_BYTES || rawHeaders.length / 2 > MAX_HEADERS) {
+    return "headers-too-large";
+  }
+  const [host, ...others] = headersDistinct["host"] ?? [];
+  if (host === undefined || others.length > 0 || !HOST.test(host)) {
+    return "bad-request";
+  }
+  // Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
+  return url.startsWith("/") && !url.includes("#") ? null : "bad-request";
+}
+
+/** One connection. Its requests are answered one after the other: Node would run them at once. */
+class Connection {
+  readonly #socket: Socket;
+  readonly #answer: Answer;
+  /** The request that came last, and its answer. */
+  #last: { incoming: IncomingMessage; outgoing: ServerResponse } | null = null;
+  /** Fulfilled when the requests so far are answered, and when those before the last one are. */
+  #answered: Promise<void> = Promise.resolve();
+  #answeredBefore: Promise<void> = Promise.resolve();
+  #pending = 0;
+  #broken: IncomingMessage | null = null;
+  #refused = false;
+  #closing = false;
+
+  constructor(socket: Socket, answer: Answer) {
+    this.#socket = socket;
+    this.#answer = answer;
+    const destroySoon = socket.destroySoon.bind(socket);
+    socket.destroySoon = () => (this.#last?.incoming.complete ? destroySoon() : this.#linger());
+  }
+
+  /** A request has come: answer it after those before it. */
+  take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    this.#last = { incoming, outgoing };
+    this.#pending += 1;
+    this.#answeredBefore = this.#answered;
+    this.#answered = this.#answered.then(async () => {
+      await this.#handOver(incoming, outgoing);
+      this.#pending -= 1;
+    });
+  }
+
+  /** Hand the request over, with its raw target, or refuse it. */
+  async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    if (this.#closing || incoming === this.#broken) {
+      return;
+    }
+    const code = refusal(incoming);
+    if (code) {
+      const { status, headers, body } = await renderRefusal(code);
+      outgoing.writeHead(status, headers).end(body);
+    } else {
+      const [path = "", ...query] = (incoming.url ?? "").split("?");
+      incoming.routePath = routePath(path);
+      incoming.rawQuery = query.join("?");
+      // The adapter would make a URL of these, and fail where that can't be done.
+      incoming.url = "/";
+      incoming.headers.host = "localhost";
+      // HEAD is GET, and Node keeps the body back (RFC 9110, 9.3.2).
+      incoming.method = incoming.method === "HEAD" ? "GET" : incoming.method;
+      await this.#answer(incoming, outgoing);
+    }
+    this.#closing ||= !outgoing.shouldKeepAlive;
+  }
+
+  /** Answer with a problem, after the requests before this one, and close the connection. */
+  async refuse(code: Code): Promise<void> {
+    if (this.#refused) {
+      return;
+    }
+    this.#refused = true;
+    const { incoming = null, outgoing = null } = this.#last ?? {};
+    if (incoming?.complete === false) {
+      // It can't be read to its end: nobody answers it any more.
+      this.#broken = incoming;
+      await this.#answeredBefore;
+    } else {
+      await this.#answered;
+      if (outgoing && !outgoing.closed) {
+        await once(outgoing, "close");
+      }
+    }
+    if (this.#closing || !this.#socket.writable) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#closing = true;
+    const { status, headers, body } = await renderRefusal(code);
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
+    const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", ""].join("\r\n");
+    this.#socket.write(head + body);
+    this.#linger();
+  }
+
+  /** Close, once the requests so far are answered. */
+  shutdown(): void {
+    if (this.#pending === 0 || !this.#last) {
+      this.#socket.destroySoon();
+    } else {
+      this.#last.outgoing.shouldKeepAlive = false;
+    }
+  }
+
+  /**
+   * Close, but not in the face of a client that is still sending.
+   *
+   * That would reset the connection, and the client might never see its answer. So at first only
+   * the sending half is closed (RFC 9112, 9.6).
+   */
+  #linger(): void {
+    this.#socket.end();
+    const timer = setTimeout(() => this.#socket.destroy(), LINGER_SECONDS * 1000);
+    this.#socket.once("close", () => clearTimeout(timer));
+  }
+}
+
+/** An answer that refuses a request with this problem and closes the connection. */
+async function renderRefusal(
+  code: Code,
+): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
+  const response = renderProblem(new Problem(code));
+  const body = await response.text();
+  const headers = {
+    Date: new Date().toUTCString(),
+    "Content-Type": response.headers.get("Content-Type") ?? "",
+    "Content-Length": Buffer.byteLength(body),
+    "X-Request-Id": requestId([]),
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    Connection: "close",
+  };
+  return { status: response.status, headers, body };
+}

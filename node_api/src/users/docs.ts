@@ -1,0 +1,183 @@
+/** The users' operations, as the OpenAPI document describes them. */
+
+import { content, headers, modelSchema, type Operation, problems } from "../openapi.ts";
+import { MAX_INTEGER } from "../requests.ts";
+import { MAX_LIMIT, SORTS } from "./pages.ts";
+import { NewUser, TEXT_PATTERN, User, UserChanges } from "./schemas.ts";
+
+export const SCHEMAS = {
+  NewUser: modelSchema(NewUser),
+  User: modelSchema(User),
+  UserChanges: modelSchema(UserChanges),
+};
+
+const NEW_USER = { name: "Ada Lovelace", email: "ada@example.com" };
+const USER = {
+  id: 1,
+  ...NEW_USER,
+  created_at: "2026-11-23T01:02:03.456Z",
+  updated_at: "2026-11-23T01:02:03.456Z",
+  version: 1,
+};
+
+const ID = {
+  name: "id",
+  in: "path" as const,
+  required: true,
+  description: "The user's id, in canonical decimal.",
+  schema: { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
+  example: 1,
+};
+const LIMIT = {
+  name: "limit",
+  in: "query" as const,
+  description: "How many users a page has at most.",
+  schema: { type: "integer" as const, minimum: 1, maximum: MAX_LIMIT, default: 50 },
+};
+const SORT = {
+  name: "sort",
+  in: "query" as const,
+  description: "The order, `-` for descending; text by code point, ties by ascending id.",
+  schema: {
+    type: "string" as const,
+    enum: [...SORTS, ...SORTS.map((sort) => `-${sort}`)],
+    default: "id",
+  },
+};
+const Q = {
+  name: "q",
+  in: "query" as const,
+  description: "Only users whose name or email contains this, compared in lower case.",
+  schema: { type: "string" as const, pattern: TEXT_PATTERN },
+  example: "ada",
+};
+const CURSOR = {
+  name: "cursor",
+  in: "query" as const,
+  description: "Where the page begins: opaque, from the `Link` of the page before.",
+  schema: { type: "string" as const, pattern: "^[A-Za-z0-9_-]+$" },
+};
+const IF_MATCH = {
+  name: "If-Match",
+  in: "header" as const,
+  description: "Only if one of these ETags, or `*`, is the user's (RFC 9110, 13.1.1).",
+  schema: { type: "string" as const },
+  example: '"1"',
+};
+const IF_NONE_MATCH = {
+  name: "If-None-Match",
+  in: "header" as const,
+  description: "Only if none of these ETags is the user's (RFC 9110, 13.1.2).",
+  schema: { type: "string" as const },
+  example: '"1"',
+};
+const IDEMPOTENCY_KEY = {
+  name: "Idempotency-Key",
+  in: "header" as const,
+  description: "The first 201 to this key is given again to the same body for a while.",
+  schema: { type: "string" as const, pattern: "^[!-~]{1,255}$" },
+  example: "9f1c6f0e-0b0a-4c55-8f6e-6a1f4f0c2f37",
+};
+
+const NEW_USER_SCHEMA = { $ref: "#/components/schemas/NewUser" };
+const USER_SCHEMA = { $ref: "#/components/schemas/User" };
+const CHANGES_SCHEMA = { $ref: "#/components/schemas/UserChanges" };
+
+const ANSWERED = {
+  description: "The user.",
+  headers: headers("ETag"),
+  content: content(USER_SCHEMA, USER),
+};
+const BODY = ["unsupported-media-type", "body-too-large", "malformed-json", "validation"] as const;
+
+export const CREATE_USER: Operation = {
+  operationId: "createUser",
+  summary: "Create a user",
+  description: "The email must not be another user's, in any letter case.",
+  parameters: [IDEMPOTENCY_KEY],
+  requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
+  responses: {
+    "201": {
+      description: "The user was created.",
+      headers: headers("ETag", "Idempotency-Replayed", "Location"),
+      content: content(USER_SCHEMA, USER),
+    },
+    ...problems(
+      ...BODY,
+      "malformed-header",
+      "email-taken",
+      "idempotency-key-reused",
+      "unavailable",
+    ),
+  },
+};
+export const LIST_USERS: Operation = {
+  operationId: "listUsers",
+  summary: "List users",
+  description: "A page of users; `Link` leads to the next one.",
+  parameters: [LIMIT, SORT, Q, CURSOR],
+  responses: {
+    "200": {
+      description: "The users.",
+      headers: headers("Link"),
+      content: content({ type: "array" as const, maxItems: MAX_LIMIT, items: USER_SCHEMA }, [USER]),
+    },
+    ...problems("malformed-query", "validation", "unavailable"),
+  },
+};
+export const GET_USER: Operation = {
+  operationId: "getUser",
+  summary: "Get a user",
+  description: "With `If-None-Match`, only if it has changed.",
+  parameters: [ID, IF_NONE_MATCH],
+  responses: {
+    "200": ANSWERED,
+    "304": { description: "The user has not changed.", headers: headers("ETag") },
+    ...problems("malformed-header", "validation", "user-not-found", "unavailable"),
+  },
+};
+const CHANGE = [
+  ...BODY,
+  "malformed-header",
+  "user-not-found",
+  "version-mismatch",
+  "email-taken",
+] as const;
+export const REPLACE_USER: Operation = {
+  operationId: "replaceUser",
+  summary: "Replace a user",
+  description: "Name and email; does not create a user.",
+  parameters: [ID, IF_MATCH],
+  requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
+  responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
+};
+export const PATCH_USER: Operation = {
+  operationId: "patchUser",
+  summary: "Change a user",
+  description: "A JSON Merge Patch (RFC 7396); nothing can be removed.",
+  parameters: [ID, IF_MATCH],
+  requestBody: {
+    required: true,
+    content: {
+      ...content(CHANGES_SCHEMA, { name: "Ada King" }, "application/merge-patch+json"),
+      ...content(CHANGES_SCHEMA, { name: "Ada King" }),
+    },
+  },
+  responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
+};
+export const DELETE_USER: Operation = {
+  operationId: "deleteUser",
+  summary: "Delete a user",
+  description: "Its id is never used again.",
+  parameters: [ID, IF_MATCH],
+  responses: {
+    "204": { description: "The user is gone.", headers: headers() },
+    ...problems(
+      "malformed-header",
+      "validation",
+      "user-not-found",
+      "version-mismatch",
+      "unavailable",
+    ),
+  },
+};

@@ -1,0 +1,71 @@
+/**
+ * Idempotency keys: the first 201 to a key is kept, in the same commit as the user it created.
+ *
+ * The table gives nothing away to someone who guesses at bodies: of the key only a hash is kept,
+ * and the hash of the body is keyed with the key itself.
+ */
+
+import { createHash, createHmac } from "node:crypto";
+import type { Connection } from "../database.ts";
+import { timestamp } from "../observability.ts";
+import { Problem } from "../problems.ts";
+import type { User } from "./schemas.ts";
+
+/**
+ * Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.
+ *
+ * Throws idempotency-key-reused when that was done with another body. Of concurrent requests with
+ * one key the first holds the row until its commit, and the others wait for it here.
+ */
+export async function claimKey(
+  connection: Connection,
+  key: string,
+  body: Buffer,
+  now: Date,
+  ttl: number,
+): Promise<User | null> {
+  const [keyHash, bodyHash] = hashes(key, body);
+  await connection
+    .deleteFrom("idempotency_keys")
+    .where("expires_at", "<=", timestamp(now))
+    .execute();
+  const claimed = await connection
+    .insertInto("idempotency_keys")
+    .values({
+      key_hash: keyHash,
+      body_hash: bodyHash,
+      response: "",
+      expires_at: timestamp(new Date(now.getTime() + ttl * 1000)),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirst();
+  if (claimed.numInsertedOrUpdatedRows) {
+    return null;
+  }
+  const row = await connection
+    .selectFrom("idempotency_keys")
+    .selectAll()
+    .where("key_hash", "=", keyHash)
+    .executeTakeFirstOrThrow();
+  if (row.body_hash !== bodyHash) {
+    throw new Problem("idempotency-key-reused");
+  }
+  return JSON.parse(row.response);
+}
+
+/** Keep the user that was created under a claimed key, as it is now, to be given again. */
+export async function keepResponse(connection: Connection, key: string, user: User): Promise<void> {
+  const [keyHash] = hashes(key, Buffer.of());
+  await connection
+    .updateTable("idempotency_keys")
+    .set({ response: JSON.stringify(user) })
+    .where("key_hash", "=", keyHash)
+    .execute();
+}
+
+function hashes(key: string, body: Buffer): [keyHash: string, bodyHash: string] {
+  return [
+    createHash("sha256").update(key).digest("hex"),
+    createHmac("sha256", key).update(body).digest("hex"),
+  ];
+}

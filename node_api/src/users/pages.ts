@@ -1,0 +1,143 @@
+/**
+ * Pages of the list: its parameters, the cursor, and the link to the next page.
+ *
+ * Pages are by key, not by offset: a page begins after the last user of the one before it, so a
+ * user that doesn't change is seen exactly once, whatever is created or deleted in between.
+ */
+
+import { issue, Problem, type Rule } from "../problems.ts";
+import { integerRule, MAX_INTEGER, percentEncode } from "../requests.ts";
+import { codePoints, FORBIDDEN, textRule, trim, type User } from "./schemas.ts";
+
+export const SORTS = ["id", "name", "email", "created_at"] as const;
+export const MAX_LIMIT = 100;
+const MAX_KEY = 254;
+
+const BASE64URL = /^[A-Za-z0-9_-]+$/;
+const MINUS = /^-/;
+
+/** Where a page ends: the list's order and search text, and the last user's place in it. */
+export type Cursor = Readonly<{
+  sort: string;
+  q: string | null;
+  /** The user's value of the column that the list is sorted by. */
+  key: string | number;
+  id: number;
+}>;
+
+/** Which users to list. */
+export class Page {
+  readonly limit: number;
+  readonly sort: string;
+  readonly q: string | null;
+  readonly after: Cursor | null;
+
+  constructor(limit: number, sort: string, q: string | null, after: Cursor | null) {
+    this.limit = limit;
+    this.sort = sort;
+    this.q = q;
+    this.after = after;
+  }
+
+  /** The column that the list is sorted by. */
+  get column(): (typeof SORTS)[number] {
+    return column(this.sort) as (typeof SORTS)[number];
+  }
+
+  /** Whether it goes from high to low; ties go by ascending id all the same. */
+  get descending(): boolean {
+    return this.sort.startsWith("-");
+  }
+}
+
+function column(sort: string): string {
+  return sort.replace(MINUS, "");
+}
+
+/** The page that the query asks for; unknown parameters are ignored. Throws validation. */
+export function parsePage(parameters: readonly (readonly [string, string])[]): Page {
+  const all = (wanted: string) =>
+    parameters.filter(([name]) => name === wanted).map(([, value]) => value);
+  const sent = { limit: all("limit"), sort: all("sort"), q: all("q"), cursor: all("cursor") };
+  const limit = sent.limit[0] ?? "50";
+  const sort = sent.sort[0] ?? "id";
+  const q = sent.q[0] === undefined ? null : trim(sent.q[0]);
+  const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
+
+  const rules: Record<keyof typeof sent, Rule | null> = {
+    limit: integerRule(limit, MAX_LIMIT),
+    sort: SORTS.some((name) => name === column(sort)) ? null : "malformed",
+    q: q === null ? null : textRule(q),
+    cursor: sent.cursor.length > 0 && !after ? "malformed" : null,
+  };
+  for (const name of ["limit", "sort", "q", "cursor"] as const) {
+    if (sent[name].length > 1) {
+      rules[name] = "malformed";
+    }
+  }
+  // A cursor belongs to the list that it was made for.
+  if (after && !rules.sort && !rules.q && (after.sort !== sort || after.q !== q)) {
+    rules.cursor = "malformed";
+  }
+  const issues = Object.entries(rules).flatMap(([name, rule]) =>
+    rule ? [issue("parameter", name, rule)] : [],
+  );
+  if (issues.length > 0) {
+    throw new Problem("validation", issues);
+  }
+  return new Page(Number(limit), sort, q, after);
+}
+
+/** The `Link` (RFC 8288) to the page after the one that ends with the user `last`. */
+export function nextLink(page: Page, last: User): string {
+  const cursor = { sort: page.sort, q: page.q, key: last[page.column], id: last.id };
+  const parameters = Object.entries({
+    limit: String(page.limit),
+    sort: page.sort,
+    ...(page.q !== null && { q: page.q }),
+    cursor: encodeCursor(cursor),
+  });
+  const query = parameters.map(([name, value]) => `${name}=${percentEncode(value)}`).join("&");
+  return `</users?${query}>; rel="next"`;
+}
+
+function encodeCursor({ sort, q, key, id }: Cursor): string {
+  return Buffer.from(JSON.stringify([sort, q, key, id])).toString("base64url");
+}
+
+/** The cursor; null if it isn't, to the letter, one that could have been given out. */
+function decodeCursor(text: string): Cursor | null {
+  if (!BASE64URL.test(text)) {
+    return null;
+  }
+  try {
+    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+    const value: unknown = JSON.parse(decoder.decode(Buffer.from(text, "base64url")));
+    if (!Array.isArray(value) || value.length !== 4) {
+      return null;
+    }
+    const [sort, q, key, id] = value;
+    const cursor = { sort, q, key, id };
+    return isPlace(cursor) && encodeCursor(cursor) === text ? cursor : null;
+  } catch {
+    return null;
+  }
+}
+
+function isPlace(cursor: Record<keyof Cursor, unknown>): cursor is Cursor {
+  const { sort, q, key, id } = cursor;
+  // JSON.stringify would give an unpaired surrogate back, as the escape that it came as.
+  const words = [sort, q ?? ""];
+  if (!words.every((word) => typeof word === "string" && word.isWellFormed())) {
+    return false;
+  }
+  return (column(String(sort)) === "id" ? isId(key) : isText(key)) && isId(id);
+}
+
+function isId(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INTEGER;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && codePoints(value) <= MAX_KEY && !FORBIDDEN.test(value);
+}

@@ -1,0 +1,109 @@
+/** What comes in and goes out: the fields' rules, and the user as clients see it. */
+
+import { z } from "zod";
+import type { Rule } from "../problems.ts";
+
+// The languages' own trims differ in what they take for white space.
+const TRIMMED = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+// With the u flag, a surrogate in a class is an unpaired one.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+export const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\ud800-\udfff]/u;
+
+// The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain.
+const LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]";
+const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
+const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
+const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
+
+/** How many code points a text has; its length counts UTF-16 units. */
+export function codePoints(text: string): number {
+  return [...text].length;
+}
+
+/** The text without space, tab, CR and LF at both ends. */
+export function trim(text: string): string {
+  return text.replace(TRIMMED, "");
+}
+
+/** The rule that a trimmed name or search text breaks, if any. Lengths are in code points. */
+export function textRule(text: string): Rule | null {
+  if (text === "") {
+    return "too-short";
+  }
+  if (codePoints(text) > 100) {
+    return "too-long";
+  }
+  return FORBIDDEN.test(text) ? "malformed" : null;
+}
+
+/** The rule that an email breaks, if any: its length is judged before its form. */
+export function emailRule(email: string): Rule | null {
+  const local = email.slice(0, Math.max(email.lastIndexOf("@"), 0));
+  if (codePoints(email) > 254 || codePoints(local) > 64) {
+    return "too-long";
+  }
+  return EMAIL.test(email) ? null : "malformed";
+}
+
+/** A check that tells the broken rule as the issue's message; zod's own texts are never shown. */
+function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
+  return (payload) => {
+    const broken = rule(payload.value);
+    if (broken) {
+      payload.issues.push({ code: "custom", message: broken, input: payload.value });
+    }
+  };
+}
+
+const string = z.string({
+  error: ({ input }): Rule => (input === undefined ? "missing" : "wrong-type"),
+});
+
+// What `textRule` lets through, before trimming, as a pattern of JSON Schema.
+export const TEXT_PATTERN =
+  "^[\\t\\n\\r ]*[^\\u0000-\\u0020\\u007f-\\u009f]" +
+  "([^\\u0000-\\u001f\\u007f-\\u009f]{0,98}[^\\u0000-\\u0020\\u007f-\\u009f])?[\\t\\n\\r ]*$";
+const NAME_SCHEMA = {
+  pattern: TEXT_PATTERN,
+  description:
+    "1 to 100 code points after trimming of space, tab, CR and LF; no control characters.",
+  examples: ["Ada Lovelace"],
+};
+const EMAIL_SCHEMA = {
+  maxLength: 254,
+  pattern: `^${LOCAL}{1,64}@${LABEL}(\\.${LABEL})+$`,
+  description:
+    "As in HTML's input type=email, with a dot in the domain; unique among users; kept in lower case.",
+  examples: ["ada@example.com"],
+};
+
+const nameField = string.overwrite(trim).check(keep(textRule)).meta(NAME_SCHEMA);
+const emailField = string
+  .check(keep(emailRule))
+  // Only now: of what isn't ASCII, this makes letters that are (U+212A becomes a k).
+  .overwrite((text) => text.toLowerCase())
+  .meta(EMAIL_SCHEMA);
+
+/** The body of a creation or a replacement. */
+export const NewUser = z.strictObject({ name: nameField, email: emailField });
+export type NewUser = z.infer<typeof NewUser>;
+
+/** The body of a change: a JSON Merge Patch (RFC 7396). */
+export const UserChanges = NewUser.partial();
+export type UserChanges = z.infer<typeof UserChanges>;
+
+/** A user as clients see it; its members stand in this order. */
+export const User = z.strictObject({
+  id: z.int().min(1),
+  name: z.string(),
+  email: z.string(),
+  created_at: z.string().regex(TIMESTAMP),
+  updated_at: z.string().regex(TIMESTAMP),
+  version: z.int().min(1),
+});
+export type User = z.infer<typeof User>;
+
+/** The strong entity tag of this version of the user (RFC 9110, 8.8.3). */
+export function etag(user: User): string {
+  return `"${user.version}"`;
+}

@@ -1,0 +1,157 @@
+/** All SQL of users: functions that take the connection first. */
+
+import { type Expression, type ExpressionBuilder, type SqlBool, sql } from "kysely";
+import { type Connection, isUniqueViolation } from "../database.ts";
+import { timestamp } from "../observability.ts";
+import { Problem } from "../problems.ts";
+import type { EntityTags } from "../requests.ts";
+import type { Tables } from "../tables.ts";
+import type { Cursor, Page } from "./pages.ts";
+import { etag, type NewUser, type User, type UserChanges } from "./schemas.ts";
+
+const COLUMNS = ["id", "name", "email", "created_at", "updated_at", "version"] as const;
+const WILDCARD = /[%_/]/g;
+
+type Where = ExpressionBuilder<Tables, "users">;
+
+/** Create a user. Throws email-taken: the constraint decides, so no look before the insert. */
+export async function createUser(connection: Connection, user: NewUser, now: Date): Promise<User> {
+  const statement = connection
+    .insertInto("users")
+    .values({
+      name: user.name,
+      name_lower: user.name.toLowerCase(),
+      email: user.email,
+      created_at: timestamp(now),
+      updated_at: timestamp(now),
+      version: 1,
+    })
+    .returning(COLUMNS);
+  try {
+    return await statement.executeTakeFirstOrThrow();
+  } catch (error) {
+    throw emailTaken(error);
+  }
+}
+
+/** The user with this id. Throws user-not-found. */
+export async function readUser(connection: Connection, id: number): Promise<User> {
+  const statement = connection.selectFrom("users").select(COLUMNS).where("id", "=", id);
+  const user = await statement.executeTakeFirst();
+  if (!user) {
+    throw new Problem("user-not-found");
+  }
+  return user;
+}
+
+/** The page's users, and one more if there is a further page. */
+export async function listUsers(connection: Connection, page: Page): Promise<User[]> {
+  const { q, after } = page;
+  return await connection
+    .selectFrom("users")
+    .select(COLUMNS)
+    .orderBy(page.column, page.descending ? "desc" : "asc")
+    .$if(page.column !== "id", (query) => query.orderBy("id", "asc"))
+    .limit(page.limit + 1)
+    .$if(q !== null, (query) =>
+      query.where((eb) => {
+        const text = (q ?? "").toLowerCase();
+        return eb.or([contains(eb, "name_lower", text), contains(eb, "email", text)]);
+      }),
+    )
+    .$if(after !== null, (query) => query.where((eb) => beyond(eb, after as Cursor, page)))
+    .execute();
+}
+
+/**
+ * Give the user's members the values of `changes`; equal values change nothing.
+ *
+ * Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
+ * so of several writers with one version only the first gets through. Whoever finds nothing to
+ * update looks why, and tries again if the reason is gone by then.
+ */
+export async function changeUser(
+  connection: Connection,
+  id: number,
+  changes: UserChanges,
+  condition: EntityTags | null,
+  now: Date,
+): Promise<User> {
+  const members = Object.entries(changes) as [keyof UserChanges, string][];
+  const statement = connection
+    .updateTable("users")
+    .set((eb) => ({
+      ...changes,
+      ...(changes.name !== undefined && { name_lower: changes.name.toLowerCase() }),
+      updated_at: timestamp(now),
+      version: eb("version", "+", 1),
+    }))
+    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))
+    .where((eb) => is(eb, id, condition))
+    .returning(COLUMNS);
+  while (true) {
+    if (members.length > 0) {
+      try {
+        const user = await statement.executeTakeFirst();
+        if (user) {
+          return user;
+        }
+      } catch (error) {
+        throw emailTaken(error);
+      }
+    }
+    const current = await readUser(connection, id);
+    check(condition, current);
+    if (members.every(([name, value]) => current[name] === value)) {
+      return current;
+    }
+  }
+}
+
+/** Delete the user. Throws user-not-found and version-mismatch. */
+export async function deleteUser(
+  connection: Connection,
+  id: number,
+  condition: EntityTags | null,
+): Promise<void> {
+  const statement = connection.deleteFrom("users").where((eb) => is(eb, id, condition));
+  while (true) {
+    const result = await statement.executeTakeFirst();
+    if (result.numDeletedRows > 0) {
+      return;
+    }
+    check(condition, await readUser(connection, id));
+  }
+}
+
+function is(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
+  const versions = condition?.versions ?? null;
+  const found = eb("id", "=", id);
+  return versions === null ? found : found.and("version", "in", versions);
+}
+
+function check(condition: EntityTags | null, user: User): void {
+  if (condition && !condition.match(etag(user))) {
+    throw new Problem("version-mismatch");
+  }
+}
+
+function emailTaken(error: unknown): unknown {
+  return isUniqueViolation(error) ? new Problem("email-taken") : error;
+}
+
+function contains(eb: Where, column: "name_lower" | "email", text: string): Expression<SqlBool> {
+  const pattern = `%${text.replace(WILDCARD, "/$&")}%`;
+  return sql<SqlBool>`${eb.ref(column)} LIKE ${pattern} ESCAPE '/'`;
+}
+
+function beyond(eb: Where, cursor: Cursor, page: Page): Expression<SqlBool> {
+  // It was checked to be of the column's type.
+  const key = cursor.key as never;
+  const further = eb(page.column, page.descending ? "<" : ">", key);
+  if (page.column === "id") {
+    return further;
+  }
+  const tied = eb(page.column, "=", key).and("id", ">", cursor.id);
+  return eb.or([further, tied]);
+}

@@ -1,0 +1,1 @@
+"""The users service in Python: FastAPI on uvicorn, SQLAlchemy, pydantic. Its twin is `node_api/src`."""

@@ -1,0 +1,115 @@
+"""The application: what every answer carries, problems, and the routers, in reading order."""
+
+import traceback
+from http import HTTPMethod
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from python_api.cors import cors_headers
+from python_api.database import Database, is_unavailable
+from python_api.docs import docs_routes
+from python_api.health import health_routes
+from python_api.observability import log, request_id
+from python_api.problems import Problem, render_problem
+from python_api.settings import Settings
+from python_api.users.docs import SCHEMAS
+from python_api.users.routes import users_routes
+
+METHODS = (
+    HTTPMethod.DELETE,
+    HTTPMethod.GET,
+    HTTPMethod.PATCH,
+    HTTPMethod.POST,
+    HTTPMethod.PUT,
+)
+
+
+def create_app(settings: Settings, database: Database) -> FastAPI:
+    """The service over this database, ready to be served."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.add_middleware(CommonHeaders, cors_origins=settings.cors_origins)
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(HTTPException, answer_unrouted)
+    app.include_router(users_routes(database, settings))
+    app.include_router(health_routes(database))
+    app.include_router(docs_routes(SCHEMAS))
+    return app
+
+
+class CommonHeaders:
+    """Middleware: the header fields that every answer carries, and an answer to every failure."""
+
+    def __init__(self, app: ASGIApp, cors_origins: tuple[str, ...]) -> None:
+        self.app = app
+        self.cors_origins = cors_origins
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        this_request = request_id(headers.getlist("x-request-id"))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                fields = MutableHeaders(scope=message)
+                fields["X-Request-Id"] = this_request
+                fields["X-Content-Type-Options"] = "nosniff"
+                fields["Cache-Control"] = "no-cache" if "ETag" in fields else "no-store"
+                fields.update(
+                    cors_headers(
+                        self.cors_origins,
+                        headers.getlist("origin"),
+                        headers.getlist("access-control-request-method"),
+                        fields.get("allow") if message["status"] == 204 else None,
+                    )
+                )
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            return
+        except Exception as error:  # noqa: BLE001
+            await answer_failure(error, this_request)(scope, receive, send_with_headers)
+
+
+def answer_failure(error: Exception, this_request: str) -> Response:
+    """503 when the database couldn't be had, 500 for what nobody expected; the log has the cause."""
+    cause = "".join(traceback.format_exception(error))
+    log("error", "request failed", request_id=this_request, error=cause)
+    if is_unavailable(error):
+        return render_problem(Problem("unavailable", headers={"Retry-After": "1"}))
+    return render_problem(Problem("internal"))
+
+
+async def answer_problem(_request: Request, error: Exception) -> Response:
+    """Render a problem that was raised."""
+    assert isinstance(error, Problem)
+    return render_problem(error)
+
+
+async def answer_unrouted(request: Request, _error: Exception) -> Response:
+    """404 for a path that has no route; else 204 for OPTIONS and 405 for any other method."""
+    methods = allowed_methods(request)
+    if not methods:
+        return render_problem(Problem("not-found"))
+    allow = {"Allow": ", ".join(methods)}
+    if request.method == HTTPMethod.OPTIONS:
+        return Response(None, 204, allow)
+    return render_problem(Problem("method-not-allowed", headers=allow))
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """The methods of the request's path, in alphabetical order; none if it has no route."""
+    methods: set[str] = {
+        method
+        for method in METHODS
+        for route in request.app.routes
+        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+    }
+    if HTTPMethod.GET in methods:
+        methods.add(HTTPMethod.HEAD)
+    return sorted(methods | {HTTPMethod.OPTIONS}) if methods else []

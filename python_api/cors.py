@@ -1,0 +1,30 @@
+"""CORS (Fetch standard): one table of what an allowed origin gets, off without `CORS_ORIGINS`."""
+
+from collections.abc import Sequence
+
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+ACCEPTED = "Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+MAX_AGE = "600"
+
+
+def cors_headers(
+    allowed: Sequence[str], origins: Sequence[str], requested: Sequence[str], allow: str | None
+) -> dict[str, str]:
+    """The header fields to add to an answer.
+
+    `origins` and `requested` are the request's `Origin` and `Access-Control-Request-Method` field
+    lines; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
+    """
+    if not allowed:
+        return {}
+    fields = {"Vary": "Origin"}
+    if len(origins) != 1 or origins[0] not in allowed:
+        return fields
+    fields["Access-Control-Allow-Origin"] = origins[0]
+    if allow and requested:
+        fields["Access-Control-Allow-Methods"] = allow
+        fields["Access-Control-Allow-Headers"] = ACCEPTED
+        fields["Access-Control-Max-Age"] = MAX_AGE
+    else:
+        fields["Access-Control-Expose-Headers"] = EXPOSED
+    return fields

@@ -1,0 +1,60 @@
+"""`/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself."""
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from python_api.openapi import openapi_document
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Users</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script src="/docs/init.js"></script>
+</body>
+</html>
+"""
+SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n'
+
+ASSETS = files("fastapi_swagger.resources")
+
+
+def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
+    """The document and the page; none of these routes stands in the document itself."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/openapi.json")
+    async def openapi(request: Request) -> Response:
+        app: FastAPI = request.app
+        return JSONResponse(openapi_document(app, schemas))
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return Response(PAGE, media_type="text/html")
+
+    @router.get("/docs/init.js")
+    async def script() -> Response:
+        return Response(SCRIPT, media_type="text/javascript")
+
+    @router.get("/docs/swagger-ui-bundle.js")
+    async def bundle() -> Response:
+        content = ASSETS.joinpath("swagger-ui-bundle.js").read_bytes()
+        return Response(content, media_type="text/javascript")
+
+    @router.get("/docs/swagger-ui.css")
+    async def style() -> Response:
+        content = ASSETS.joinpath("swagger-ui.css").read_bytes()
+        return Response(content, media_type="text/css")
+
+    return router

@@ -1,0 +1,191 @@
+"""The OpenAPI document (3.1): made from the routes that the application serves.
+
+A route brings its operation along; what several operations share stands here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import WithDefaultSchema
+
+from python_api.problems import CATALOGUE, MAX_ERRORS, RULES
+
+INFO: dict[str, Any] = {
+    "title": "Users",
+    "version": "1.0.0",
+    "description": "A users service of two implementations that no client can tell apart. "
+    "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
+}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Cache-Control": {
+        "description": "`no-cache` with an `ETag`, else `no-store`.",
+        "required": True,
+        "schema": {"type": "string", "enum": ["no-cache", "no-store"]},
+    },
+    "ETag": {
+        "description": "The user's version, quoted (RFC 9110, 8.8.3).",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
+        "example": '"1"',
+    },
+    "Idempotency-Replayed": {
+        "description": "There when an earlier answer to the same `Idempotency-Key` is given again.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+    "Link": {
+        "description": 'The next page, with `rel="next"` (RFC 8288); absent on the last one.',
+        "schema": {"type": "string"},
+        "example": '</users?limit=2&sort=id&cursor=WyJpZCIsbnVsbCwyLDJd>; rel="next"',
+    },
+    "Location": {
+        "description": "The user's path.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^/users/[1-9][0-9]*$"},
+        "example": "/users/1",
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before another try.",
+        "required": True,
+        "schema": {"type": "string", "enum": ["1"]},
+    },
+    "X-Content-Type-Options": {
+        "description": "The body is what its Content-Type says.",
+        "required": True,
+        "schema": {"type": "string", "enum": ["nosniff"]},
+    },
+    "X-Request-Id": {
+        "description": "The request's own `X-Request-Id`, if it was valid, or a new UUID.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
+    },
+}
+COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
+
+PROBLEM_SCHEMA = {
+    "type": "object",
+    "description": "A problem (RFC 9457).",
+    "properties": {
+        "type": {"type": "string", "enum": [f"/problems/{code}" for code in CATALOGUE]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "maxItems": MAX_ERRORS,
+            "items": {"$ref": "#/components/schemas/Error"},
+        },
+    },
+    "required": ["type", "title", "status", "detail"],
+    "additionalProperties": False,
+}
+ERROR_SCHEMA = {
+    "type": "object",
+    "description": "One broken rule: at a member (pointer), a parameter or a header field.",
+    "properties": {
+        "pointer": {"type": "string"},
+        "parameter": {"type": "string"},
+        "header": {"type": "string"},
+        "code": {"type": "string", "enum": list(RULES)},
+        "detail": {"type": "string"},
+    },
+    "required": ["code", "detail"],
+    "additionalProperties": False,
+}
+STATUS_SCHEMA = {
+    "type": "object",
+    "properties": {"status": {"type": "string", "enum": ["ok"]}},
+    "required": ["status"],
+    "additionalProperties": False,
+}
+
+# What any request can be answered with, whatever it asks for.
+ALWAYS = ("bad-request", "headers-too-large", "internal")
+
+
+class _PlainSchema(GenerateJsonSchema):
+    """pydantic's generator, without the titles that it makes of names, and without defaults."""
+
+    def field_title_should_be_set(self, _schema: object) -> bool:
+        return False
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """The model's JSON Schema."""
+    schema = model.model_json_schema(schema_generator=_PlainSchema)
+    return {name: value for name, value in schema.items() if name not in ("title", "description")}
+
+
+def headers(*names: str) -> dict[str, Any]:
+    """The header fields of a response: those of every response, and those named."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*COMMON, *names)}
+
+
+def content(
+    schema: Mapping[str, Any], example: object, media_type: str = "application/json"
+) -> dict[str, Any]:
+    """The content of a body: its schema and an example."""
+    return {media_type: {"schema": schema, "example": example}}
+
+
+def problems(*codes: str) -> dict[str, Any]:
+    """The responses, by status, that tell of these problems or of those that are always possible."""
+    responses: dict[str, Any] = {}
+    for code, (status, title, detail) in CATALOGUE.items():
+        if code not in (*ALWAYS, *codes):
+            continue
+        response = responses.setdefault(
+            str(status),
+            {
+                "description": "A problem.",
+                "headers": headers(*(["Retry-After"] if code == "unavailable" else [])),
+                "content": {
+                    "application/problem+json": {
+                        "schema": {"$ref": "#/components/schemas/Problem"},
+                        "examples": {},
+                    }
+                },
+            },
+        )
+        example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
+        examples = response["content"]["application/problem+json"]["examples"]
+        examples[code] = {"summary": title, "value": example}
+    return responses
+
+
+def operation(described: Mapping[str, Any]) -> dict[str, Any]:
+    """An OpenAPI operation, in the words of FastAPI's decorators."""
+    return {
+        "operation_id": described["operationId"],
+        "summary": described["summary"],
+        "description": described["description"],
+        "status_code": int(next(iter(described["responses"]))),
+        "responses": described["responses"],
+        "openapi_extra": {
+            name: described[name] for name in ("parameters", "requestBody") if name in described
+        },
+        "response_class": Response,
+    }
+
+
+def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The document of the routes that `app` serves now, with the features' `schemas`."""
+    document = get_openapi(**INFO, routes=app.routes)
+    document["components"] = {
+        "schemas": {
+            "Error": ERROR_SCHEMA,
+            "Problem": PROBLEM_SCHEMA,
+            "Status": STATUS_SCHEMA,
+            **schemas,
+        },
+        "headers": HEADERS,
+    }
+    return document

@@ -1,0 +1,244 @@
+"""What comes in, read strictly: the target, media types, bodies, JSON, queries, conditions.
+
+Each function takes what was sent and gives what it means, or raises the `Problem` that says why
+it can't. Frameworks' own readers are lenient, each in its own way, so none is used here.
+"""
+
+import json
+import re
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar
+from urllib.parse import quote, unquote_to_bytes
+
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
+
+from python_api.problems import Issue, Problem, issue
+
+MAX_BODY = 65536
+MAX_NESTING = 32
+MAX_INTEGER = 2**53 - 1
+
+# RFC 3986, 3.3: the characters of a path, but for `%`.
+PLAIN_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
+DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
+
+# RFC 9110, 5.6.2, 5.6.4, 5.6.6
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+PARAMETER = re.compile(rf"[ \t]*;[ \t]*(?:({TOKEN})=({TOKEN}|{QUOTED}))?")
+MEDIA_TYPE = re.compile(rf"({TOKEN}/{TOKEN})((?:{PARAMETER.pattern})*)[ \t]*")
+
+# RFC 9110, 8.8.3 and 5.6.1
+ENTITY_TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
+ENTITY_TAGS = re.compile(
+    rf"[ \t,]*{ENTITY_TAG.pattern}(?:[ \t]*,(?:[ \t]*{ENTITY_TAG.pattern})?)*[ \t]*"
+)
+
+KEY = re.compile(r"[!-~]{1,255}")
+NATURAL = re.compile(r"[1-9][0-9]*")
+ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+JSON = frozenset({"application/json"})
+MERGE_PATCH = frozenset({"application/json", "application/merge-patch+json"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def route_path(path: str) -> str:
+    """The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
+
+    Nothing is decoded or resolved: `/%75sers` and `/./users` are not other names of `/users`.
+    """
+    return path if PLAIN_PATH.fullmatch(path) and not DOT_SEGMENT.search(path) else ""
+
+
+async def read_body(request: Request, accepted: Container[str]) -> bytes:
+    """The body, if its media type is one of `accepted`.
+
+    Raises unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
+    much, body-too-large; the server below reads the rest and forgets it.
+    """
+    if not _has_media_type(request.headers, accepted):
+        raise Problem("unsupported-media-type")
+    length = request.headers.get("content-length", "0")
+    if int(length[:16]) > MAX_BODY:
+        raise Problem("body-too-large")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise Problem("body-too-large")
+    return bytes(body)
+
+
+def _has_media_type(headers: Headers, accepted: Container[str]) -> bool:
+    lines = headers.getlist("content-type")
+    match = MEDIA_TYPE.fullmatch(lines[0]) if len(lines) == 1 else None
+    if not match or match[1].lower() not in accepted or "content-encoding" in headers:
+        return False
+    return all(
+        name.lower() != "charset" or _unquote(value).lower() == "utf-8"
+        for name, value in PARAMETER.findall(match[2])
+    )
+
+
+def _unquote(value: str) -> str:
+    return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+
+
+def parse_json(body: bytes) -> object:
+    """The value that the body is JSON of (RFC 8259). Raises malformed-json.
+
+    Of members with one name the last counts; a number is only known as one, since none has a
+    place in any body, and one of 5,000 digits must not cost anything.
+    """
+    try:
+        if _nesting(body) > MAX_NESTING:
+            raise Problem("malformed-json")
+        return json.loads(
+            body.decode("utf-8"),
+            parse_int=lambda _: 0,
+            parse_float=lambda _: 0,
+            parse_constant=_refuse_constant,
+        )
+    except ValueError:
+        raise Problem("malformed-json") from None
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    # NaN, Infinity and -Infinity, which Python would take.
+    raise Problem("malformed-json")
+
+
+def _nesting(body: bytes) -> int:
+    """How deep arrays and objects go, counted before parsing: a parser may run out of stack."""
+    depth = deepest = 0
+    for bracket in re.sub(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', b"", body, flags=re.DOTALL):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = ()) -> Model:
+    """The document as a `model`. Raises validation, with `issues` of the path before its own."""
+    if not isinstance(document, dict):
+        raise Problem("validation", [*issues, issue("pointer", "#", "wrong-type")])
+    # Unknown members are found here: pydantic fails on a name with an unpaired surrogate.
+    known = {name: document[name] for name in model.model_fields if name in document}
+    unknown = sorted(document.keys() - known.keys())
+    broken = [issue("pointer", _pointer(name), "unknown") for name in unknown]
+    try:
+        fields = model.model_validate(known)
+    except ValidationError as error:
+        rules = [issue("pointer", f"#/{one['loc'][0]}", one["type"]) for one in error.errors()]
+        raise Problem("validation", [*issues, *rules, *broken]) from None
+    if issues or broken:
+        raise Problem("validation", [*issues, *broken])
+    return fields
+
+
+def _pointer(name: str) -> str:
+    """The member's JSON Pointer as a URI fragment (RFC 6901, 6)."""
+    token = name.replace("~", "~0").replace("/", "~1")
+    return "#/" + percent_encode(re.sub("[\ud800-\udfff]", "\ufffd", token))
+
+
+def percent_encode(text: str) -> str:
+    """The text with everything but RFC 3986's unreserved characters percent-encoded."""
+    return quote(text, safe="")
+
+
+def id_issues(text: str) -> list[Issue]:
+    """What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1)."""
+    code = integer_rule(text, MAX_INTEGER)
+    return [issue("parameter", "id", code)] if code else []
+
+
+def path_id(text: str) -> int:
+    """The id that a path names. Raises validation."""
+    if issues := id_issues(text):
+        raise Problem("validation", issues)
+    return int(text)
+
+
+def integer_rule(text: str, highest: int) -> str | None:
+    """The rule that the text breaks as a canonical decimal from 1 to `highest`, if any."""
+    if text == "0":
+        return "too-small"
+    if not NATURAL.fullmatch(text):
+        return "malformed"
+    too_large = len(text) > len(str(highest)) or int(text) > highest
+    return "too-large" if too_large else None
+
+
+def parse_query(query: bytes) -> list[tuple[str, str]]:
+    """The query's parameters in the order sent, `+` being a space. Raises malformed-query."""
+    parameters = []
+    for piece in query.split(b"&"):
+        if piece:
+            name, _, value = piece.partition(b"=")
+            parameters.append((_decode(name), _decode(value)))
+    return parameters
+
+
+def _decode(text: bytes) -> str:
+    if ESCAPE.search(text):
+        raise Problem("malformed-query")
+    try:
+        return unquote_to_bytes(text.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem("malformed-query") from None
+
+
+def idempotency_key(headers: Headers) -> str | None:
+    """The `Idempotency-Key`, if one was sent. Raises malformed-header."""
+    lines = headers.getlist("idempotency-key")
+    if not lines:
+        return None
+    if len(lines) > 1 or not KEY.fullmatch(lines[0]):
+        raise _malformed_header("Idempotency-Key")
+    return lines[0]
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTags:
+    """The value of `If-Match` or `If-None-Match` (RFC 9110, 13.1.1 and 13.1.2)."""
+
+    tags: frozenset[str] | None
+    """The tags as sent, the weak ones with their `W/`; None stands for `*`."""
+
+    def match(self, etag: str) -> bool:
+        """Strong comparison: whether a tag that isn't weak is `etag`."""
+        return self.tags is None or etag in self.tags
+
+    def match_weakly(self, etag: str) -> bool:
+        """Weak comparison: whether a tag, weak or not, is `etag`."""
+        return self.match(etag) or self.match(f"W/{etag}")
+
+    @property
+    def versions(self) -> list[int] | None:
+        """The versions that match strongly; None stands for all."""
+        if self.tags is None:
+            return None
+        texts = (tag[1:-1] for tag in self.tags if not tag.startswith("W/"))
+        return [int(text) for text in texts if integer_rule(text, MAX_INTEGER) is None]
+
+
+def entity_tags(headers: Headers, name: str) -> EntityTags | None:
+    """The condition in the header field `name`, if there is one. Raises malformed-header."""
+    lines = headers.getlist(name)
+    if not lines:
+        return None
+    value = ", ".join(lines)
+    if value == "*":
+        return EntityTags(None)
+    if not ENTITY_TAGS.fullmatch(value):
+        raise _malformed_header(name)
+    return EntityTags(frozenset(ENTITY_TAG.findall(value)))
+
+
+def _malformed_header(name: str) -> Problem:
+    return Problem("malformed-header", [issue("header", name, "malformed")])

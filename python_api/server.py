@@ -1,0 +1,265 @@
+"""The HTTP server below the application: uvicorn, and what it takes to behave as Node's does.
+
+Refuses what no application should see, hands requests over with their raw target, ignores
+upgrades, lets a client read its answer before the connection goes, and stops gracefully.
+"""
+
+import asyncio
+import re
+import socket
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import httptools
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from python_api.observability import log, request_id
+from python_api.problems import Problem, render_problem
+from python_api.requests import route_path
+from python_api.settings import Settings
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 16384
+# A head of this size isn't even read to its end.
+MAX_HEAD_BYTES = 131072
+KEEP_ALIVE_SECONDS = 65
+LINGER_SECONDS = 2
+
+HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket that listens where the settings say. Raises OSError if the port is taken."""
+    return socket.create_server((settings.host, settings.port), backlog=2048)
+
+
+async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+    """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return."""
+    config = uvicorn.Config(
+        head_as_get(app),
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    await Server(config, settings, listener).serve(sockets=[listener])
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells when it is ready, and waits for no client too long."""
+
+    def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+        super().__init__(config)
+        self.settings = settings
+        self.listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections."""
+        await super().startup(sockets)
+        host, port = self.listener.getsockname()[:2]
+        log("info", "listening", url=f"http://{host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, let the requests under way end, cut off those that don't in time."""
+        loop = asyncio.get_running_loop()
+        cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
+        await super().shutdown(sockets)
+        cut.cancel()
+        log("info", "stopped")
+
+    def _cut_connections(self) -> None:
+        for connection in list(self.server_state.connections):
+            cast(Protocol, connection).transport.abort()
+
+
+def head_as_get(app: ASGIApp) -> ASGIApp:
+    """`app`, for which HEAD is GET: uvicorn keeps the body back (RFC 9110, 9.3.2)."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        await app({**scope, "method": method}, receive, send)
+
+    return answer
+
+
+def refuse(code: str) -> ASGIApp:
+    """An application that answers everything with this problem and closes the connection."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = render_problem(Problem(code))
+        response.headers["X-Request-Id"] = request_id([])
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["Connection"] = "close"
+        await response(scope, receive, send)
+
+    return answer
+
+
+def refusal(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """The code of the problem that a request is refused with, whatever it asks for, if any."""
+    size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
+        return "headers-too-large"
+    hosts = [value for name, value in headers if name == b"host"]
+    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
+        return "bad-request"
+    # Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
+    return None if target.startswith(b"/") and b"#" not in target else "bad-request"
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._renew_parser()
+        self.reading: Literal["nothing", "head", "body"] = "nothing"
+        self.head_bytes: int | None = None
+        self.refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more, but may wait for answers: stay open until they are given."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or self.reading != "nothing":
+            return False
+        cycle.keep_alive = False
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come; after a refusal, it is read and forgotten."""
+        if self.refused or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        size = len(data)
+        try:
+            while rest := self._feed(data):
+                data = rest
+        except httptools.HttpParserError:
+            self._refuse("bad-request")
+        if self.reading == "head":
+            # The chunk in which a head begins holds the end of what came before, too.
+            self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
+            if self.head_bytes > MAX_HEAD_BYTES:
+                self._refuse("headers-too-large")
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse, up to a request that asks for an upgrade; what is to be parsed then is returned.
+
+        httptools takes such a request for the last, and its body for another protocol's. Nothing
+        here upgrades (RFC 9110, 7.8), so it is parsed again as one that doesn't ask.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self.refused:
+                return b""
+            version = self.parser.get_http_version().encode("ascii")
+            fields = [field for field in self.headers if field[0] != b"upgrade"]
+            head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+            head += [b"%b: %b" % field for field in fields]
+            self._renew_parser()
+            return b"\r\n".join([*head, b"", data[upgrade.args[0] :]])
+        return b""
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self.reading = "head"
+        self.head_bytes = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field; a trailer field isn't one (RFC 9110, 6.5)."""
+        if self.reading == "head":
+            super().on_header(name, value.strip(b" \t"))
+
+    def on_headers_complete(self) -> None:
+        """A request's head is there: hand it over, with its raw target, or refuse it."""
+        if self.refused:
+            return
+        code = refusal(self.url, self.headers)
+        if code:
+            self._refuse(code)
+        elif not self.parser.should_upgrade():
+            path, _, query = self.url.partition(b"?")
+            self._hand_over(self.config.loaded_app)
+            self.scope["raw_path"] = path
+            self.scope["path"] = route_path(path.decode("latin-1"))
+            self.scope["query_string"] = query
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if self.reading == "body":
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request has been read."""
+        if self.reading == "body":
+            self.reading = "nothing"
+            super().on_message_complete()
+
+    def _hand_over(self, app: ASGIApp) -> None:
+        """Have `app` answer the request, once those before it are answered."""
+        self.app = cast(Any, app)
+        self.url = b"/"
+        self.reading = "body"
+        super().on_headers_complete()
+
+    def _refuse(self, code: str) -> None:
+        """Answer with a problem, after the requests before this one, and close the connection."""
+        self.refused = True
+        if self.reading == "body":
+            # The request under way can't be read to its end: nobody answers it any more.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            if self.pipeline and self.pipeline[0][0] is self.cycle:
+                self.pipeline.popleft()
+            else:
+                self.cycle = cast(Any, None)
+        if self.reading != "head":
+            self.on_message_begin()
+        self._hand_over(refuse(code))
+
+
+class LingeringTransport:
+    """A transport that isn't closed in the face of a client that is still sending.
+
+    That would reset the connection, and the client might never see its answer. So at first only
+    the sending half is closed (RFC 9112, 9.6).
+    """
+
+    def __init__(self, transport: asyncio.Transport, protocol: Protocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._lingering = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._lingering or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close, at once if the client has sent its request, else when it is done or in a while."""
+        if self._protocol.reading == "nothing":
+            self._transport.close()
+        elif not self.is_closing():
+            self._lingering = True
+            self._transport.write_eof()
+            self._transport.resume_reading()
+            self._protocol.loop.call_later(LINGER_SECONDS, self._transport.close)

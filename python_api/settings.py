@@ -1,0 +1,72 @@
+"""Settings: the only reader of the environment.
+
+An unset or empty variable means the default; a wrong value raises `SettingsError`, whose one
+line ends the start.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SQLITE_URL = re.compile(r"sqlite:///.+")
+ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+
+
+class SettingsError(Exception):
+    """A setting has a value that it must not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The service's settings; the README's table says what each does."""
+
+    host: str
+    port: int
+    database_url: str
+    database_timeout: int
+    """Seconds."""
+    idempotency_ttl: int
+    """Seconds."""
+    cors_origins: tuple[str, ...]
+    shutdown_timeout: int
+    """Seconds."""
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings that the environment's variables give.
+
+    Raises SettingsError for the first that is wrong.
+    """
+    return Settings(
+        host=environment.get("HOST") or "127.0.0.1",
+        port=_integer(environment, "PORT", 8000, 0, 65535),
+        database_url=_database_url(environment),
+        database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
+        idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
+        cors_origins=_origins(environment),
+        shutdown_timeout=_integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
+    )
+
+
+def _integer(
+    environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int
+) -> int:
+    text = environment.get(name) or str(default)
+    if not re.fullmatch("[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
+        raise SettingsError(f"{name} must be an integer from {lowest} to {highest}")
+    return int(text)
+
+
+def _database_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("DATABASE_URL") or "sqlite:///users.db"
+    if not SQLITE_URL.fullmatch(url):
+        raise SettingsError("DATABASE_URL must be a URL such as sqlite:///users.db")
+    return url
+
+
+def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:
+    text = environment.get("CORS_ORIGINS") or ""
+    origins = tuple(part.strip(" ") for part in text.split(",")) if text else ()
+    if not all(ORIGIN.fullmatch(origin) for origin in origins):
+        raise SettingsError("CORS_ORIGINS must be origins such as https://example.com, with commas")
+    return origins

@@ -1,0 +1,1 @@
+"""The users feature: everything under `/users`."""

@@ -1,0 +1,125 @@
+"""Pages of the list: its parameters, the cursor, and the link to the next page.
+
+Pages are by key, not by offset: a page begins after the last user of the one before it, so a
+user that doesn't change is seen exactly once, whatever is created or deleted in between.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from python_api.problems import Problem, issue
+from python_api.requests import MAX_INTEGER, integer_rule, percent_encode
+from python_api.users.schemas import FORBIDDEN, TRIMMED, User, text_rule
+
+SORTS = ("id", "name", "email", "created_at")
+MAX_LIMIT = 100
+MAX_KEY = 254
+
+BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Cursor(NamedTuple):
+    """Where a page ends: the list's order and search text, and the last user's place in it."""
+
+    sort: str
+    q: str | None
+    key: str | int
+    """The user's value of the column that the list is sorted by."""
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which users to list."""
+
+    limit: int
+    sort: str
+    q: str | None
+    after: Cursor | None
+
+    @property
+    def column(self) -> str:
+        """The column that the list is sorted by."""
+        return self.sort.removeprefix("-")
+
+    @property
+    def descending(self) -> bool:
+        """Whether it goes from high to low; ties go by ascending id all the same."""
+        return self.sort.startswith("-")
+
+
+def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
+    """The page that the query asks for; unknown parameters are ignored. Raises validation."""
+    sent: dict[str, list[str]] = {"limit": [], "sort": [], "q": [], "cursor": []}
+    for name, value in parameters:
+        if name in sent:
+            sent[name].append(value)
+    limit = sent["limit"][0] if sent["limit"] else "50"
+    sort = sent["sort"][0] if sent["sort"] else "id"
+    q = sent["q"][0].strip(TRIMMED) if sent["q"] else None
+    after = _decode_cursor(sent["cursor"][0]) if sent["cursor"] else None
+
+    rules = {
+        "limit": integer_rule(limit, MAX_LIMIT),
+        "sort": None if sort.removeprefix("-") in SORTS else "malformed",
+        "q": None if q is None else text_rule(q),
+        "cursor": "malformed" if sent["cursor"] and not after else None,
+    }
+    rules |= {name: "malformed" for name, values in sent.items() if len(values) > 1}
+    # A cursor belongs to the list that it was made for.
+    if after and not (rules["sort"] or rules["q"]) and (after.sort, after.q) != (sort, q):
+        rules["cursor"] = "malformed"
+    issues = [issue("parameter", name, rule) for name, rule in rules.items() if rule]
+    if issues:
+        raise Problem("validation", issues)
+    return Page(int(limit), sort, q, after)
+
+
+def next_link(page: Page, last: User) -> str:
+    """The `Link` (RFC 8288) to the page after the one that ends with the user `last`."""
+    cursor = Cursor(page.sort, page.q, getattr(last, page.column), last.id)
+    parameters = {"limit": str(page.limit), "sort": page.sort}
+    if page.q is not None:
+        parameters["q"] = page.q
+    parameters["cursor"] = _encode_cursor(cursor)
+    query = "&".join(f"{name}={percent_encode(value)}" for name, value in parameters.items())
+    return f'</users?{query}>; rel="next"'
+
+
+def _encode_cursor(cursor: Cursor) -> str:
+    text = json.dumps(cursor, ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode("utf-8")).decode("ascii").rstrip("=")
+
+
+def _decode_cursor(text: str) -> Cursor | None:
+    """The cursor; None if it isn't, to the letter, one that could have been given out."""
+    if not BASE64URL.fullmatch(text):
+        return None
+    try:
+        value = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8"))
+        match value:
+            case [str(sort), str() | None as q, str() | int() as key, int(id_)]:
+                cursor = Cursor(sort, q, key, id_)
+            case _:
+                return None
+        return cursor if _is_place(cursor) and _encode_cursor(cursor) == text else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_place(cursor: Cursor) -> bool:
+    if cursor.sort.removeprefix("-") == "id":
+        return _is_id(cursor.key) and _is_id(cursor.id)
+    return _is_text(cursor.key) and _is_id(cursor.id)
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_INTEGER
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_KEY and not FORBIDDEN.search(value)

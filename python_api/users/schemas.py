@@ -1,0 +1,127 @@
+"""What comes in and goes out: the fields' rules, and the user as clients see it."""
+
+import re
+from typing import Annotated, LiteralString
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from python_api.requests import MAX_INTEGER
+
+# The languages' own trims differ in what they take for white space.
+TRIMMED = " \t\r\n"
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+# The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain.
+LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]"
+LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
+
+
+def text_rule(text: str) -> LiteralString | None:
+    """The rule that a trimmed name or search text breaks, if any. Lengths are in code points."""
+    if not text:
+        return "too-short"
+    if len(text) > 100:
+        return "too-long"
+    return "malformed" if FORBIDDEN.search(text) else None
+
+
+def email_rule(email: str) -> LiteralString | None:
+    """The rule that an email breaks, if any: its length is judged before its form."""
+    if len(email) > 254 or len(email.rpartition("@")[0]) > 64:
+        return "too-long"
+    return None if re.fullmatch(EMAIL, email) else "malformed"
+
+
+def _name(value: object) -> str:
+    name = _string(value).strip(TRIMMED)
+    _keep(text_rule(name))
+    return name
+
+
+def _email(value: object) -> str:
+    email = _string(value)
+    _keep(email_rule(email))
+    # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k).
+    return email.lower()
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("wrong-type", "not a string")
+    return value
+
+
+def _keep(broken_rule: LiteralString | None) -> None:
+    # The error's type is the contract's code; pydantic's own texts are never shown.
+    if broken_rule:
+        raise PydanticCustomError(broken_rule, "a rule is broken")
+
+
+# What `text_rule` lets through, before trimming, as a pattern of JSON Schema.
+TEXT_PATTERN = (
+    r"^[\t\n\r ]*[^\u0000-\u0020\u007f-\u009f]"
+    r"([^\u0000-\u001f\u007f-\u009f]{0,98}[^\u0000-\u0020\u007f-\u009f])?[\t\n\r ]*$"
+)
+NAME_SCHEMA = {
+    "type": "string",
+    "pattern": TEXT_PATTERN,
+    "description": "1 to 100 code points after trimming of space, tab, CR and LF; "
+    "no control characters.",
+    "examples": ["Ada Lovelace"],
+}
+EMAIL_SCHEMA = {
+    "type": "string",
+    "maxLength": 254,
+    "pattern": f"^{LOCAL}{{1,64}}@{LABEL}(\\.{LABEL})+$",
+    "description": "As in HTML's input type=email, with a dot in the domain; unique among users; "
+    "kept in lower case.",
+    "examples": ["ada@example.com"],
+}
+
+Name = Annotated[str, PlainValidator(_name), WithJsonSchema(NAME_SCHEMA)]
+Email = Annotated[str, PlainValidator(_email), WithJsonSchema(EMAIL_SCHEMA)]
+# None stands for a member that was not sent; the validator still refuses a null.
+NewName = Annotated[str | None, PlainValidator(_name), WithJsonSchema(NAME_SCHEMA)]
+NewEmail = Annotated[str | None, PlainValidator(_email), WithJsonSchema(EMAIL_SCHEMA)]
+
+
+class NewUser(BaseModel):
+    """The body of a creation or a replacement."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    email: Email
+
+
+class UserChanges(BaseModel):
+    """The body of a change: a JSON Merge Patch (RFC 7396)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: NewName = None
+    email: NewEmail = None
+
+
+class User(BaseModel):
+    """A user as clients see it; its members stand in this order."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+    id: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+    name: str
+    email: str
+    created_at: Annotated[str, Field(pattern=TIMESTAMP)]
+    updated_at: Annotated[str, Field(pattern=TIMESTAMP)]
+    version: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
+
+    @property
+    def etag(self) -> str:
+        """The strong entity tag of this version (RFC 9110, 8.8.3)."""
+        return f'"{self.version}"'
+
+
+Users = TypeAdapter(list[User])

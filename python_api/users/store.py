@@ -1,0 +1,138 @@
+"""All SQL of users: functions that take the connection first."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from python_api.database import is_unique_violation
+from python_api.observability import timestamp
+from python_api.problems import Problem
+from python_api.requests import EntityTags
+from python_api.tables import users
+from python_api.users.pages import Cursor, Page
+from python_api.users.schemas import NewUser, User
+
+COLUMNS = [users.c[name] for name in User.model_fields]
+
+
+async def create_user(connection: AsyncConnection, new: NewUser, now: datetime) -> User:
+    """Create a user. Raises email-taken: the constraint decides, so no look before the insert."""
+    statement = insert(users).values(
+        name=new.name,
+        email=new.email,
+        created_at=timestamp(now),
+        updated_at=timestamp(now),
+        version=1,
+        name_lower=new.name.lower(),
+    )
+    try:
+        result = await connection.execute(statement.returning(*COLUMNS))
+    except IntegrityError as error:
+        raise _email_taken(error) from error
+    return User.model_validate(result.one())
+
+
+async def read_user(connection: AsyncConnection, user_id: int) -> User:
+    """The user with this id. Raises user-not-found."""
+    result = await connection.execute(select(*COLUMNS).where(users.c.id == user_id))
+    row = result.one_or_none()
+    if row is None:
+        raise Problem("user-not-found")
+    return User.model_validate(row)
+
+
+async def list_users(connection: AsyncConnection, page: Page) -> list[User]:
+    """The page's users, and one more if there is a further page."""
+    statement = select(*COLUMNS).order_by(*_order(page)).limit(page.limit + 1)
+    if page.q is not None:
+        text = page.q.lower()
+        statement = statement.where(
+            or_(
+                users.c.name_lower.contains(text, autoescape=True),
+                users.c.email.contains(text, autoescape=True),
+            )
+        )
+    if page.after:
+        statement = statement.where(_after(page.after, page))
+    result = await connection.execute(statement)
+    return [User.model_validate(row) for row in result]
+
+
+async def change_user(
+    connection: AsyncConnection,
+    user_id: int,
+    changes: Mapping[str, str],
+    condition: EntityTags | None,
+    now: datetime,
+) -> User:
+    """Give the user's members the values of `changes`; equal values change nothing.
+
+    Raises user-not-found, version-mismatch and email-taken. The update itself holds the
+    condition, so of several writers with one version only the first gets through. Whoever finds
+    nothing to update looks why, and tries again if the reason is gone by then.
+    """
+    differs = or_(*(users.c[name] != value for name, value in changes.items()))
+    values: dict[str, object] = {
+        **changes,
+        "updated_at": timestamp(now),
+        "version": users.c.version + 1,
+    }
+    if "name" in changes:
+        values["name_lower"] = changes["name"].lower()
+    statement = update(users).where(differs, *_is(user_id, condition)).values(values)
+    while True:
+        if changes:
+            try:
+                result = await connection.execute(statement.returning(*COLUMNS))
+            except IntegrityError as error:
+                raise _email_taken(error) from error
+            if row := result.one_or_none():
+                return User.model_validate(row)
+        current = await read_user(connection, user_id)
+        _check(condition, current)
+        if all(getattr(current, name) == value for name, value in changes.items()):
+            return current
+
+
+async def delete_user(
+    connection: AsyncConnection, user_id: int, condition: EntityTags | None
+) -> None:
+    """Delete the user. Raises user-not-found and version-mismatch."""
+    statement = delete(users).where(*_is(user_id, condition))
+    while True:
+        result = await connection.execute(statement)
+        if result.rowcount:
+            return
+        _check(condition, await read_user(connection, user_id))
+
+
+def _is(user_id: int, condition: EntityTags | None) -> list[ColumnElement[bool]]:
+    versions = condition.versions if condition else None
+    found = [users.c.id == user_id]
+    return found if versions is None else [*found, users.c.version.in_(versions)]
+
+
+def _check(condition: EntityTags | None, user: User) -> None:
+    if condition and not condition.match(user.etag):
+        raise Problem("version-mismatch")
+
+
+def _email_taken(error: IntegrityError) -> Exception:
+    return Problem("email-taken") if is_unique_violation(error) else error
+
+
+def _order(page: Page) -> list[ColumnElement[object]]:
+    column = users.c[page.column]
+    first = column.desc() if page.descending else column.asc()
+    return [first] if page.column == "id" else [first, users.c.id.asc()]
+
+
+def _after(cursor: Cursor, page: Page) -> ColumnElement[bool]:
+    column = users.c[page.column]
+    beyond = column < cursor.key if page.descending else column > cursor.key
+    if page.column == "id":
+        return beyond
+    return or_(beyond, and_(column == cursor.key, users.c.id > cursor.id))
