@@ -5,7 +5,7 @@
  * it can't. Frameworks' own readers are lenient, each in its own way, so none is used here.
  */
 
-import type { HttpBindings } from "@hono/node-server";
+import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
 import { type Issue, issue, Problem, type Rule } from "./problems.ts";
 
@@ -62,7 +62,7 @@ export function routePath(path: string): string {
  * much, body-too-large; the server below reads the rest and forgets it.
  */
 export function readBody(
-  { incoming, outgoing }: HttpBindings,
+  incoming: IncomingMessage,
   accepted: ReadonlySet<string>,
 ): Promise<Buffer> {
   if (!hasMediaType(incoming.headersDistinct, accepted)) {
@@ -70,9 +70,6 @@ export function readBody(
   }
   if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) {
     throw new Problem("body-too-large");
-  }
-  if (incoming.headers.expect?.toLowerCase() === "100-continue") {
-    outgoing.writeContinue();
   }
   const chunks: Buffer[] = [];
   let size = 0;

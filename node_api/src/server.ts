@@ -61,15 +61,20 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
   server.on("connection", (socket: Socket) => {
-    connections.set(socket, new Connection(socket, answer));
-    socket.once("close", () => connections.delete(socket));
+    if (!connections.has(socket)) {
+      connections.set(socket, new Connection(socket, answer));
+      socket.once("close", () => connections.delete(socket));
+    }
   });
-  // Node asks what to do about an Expect: nothing but to go on (readBody sends the 100).
-  for (const event of ["request", "checkContinue", "checkExpectation"]) {
+  // An expectation that Node doesn't know is not met with a 417, but ignored.
+  for (const event of ["request", "checkExpectation"]) {
     server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
       connections.get(incoming.socket)?.take(incoming, outgoing),
     );
   }
+  server.on("upgrade", (incoming, socket, rest) =>
+    connections.get(socket)?.parseAgain(incoming, rest, server),
+  );
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
   server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
     connections
@@ -161,6 +166,7 @@ class Connection {
     if (code) {
       const { status, headers, body } = await renderRefusal(code);
       outgoing.writeHead(status, headers).end(body);
+      this.#closing = true;
     } else {
       const [path = "", ...query] = (incoming.url ?? "").split("?");
       incoming.routePath = routePath(path);
@@ -181,16 +187,12 @@ class Connection {
       return;
     }
     this.#refused = true;
-    const { incoming = null, outgoing = null } = this.#last ?? {};
-    if (incoming?.complete === false) {
+    if (this.#last?.incoming.complete === false) {
       // It can't be read to its end: nobody answers it any more.
-      this.#broken = incoming;
+      this.#broken = this.#last.incoming;
       await this.#answeredBefore;
     } else {
-      await this.#answered;
-      if (outgoing && !outgoing.closed) {
-        await once(outgoing, "close");
-      }
+      await this.#sent();
     }
     if (this.#closing || !this.#socket.writable) {
       this.#socket.destroy();
@@ -202,6 +204,42 @@ class Connection {
     const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", ""].join("\r\n");
     this.#socket.write(head + body);
     this.#linger();
+  }
+
+  /**
+   * Parse a request again as one that asks for no upgrade, once those before it are answered.
+   *
+   * Node takes it for the last, and its body for another protocol's. Nothing here upgrades
+   * (RFC 9110, 7.8).
+   */
+  async parseAgain(incoming: IncomingMessage, rest: Buffer, server: Server): Promise<void> {
+    const code = refusal(incoming);
+    if (code) {
+      return this.refuse(code);
+    }
+    await this.#sent();
+    if (this.#closing || !this.#socket.writable) {
+      this.#socket.destroy();
+      return;
+    }
+    const head = [`${incoming.method} ${incoming.url} HTTP/${incoming.httpVersion}`];
+    for (const [index, name] of incoming.rawHeaders.entries()) {
+      if (index % 2 === 0 && name.toLowerCase() !== "upgrade") {
+        head.push(`${name}: ${incoming.rawHeaders[index + 1]}`);
+      }
+    }
+    const again = Buffer.from([...head, "", ""].join("\r\n"), "latin1");
+    this.#socket.unshift(Buffer.concat([again, rest]));
+    server.emit("connection", this.#socket);
+  }
+
+  /** Wait until the requests so far are answered, and the answers handed to the socket. */
+  async #sent(): Promise<void> {
+    const last = this.#last;
+    await this.#answered;
+    if (last && !last.outgoing.closed) {
+      await once(last.outgoing, "close");
+    }
   }
 
   /** Close, once the requests so far are answered. */

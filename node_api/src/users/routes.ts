@@ -36,7 +36,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   const router = new Hono<Env>();
 
   router.post("/users", describeRoute(docs.CREATE_USER), async (c) => {
-    const body = await readBody(c.env, JSON_ONLY);
+    const body = await readBody(c.env.incoming, JSON_ONLY);
     const key = idempotencyKey(c.env.incoming.headersDistinct);
     const fields = parseBody(NewUser, parseJson(body));
     const now = new Date();
@@ -74,7 +74,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   router.put("/users/:id", describeRoute(docs.REPLACE_USER), async (c) => {
-    const body = await readBody(c.env, JSON_ONLY);
+    const body = await readBody(c.env.incoming, JSON_ONLY);
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
     const issues = idIssues(c.req.param("id"));
@@ -88,7 +88,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   router.patch("/users/:id", describeRoute(docs.PATCH_USER), async (c) => {
-    const body = await readBody(c.env, MERGE_PATCH);
+    const body = await readBody(c.env.incoming, MERGE_PATCH);
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
     const issues = idIssues(c.req.param("id"));

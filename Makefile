@@ -1,0 +1,63 @@
+# Works in a fresh clone with Python 3.11 or later and make: every target sets up what it needs.
+MAKEFLAGS += --no-print-directory
+python := .venv/bin/python
+biome := cd node_api && ../.venv/bin/node node_modules/@biomejs/biome/bin/biome
+tsc := cd node_api && ../.venv/bin/node node_modules/typescript/bin/tsc
+pytest := $(python) -m pytest
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: setup
+setup: ## The set-up alone: Python packages in .venv, Node packages in node_api/node_modules
+	@.ci/setup
+
+.PHONY: up
+up: setup ## Both services on SQLite, until Ctrl-C; PYTHON_PORT=8000 NODE_PORT=3000
+	@$(python) .ci/up.py
+
+.PHONY: test
+test: setup ## Everything that proves the project; ARGS="-k create" for pytest
+	@$(pytest) $(ARGS)
+
+.PHONY: contract
+contract: setup ## The contract alone, against running services: TARGETS="python=http://... go=http://..."
+	@test -n '$(TARGETS)' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
+	@$(pytest) $(foreach target,$(TARGETS),--target '$(target)') $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## The fuzzer's long run; FUZZ=10000 requests
+	@FUZZ=$(or $(FUZZ),10000) $(pytest) contract_tests/test_fuzz.py $(ARGS)
+
+.PHONY: lint
+lint: setup ## Style and types on both sides; changes nothing
+	@$(python) -m ruff check
+	@$(python) -m ruff format --check
+	@$(python) -m mypy
+	@$(biome) ci --colors=off
+	@$(tsc)
+
+.PHONY: format
+format: setup ## Formats both sides and fixes what can be fixed
+	@$(python) -m ruff check --fix-only
+	@$(python) -m ruff format
+	@$(biome) check --write
+
+compile := $(python) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
+  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
+
+.PHONY: lock
+lock: ## The lock files anew, from pyproject.toml and node_api/package.json
+	@.ci/setup --python-only
+	@$(compile) --output-file python_api/requirements.lock
+	@$(compile) --constraint python_api/requirements.lock --group dev --output-file .ci/requirements.lock
+	@rm -rf .data/lock && mkdir -p .data/lock && cp node_api/package.json .data/lock
+	@cd .data/lock && ../../.venv/bin/npm install --package-lock-only --ignore-scripts \
+	  --omit-lockfile-registry-resolved --no-audit --no-fund
+	@mv .data/lock/package-lock.json node_api && rm -r .data/lock
+
+.PHONY: clean
+clean: ## Removes what set-up and tests made; the users in .data stay
+	@rm -rf .venv node_api/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	@find python_api contract_tests .ci -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The contract suite: proves over HTTP that every target keeps CONTRACT.md."""

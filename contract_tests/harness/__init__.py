@@ -1,0 +1,8 @@
+"""What the tests stand on: the wire, the client, the canonical answers, the services, the clauses.
+
+- `wire`: HTTP/1.1 on a raw socket, for what a client library would tidy up.
+- `client`: one target, asked through httpx or through `wire`.
+- `expect`: the only place that knows the canonical user and the canonical problem.
+- `services`: our two services as processes.
+- `clauses`: CONTRACT.md and the tests' markers, read as text.
+"""

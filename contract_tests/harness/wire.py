@@ -1,0 +1,172 @@
+"""HTTP/1.1 on a raw socket: what is sent is exactly what the test wrote."""
+
+import json
+import select
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+READ_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP response: names of header fields in lower case, in the order received."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The value of the field, None without one; AssertionError when it is repeated."""
+        values = [value for field, value in self.headers if field == name.lower()]
+        assert len(values) < 2, f"{name} stands {len(values)} times: {values}"
+        return values[0] if values else None
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+def message(
+    method: str,
+    target: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    *,
+    version: str = "1.1",
+) -> bytes:
+    """The bytes of a request, with nothing added: no Host, no Content-Length (Latin-1)."""
+    lines = [f"{method} {target} HTTP/{version}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class Connection:
+    """A TCP connection to a target; answers are read one after the other, as pipelining needs."""
+
+    def __init__(self, host: str, port: int, timeout: float = READ_TIMEOUT) -> None:
+        """Connect; `timeout` bounds every read of an answer and every send, in seconds."""
+        self._timeout = timeout
+        self._socket = socket.create_connection((host, port), timeout=timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of it; OSError when the other side no longer takes it."""
+        self._socket.settimeout(self._timeout)
+        self._socket.sendall(data)
+
+    def read(self, method: str = "GET") -> Answer:
+        """The next final answer (1xx are skipped) to a request with this method.
+
+        Raises ConnectionError when the connection ends before the answer does, and TimeoutError
+        when it is not complete in time.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            head = self._until(b"\r\n\r\n", deadline)
+            status, headers = _head(head)
+            if status >= 200 or status == 101:
+                break
+        answer = Answer(status, headers, b"")
+        if method == "HEAD" or status in (101, 204, 304):
+            return answer
+        if "chunked" in (answer.header("transfer-encoding") or "").lower():
+            body = self._chunks(deadline)
+        elif (length := answer.header("content-length")) is not None:
+            body = self._exactly(int(length), deadline)
+        else:
+            while self._receive(deadline):
+                pass
+            body, self._received = self._received, b""
+        return Answer(status, headers, body)
+
+    def readable(self, seconds: float) -> bool:
+        """Whether something comes in within this time; it is left to be read."""
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def closed(self, *, ignore_rest: bool = False) -> bool:
+        """Whether the server closes within 2 s; what it still sends fails unless ignored."""
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        try:
+            while self._receive(deadline):
+                pass
+        except TimeoutError:
+            return False
+        assert ignore_rest or not self._received, f"unread bytes: {self._received[:500]!r}"
+        return True
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent; answers can still be read."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Close the connection; a second time does nothing."""
+        self._socket.close()
+
+    def _receive(self, deadline: float) -> bool:
+        """Take what has come in; False at the end (a reset is an end too)."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no whole answer in time; so far: {self._received[:500]!r}")
+        self._socket.settimeout(left)
+        try:
+            data = self._socket.recv(65536)
+        except TimeoutError:
+            raise TimeoutError(
+                f"no whole answer in time; so far: {self._received[:500]!r}"
+            ) from None
+        except ConnectionResetError:
+            data = b""
+        self._received += data
+        return data != b""
+
+    def _more(self, deadline: float) -> None:
+        if not self._receive(deadline):
+            raise ConnectionError(f"closed within an answer; so far: {self._received[:500]!r}")
+
+    def _until(self, end: bytes, deadline: float) -> bytes:
+        while end not in self._received:
+            self._more(deadline)
+        found, self._received = self._received.split(end, 1)
+        return found
+
+    def _exactly(self, length: int, deadline: float) -> bytes:
+        while len(self._received) < length:
+            self._more(deadline)
+        found, self._received = self._received[:length], self._received[length:]
+        return found
+
+    def _chunks(self, deadline: float) -> bytes:
+        body = b""
+        while size := int(self._until(b"\r\n", deadline).split(b";")[0], 16):
+            body += self._exactly(size, deadline)
+            assert self._exactly(2, deadline) == b"\r\n", "a chunk is longer than it says"
+        while self._until(b"\r\n", deadline):  # trailers
+            pass
+        return body
+
+
+def _head(head: bytes) -> tuple[int, list[tuple[str, str]]]:
+    """Status and header fields of a response head."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    version, _, rest = first.partition(" ")
+    assert version in ("HTTP/1.1", "HTTP/1.0"), f"not an HTTP/1.x answer: {first!r}"
+    fields = (line.partition(":") for line in lines)
+    return int(rest[:3]), [(name.lower(), value.strip(" \t")) for name, _, value in fields]

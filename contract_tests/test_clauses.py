@@ -1,0 +1,100 @@
+"""PAIR: contract, tests and services speak of the same things."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from contract_tests.harness import clauses, expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.services import Kind
+
+ROUTES = clauses.routes()
+
+
+@pytest.mark.clause("PAIR-04")
+def test_every_clause_has_a_test() -> None:
+    proved = {clause for test in clauses.tests() for clause in test.clauses}
+    assert [clause for clause in clauses.clauses() if clause not in proved] == []
+
+
+@pytest.mark.clause("PAIR-04")
+def test_every_test_names_clauses_that_there_are() -> None:
+    assert clauses.complaints() == []
+
+
+@pytest.mark.clause("PAIR-04")
+def test_no_clause_and_no_test_stands_twice() -> None:
+    for names in (clauses.clauses(), [test.id for test in clauses.tests()]):
+        assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+@pytest.mark.clause("PAIR-05")
+def test_every_row_of_the_routes_names_clauses_that_there_are() -> None:
+    ids = set(clauses.clauses())
+    known = ids | {clause.rpartition("-")[0] for clause in ids}
+    for governed in ROUTES.values():
+        assert set(governed) <= known
+
+
+@pytest.mark.clause("PAIR-05", "DOC-04")
+def test_every_documented_route_has_a_row_and_every_row_is_documented(api: Client) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    documented = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    assert documented == {
+        (method, path)
+        for method, path in ROUTES
+        if method not in ("HEAD", "OPTIONS") and not path.startswith(("/docs", "/openapi.json"))
+    }
+
+
+@pytest.mark.clause("PAIR-05")
+def test_every_row_is_served(api: Client) -> None:
+    """Without a user: what is there answers with any problem but `not-found` and 405."""
+    for method, path in ROUTES:
+        answer = api.request(method, path.format(id=expect.MAX_ID))
+        assert answer.status != 405, (method, path)
+        if answer.status == 404 and method != "HEAD":
+            expect.problem(answer, "user-not-found")
+
+
+# What each service has registered with its framework, `{id}` for a parameter.
+REGISTERED: dict[Kind, str] = {
+    "python": """
+import json
+from fastapi.routing import iter_route_contexts
+from python_api.app import create_app
+from python_api.settings import read_settings
+
+routes = iter_route_contexts(create_app(read_settings({}), None).routes)
+print(json.dumps([[method, route.path] for route in routes for method in route.methods]))
+""",
+    "node": """
+import { createApp } from "./src/app.ts";
+import { readSettings } from "./src/settings.ts";
+
+const routes = createApp(readSettings({}), null).routes.filter(({ method }) => method !== "ALL");
+const path = (route) => route.path.replace(/:(\\w+)/g, "{$1}");
+console.log(JSON.stringify(routes.map((route) => [route.method, path(route)])));
+""",
+}
+
+
+@pytest.mark.clause("PAIR-05")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_every_registered_route_has_a_row(kind: Kind) -> None:
+    registered = {
+        (method, path) for method, path in json.loads(services.run_code(REGISTERED, kind))
+    }
+    ours = {(method, path) for method, path in ROUTES if method not in ("HEAD", "OPTIONS")}
+    assert {(method, path) for method, path in registered if method != "HEAD"} == ours
+
+
+@pytest.mark.clause("PAIR-06", "PROB-01")
+def test_the_problems_are_those_of_the_contract() -> None:
+    ours = {
+        code: (problem.status, problem.title, problem.detail)
+        for code, problem in expect.PROBLEMS.items()
+    }
+    assert ours == clauses.problems()
+    assert clauses.details() == expect.DETAILS

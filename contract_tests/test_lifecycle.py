@@ -1,0 +1,355 @@
+"""OPS: how a service starts, stops, and keeps what it has acknowledged."""
+
+import contextlib
+import json
+import random
+import signal
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from contract_tests.harness import expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.services import Kind, Service
+from contract_tests.harness.wire import Answer, message
+
+JSON = ("Content-Type", "application/json")
+
+Launch = Callable[..., Service]
+
+
+def creation(api: Client, fields: expect.Fields) -> bytes:
+    """The bytes of a creation under an Idempotency-Key of its own (the name)."""
+    headers = [JSON, ("Idempotency-Key", fields["name"])]
+    return api.message("POST", "/users", headers, expect.render(fields))
+
+
+def everybody(api: Client) -> list[dict[str, Any]]:
+    """All users, page by page."""
+    found = []
+    target: str | None = "/users?limit=100"
+    while target:
+        answer = api.get(target)
+        page = answer.json()
+        target = expect.users(answer, page, next=answer.header("link") is not None)
+        found += page
+    return found
+
+
+# Start
+
+
+@pytest.mark.clause("OPS-01")
+def test_it_tells_where_it_listens(launched: Launch) -> None:
+    service = launched(PORT="0")
+    entry = json.loads(service.stdout().splitlines()[0])
+    assert set(entry) == {"time", "level", "message", "url"}
+    assert (entry["level"], entry["message"]) == ("info", "listening")
+    assert urlsplit(entry["url"]).port not in (None, 0)
+    assert entry["url"] == service.url
+    assert service.stderr() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+@pytest.mark.clause("OPS-02")
+def test_it_listens_where_it_is_told(launched: Launch) -> None:
+    port = random.randrange(20000, 30000)  # below the ports that clients are given
+    service = launched(HOST="127.0.0.2", PORT=str(port))
+    assert service.url == f"http://127.0.0.2:{port}"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+@pytest.mark.clause("OPS-02")
+def test_it_listens_on_the_loopback_by_default(launched: Launch) -> None:
+    assert launched().url.startswith("http://127.0.0.1:")
+
+
+WRONG = [
+    ({"PORT": "65536"}, "PORT must be an integer from 0 to 65535"),
+    ({"PORT": "http"}, "PORT must be an integer from 0 to 65535"),
+    ({"DATABASE_URL": "users.db"}, "DATABASE_URL must be a URL such as sqlite:///users.db"),
+    ({"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT must be an integer from 1 to 60"),
+    ({"IDEMPOTENCY_TTL": "1h"}, "IDEMPOTENCY_TTL must be an integer from 1 to 31536000"),
+    ({"SHUTDOWN_TIMEOUT": "61"}, "SHUTDOWN_TIMEOUT must be an integer from 1 to 60"),
+    (
+        {"CORS_ORIGINS": "*"},
+        "CORS_ORIGINS must be origins such as https://example.com, with commas",
+    ),
+]
+
+
+@pytest.mark.clause("OPS-03")
+def test_a_wrong_setting_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
+    for service, (_, line) in [(spawned(**env), (env, line)) for env, line in WRONG]:
+        assert service.wait(services.START_TIMEOUT) == 1
+        assert service.stderr() == f"{line}\n"
+        assert service.stdout() == ""
+
+
+@pytest.mark.clause("OPS-04")
+def test_a_port_in_use_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = spawned(PORT=str(port))
+        assert service.wait(services.START_TIMEOUT) == 1
+    assert service.stderr() == f"Port {port} on 127.0.0.1 is in use.\n"
+    assert service.stdout() == ""
+
+
+@pytest.mark.clause("OPS-05", "IDEM-15", "REP-09")
+def test_what_was_there_is_there_after_a_restart(launched: Launch) -> None:
+    service = launched()
+    fields, gone = expect.somebody(), expect.somebody()
+    first = service.api.raw(creation(service.api, fields), method="POST")
+    user = expect.user(first, 201, **fields)
+    answer = service.api.patch(f"/users/{user['id']}", json={"name": "New"})
+    changed = expect.user(answer, 200, name="New", email=fields["email"], version=2)
+    newest = service.api.create()["id"]
+    answer = service.api.raw(creation(service.api, gone), method="POST")
+    deleted = expect.user(answer, 201, **gone)
+    expect.empty(service.api.delete(f"/users/{deleted['id']}"))
+    expect.empty(service.api.delete(f"/users/{newest}"))
+    assert service.stop() == 0
+    service.restart()
+    assert everybody(service.api) == [changed]
+    expect.replay(service.api.raw(creation(service.api, fields), method="POST"), first)
+    expect.replay(service.api.raw(creation(service.api, gone), method="POST"), answer)
+    assert everybody(service.api) == [changed]
+    assert service.api.create()["id"] > deleted["id"] > newest
+
+
+# Durability
+
+
+@pytest.mark.clause("OPS-08", "IDEM-14", "USR-CREATE-05")
+def test_kill_9_loses_nothing_that_was_acknowledged(launched: Launch) -> None:
+    """1,000 creations, 8 at a time; killed after 300 answers, then all of them sent once more.
+
+    A key without its user, or a user without its key, would show in the second round.
+    """
+    service = launched()
+    planned = [expect.somebody() for _ in range(1000)]
+    acknowledged = []
+    with contextlib.ExitStack() as stack:
+        api = service.api
+        connections = [stack.enter_context(api.connect()) for _ in range(8)]
+        for fields, connection in zip(planned, connections, strict=False):
+            connection.send(creation(api, fields))
+        for n, fields in enumerate(planned):
+            connection = connections[n % 8]
+            if n == 300:
+                service.process.kill()
+            try:
+                answer = connection.read("POST")
+            except ConnectionError:
+                assert n >= 300
+                continue
+            acknowledged.append(expect.user(answer, 201, **fields))
+            if n + 8 < len(planned):
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.send(creation(api, planned[n + 8]))
+    service.kill()
+    assert 300 <= len(acknowledged) <= 308
+    service.restart()
+    api = service.api
+    found = everybody(api)
+    assert len(found) <= 308
+    assert [user for user in found if user in acknowledged] == sorted(
+        acknowledged, key=lambda user: int(user["id"])
+    )
+    with api.connect(30.0) as connection:
+        for start in range(0, 1000, 100):
+            batch = planned[start : start + 100]
+            connection.send(b"".join(creation(api, fields) for fields in batch))
+            for fields in batch:
+                answer = connection.read("POST")
+                assert answer.status == 201
+                assert answer.json()["email"] == fields["email"]
+    found = everybody(api)
+    assert sorted(user["email"] for user in found) == sorted(fields["email"] for fields in planned)
+    assert [user for user in found if user in acknowledged] == sorted(
+        acknowledged, key=lambda user: int(user["id"])
+    )
+
+
+# Each opens a database as its service does and asks the connections that the service would use.
+ASK: dict[Kind, str] = {
+    "python": """
+import asyncio, json, sys
+from sqlalchemy import text
+from python_api.database import open_database
+
+async def main(url, *names):
+    async with open_database(url, 1) as database:
+        for begin in (database.connection, database.transaction):
+            async with begin() as connection:
+                values = [await connection.execute(text(f"PRAGMA {name}")) for name in names]
+                print(json.dumps([value.scalar() for value in values]))
+
+asyncio.run(main(*sys.argv[1:]))
+""",
+    "node": """
+import { sql } from "kysely";
+import { openDatabase } from "./src/database.ts";
+
+const [url, ...names] = process.argv.slice(1);
+const database = await openDatabase(url, 1);
+const ask = async (connection) => {
+  const values = [];
+  for (const name of names) {
+    const { rows } = await sql.raw(`PRAGMA ${name}`).execute(connection);
+    values.push(Object.values(rows[0])[0]);
+  }
+  return values;
+};
+console.log(JSON.stringify(await ask(database.connection)));
+console.log(JSON.stringify(await database.transaction(ask)));
+""",
+}
+
+
+@pytest.mark.clause("OPS-09")
+def test_sqlite_syncs_every_commit(started_by_us: Kind, tmp_path: Path) -> None:
+    names = ["journal_mode", "synchronous", "foreign_keys"]
+    full, on = 2, 1
+    printed = services.run_code(ASK, started_by_us, f"sqlite:///{tmp_path}/users.db", *names)
+    assert list(map(json.loads, printed.splitlines())) == [["wal", full, on]] * 2
+
+
+@pytest.mark.clause("IDEM-12")
+def test_a_key_is_kept_for_its_time_and_no_longer(launched: Launch) -> None:
+    service = launched(IDEMPOTENCY_TTL="1")
+    api, fields = service.api, expect.somebody()
+    start = time.monotonic()
+    first = api.raw(creation(api, fields), method="POST")
+    user = expect.user(first, 201, **fields)
+    answer = first
+    while answer.status == 201:
+        assert time.monotonic() < start + 30, "the key never expires"
+        time.sleep(0.05)
+        answer = api.raw(creation(api, fields), method="POST")
+    assert time.monotonic() > start + 1
+    expect.problem(answer, "email-taken")
+    # The key is as new: it takes another body.
+    answer = api.raw(creation(api, {**fields, "email": "other@example.com"}), method="POST")
+    second = expect.user(answer, 201, name=fields["name"], email="other@example.com")
+    assert everybody(api) == [user, second]
+
+
+# Stop
+
+
+@contextlib.contextmanager
+def locked(database: Path) -> Iterator[Callable[[], object]]:
+    """The database with its write lock held by us, until the function given is called."""
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield lambda: connection.execute("ROLLBACK")
+
+
+def assert_refuses(service: Service) -> None:
+    """The port is closed, within a moment."""
+    parts = urlsplit(service.url)
+    deadline = time.monotonic() + 3
+    while True:
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 0), timeout=3).close()
+        except (ConnectionRefusedError, ConnectionResetError):
+            return
+        assert time.monotonic() < deadline, "the port still takes connections"
+        time.sleep(0.01)
+
+
+@pytest.mark.clause("OPS-06", "OPS-07", "OPS-08")
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_it_stops_gracefully(launched: Launch, signum: signal.Signals) -> None:
+    """A write that waits for the lock is in flight for as long as we hold it.
+
+    Beside it, clients hold half a head, half a body, an idle connection and an unused one.
+    """
+    service = launched(DATABASE_TIMEOUT="20", SHUTDOWN_TIMEOUT="4")
+    api, fields = service.api, expect.somebody()
+    alive = api.message("GET", "/healthz")
+    head = [("Host", api.host), JSON, ("Content-Length", "100")]
+    with (
+        api.connect() as half_head,
+        api.connect() as half_body,
+        api.connect() as idle,
+        api.connect(),
+        api.connect(30.0) as in_flight,
+        locked(service.database) as unlock,
+    ):
+        half_head.send(alive + alive[:-10])
+        half_body.send(alive + message("POST", "/users", head, b'{"name":'))
+        idle.send(alive)
+        in_flight.send(alive + creation(api, fields))
+        for connection in (half_head, half_body, idle, in_flight):
+            # What was sent with it has come in then, too.
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+        start = time.monotonic()
+        service.process.send_signal(signum)
+        assert_refuses(service)
+        assert not in_flight.readable(0)
+        assert service.process.poll() is None
+        unlock()
+        user = expect.user(in_flight.read("POST"), 201, **fields)
+        assert in_flight.closed()
+        assert service.wait() == 0
+        assert time.monotonic() < start + services.STOP_TIMEOUT
+    service.restart()
+    assert everybody(service.api) == [user]
+
+
+@pytest.mark.clause("OPS-07")
+@pytest.mark.parametrize("half", ["nothing", "head", "body", "chunk", "answered"])
+def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
+    service = launched(SHUTDOWN_TIMEOUT="1")
+    api = service.api
+    head = [("Host", api.host), JSON]
+    data = {
+        "nothing": b"",
+        "head": b"GET /users HTTP/1.1\r\nHos",
+        "body": message("POST", "/users", [*head, ("Content-Length", "9")], b"{"),
+        "chunk": message("POST", "/users", [*head, ("Transfer-Encoding", "chunked")], b"5\r\n{"),
+        "answered": message("POST", "/nowhere", [*head, ("Content-Length", "9")], b"{"),
+    }[half]
+    with api.connect() as connection:
+        connection.send(api.message("GET", "/healthz") + data)
+        expect.body(connection.read(), 200, b'{"status":"ok"}')
+        start = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() < start + services.STOP_TIMEOUT
+
+
+@pytest.mark.clause("OPS-06", "HTTP-11")
+def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -> None:
+    """20 changes in one segment: the first waits for the lock, the others for the first."""
+    service = launched(DATABASE_TIMEOUT="20", SHUTDOWN_TIMEOUT="10")
+    api = service.api
+    planned = [expect.somebody() for _ in range(20)]
+    with api.connect(30.0) as connection, locked(service.database) as unlock:
+        connection.send(
+            api.message("GET", "/healthz") + b"".join(creation(api, one) for one in planned)
+        )
+        expect.body(connection.read(), 200, b'{"status":"ok"}')
+        service.process.send_signal(signal.SIGTERM)
+        assert_refuses(service)
+        unlock()
+        answers: list[Answer] = []
+        with contextlib.suppress(ConnectionError):
+            answers += (connection.read("POST") for _ in planned)
+        assert service.wait() == 0
+    users = [
+        expect.user(answer, 201, **fields) for fields, answer in zip(planned, answers, strict=False)
+    ]
+    assert users, "what was in flight was not answered"
+    service.restart()
+    assert everybody(service.api) == users

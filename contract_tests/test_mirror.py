@@ -1,0 +1,213 @@
+"""PAIR: the two services are file for file twins. Nothing here asks a target."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contract_tests.harness import services
+from contract_tests.harness.services import Kind
+
+PYTHON = services.ROOT / "python_api"
+NODE = services.ROOT / "node_api" / "src"
+
+# Public functions without a twin, in camelCase, and why the other side has no need of one.
+ALONE = {
+    "app.answerProblem": "FastAPI calls one handler an exception class, Hono one for all",
+    "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
+    "server.headAsGet": "on Node a line of its connection's work",
+    "server.refuse": "on Node a method of the connection",
+    "tables.createTables": "SQLAlchemy makes the statements from the tables",
+    "users/schemas.codePoints": "the length of a Python string",
+    "users/schemas.etag": "a method of Python's class; in TypeScript a user is plain data",
+    "users/schemas.trim": "Python's strip takes the characters to trim",
+}
+
+
+def modules(directory: Path, suffix: str) -> dict[str, Path]:
+    """Modules by their path without the suffix; those that only make a package are none."""
+    files = {
+        file.relative_to(directory).with_suffix("").as_posix(): file
+        for file in directory.rglob(f"*{suffix}")
+        if file.name != "__init__.py"
+    }
+    return {name.replace("__main__", "main"): file for name, file in files.items()}
+
+
+def camel_case(name: str) -> str:
+    first, *others = name.strip("_").split("_")
+    return first + "".join(word.title() for word in others)
+
+
+def python_functions(file: Path) -> dict[str, bool]:
+    """The functions of a module, in camelCase, and whether they are public."""
+    return {
+        camel_case(node.name): not node.name.startswith("_")
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def node_functions(file: Path) -> dict[str, bool]:
+    """The functions of a module and whether they are exported."""
+    function = re.compile(r"^(export )?(?:async )?function\*? (\w+)", re.MULTILINE)
+    return {name: export != "" for export, name in function.findall(file.read_text("utf-8"))}
+
+
+@pytest.mark.clause("PAIR-01")
+def test_both_sides_have_the_same_modules() -> None:
+    assert sorted(modules(PYTHON, ".py")) == sorted(modules(NODE, ".ts"))
+
+
+@pytest.mark.clause("PAIR-02")
+def test_every_public_function_has_a_twin() -> None:
+    node = modules(NODE, ".ts")
+    alone = set()
+    for name, file in modules(PYTHON, ".py").items():
+        ours, theirs = python_functions(file), node_functions(node[name])
+        for these, those in ((ours, theirs), (theirs, ours)):
+            alone |= {
+                f"{name}.{function}"
+                for function, public in these.items()
+                if public and function not in those
+            }
+    assert alone == set(ALONE)
+
+
+# What comes of an environment: the settings, names in snake_case, or the line that ends the start.
+READ_SETTINGS: dict[Kind, str] = {
+    "python": """
+import dataclasses, json, sys
+from python_api.settings import SettingsError, read_settings
+
+for environment in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps(dataclasses.asdict(read_settings(environment))))
+    except SettingsError as error:
+        print(json.dumps(str(error)))
+""",
+    "node": """
+import { readSettings, SettingsError } from "./src/settings.ts";
+
+for (const environment of JSON.parse(process.argv[1])) {
+  let result;
+  try {
+    const entries = Object.entries(readSettings(environment));
+    const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    result = Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), value]));
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    result = error.message;
+  }
+  console.log(JSON.stringify(result));
+}
+""",
+}
+
+INTEGERS = [
+    *["0", "1", "00", "01", "59", "60", "61", "65535", "65536", "31536000", "31536001"],
+    *["-1", "+1", "1.0", "1e3", "0x1", "1_0", " 1", "1 ", "1\n", "\n", " ", "a", "٣", "1" * 30],
+]
+URLS = [
+    *["sqlite:///users.db", "sqlite:////var/lib/users.db", "sqlite:///a b.db", "sqlite:///é.db"],
+    *["sqlite:///", "sqlite://users.db", "sqlite:users.db", "sqlite://", "users.db", "/users.db"],
+    *["SQLITE:///users.db", " sqlite:///users.db", "sqlite:///users.db\n", "sqlite:///a\nb"],
+    *[
+        "postgresql://localhost/users",
+        "mysql://localhost/users",
+        "file:///users.db",
+        "sqlite:///a?b",
+    ],
+    *[
+        "sqlite:///:memory:",
+        "sqlite:///a\r",
+        "sqlite:///a\u2028b",
+        "sqlite:///a%20b",
+        "sqlite:///a#b",
+    ],
+]
+ORIGINS = [
+    *["https://a.example", "http://localhost:5173", "https://a,https://b", "https://a, https://b"],
+    *[
+        " https://a ",
+        "https://a,,https://b",
+        ",",
+        "https://a,",
+        "*",
+        "null",
+        "a.example",
+        "https://",
+    ],
+    *[
+        "https://a/",
+        "https://a/b",
+        "https://A",
+        "HTTPS://a",
+        "https://a:123456",
+        "https://a:",
+        "ftp://a",
+    ],
+    *["https://[::1]:80", "https://é", "https://a\thttps://b", "https://a\n", "https://a\u00a0"],
+    *["https://user@a", "https://a?b", "https://a#b", "https://a_b", "\t", "https://a;https://b"],
+]
+HOSTS = ["0.0.0.0", "::1", "localhost", " ", "a b"]
+ENVIRONMENTS: list[dict[str, str]] = [
+    {},
+    {"port": "1", "HOSTNAME": "a", "Port": "2"},
+    *({name: ""} for name in ("HOST", "PORT", "DATABASE_URL", "CORS_ORIGINS", "IDEMPOTENCY_TTL")),
+    *(
+        {name: value}
+        for name in ("PORT", "DATABASE_TIMEOUT", "IDEMPOTENCY_TTL", "SHUTDOWN_TIMEOUT")
+        for value in INTEGERS
+    ),
+    *({"DATABASE_URL": value} for value in URLS),
+    *({"CORS_ORIGINS": value} for value in ORIGINS),
+    *({"HOST": value} for value in HOSTS),
+    # The first that is wrong is named.
+    {"PORT": "a", "DATABASE_URL": "a", "DATABASE_TIMEOUT": "a"},
+    {"SHUTDOWN_TIMEOUT": "a", "CORS_ORIGINS": "a", "IDEMPOTENCY_TTL": "a"},
+    {"DATABASE_TIMEOUT": "a", "DATABASE_URL": "a"},
+]
+
+
+def settings(kind: Kind, environments: list[dict[str, str]]) -> list[Any]:
+    printed = services.run_code(READ_SETTINGS, kind, json.dumps(environments))
+    return list(map(json.loads, printed.splitlines()))
+
+
+@pytest.mark.clause("PAIR-03", "OPS-02", "OPS-03")
+def test_both_sides_read_the_same_settings() -> None:
+    python, node = (settings(kind, ENVIRONMENTS) for kind in services.KINDS)
+    assert (python[0]["port"], node[0]["port"]) == (8000, 3000)
+    for environment, ours, theirs in zip(ENVIRONMENTS, python, node, strict=True):
+        if isinstance(ours, dict) and isinstance(theirs, dict) and not environment.get("PORT"):
+            assert ours.pop("port") == 8000
+            assert theirs.pop("port") == 3000
+        assert ours == theirs, environment
+        if isinstance(ours, str):
+            assert re.fullmatch(r"[A-Z_]+ must be [^\n]+", ours)
+
+
+@pytest.mark.clause("PAIR-03")
+def test_both_sides_read_the_same_variables() -> None:
+    name = re.compile(r"[\"'](?:environment\.)?([A-Z][A-Z_]+)[\"']")
+    python, node = (
+        set(name.findall(file.read_text("utf-8")))
+        for file in (PYTHON / "settings.py", NODE / "settings.ts")
+    )
+    assert python == node
+    assert python >= {"HOST", "PORT", "DATABASE_URL", "CORS_ORIGINS"}
+
+
+@pytest.mark.clause("PAIR-03")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_nobody_else_reads_the_environment(kind: Kind) -> None:
+    read, files = {
+        "python": (r"\benviron\b|\bgetenv\b", modules(PYTHON, ".py")),
+        "node": (r"\bprocess\.env\b", modules(NODE, ".ts")),
+    }[kind]
+    readers = {name for name, file in files.items() if re.search(read, file.read_text("utf-8"))}
+    assert readers <= {"main", "settings"}
