@@ -171,8 +171,7 @@ def test_every_change_takes_a_list(api: Client, change: Change, values: tuple[st
 )
 def test_412_no_tag_of_the_list_matches(api: Client, values: tuple[str, ...]) -> None:
     ada = second_version(api)
-    for change in (put, patch, delete):
-        problem(change(api, ada, fields("if-match", *values)), "version-mismatch")
+    problem(patch(api, ada, fields("if-match", *values)), "version-mismatch")
     user(api.get(f"/users/{ada['id']}"), 200, **ada)
 
 
@@ -223,6 +222,15 @@ MALFORMED = pytest.mark.parametrize(
 @pytest.mark.clause("COND-09", "COND-07")
 @MALFORMED
 def test_400_malformed_if_match(api: Client, values: tuple[str, ...]) -> None:
+    # A malformed header comes before the user that isn't there.
+    headers = fields("if-match", *values)
+    answer = api.patch(f"/users/{MAX_ID}", json={}, headers=headers)
+    problem(answer, "malformed-header", [error("malformed", header="If-Match")])
+
+
+@pytest.mark.clause("COND-09", "COND-07")
+@pytest.mark.parametrize("values", [("",), ("1",), ("*", "*"), ('"1"', "1")], ids=" + ".join)
+def test_400_malformed_if_match_changes_nothing(api: Client, values: tuple[str, ...]) -> None:
     ada = api.create()
     for change in (put, patch, delete):
         answer = change(api, ada, fields("if-match", *values))
@@ -230,14 +238,20 @@ def test_400_malformed_if_match(api: Client, values: tuple[str, ...]) -> None:
     user(api.get(f"/users/{ada['id']}"), 200, **ada)
 
 
-@pytest.mark.clause("COND-10", "COND-07", "COND-12")
+@pytest.mark.clause("COND-10", "COND-07")
 @MALFORMED
 def test_400_malformed_if_none_match(api: Client, values: tuple[str, ...]) -> None:
-    # A malformed header comes before the user that isn't there.
-    path = f"/users/{MAX_ID}"
-    answer = api.get(path, headers=fields("if-none-match", *values))
+    answer = api.get(f"/users/{MAX_ID}", headers=fields("if-none-match", *values))
     problem(answer, "malformed-header", [error("malformed", header="If-None-Match")])
-    head_of(api.head(path, headers=fields("if-none-match", *values)), answer)
+
+
+@pytest.mark.clause("COND-10", "COND-12")
+@pytest.mark.parametrize("value", ["", "1", '*, "1"'])
+def test_400_malformed_if_none_match_of_a_user(api: Client, value: str) -> None:
+    path = f"/users/{api.create()['id']}"
+    answer = api.get(path, headers={"if-none-match": value})
+    problem(answer, "malformed-header", [error("malformed", header="If-None-Match")])
+    head_of(api.head(path, headers={"if-none-match": value}), answer)
 
 
 @pytest.mark.clause("COND-11", "COND-12", "COND-13", "COND-07", "COND-08")
@@ -373,3 +387,23 @@ def test_dates_are_ignored(api: Client, date: str) -> None:
     user(api.get(f"/users/{ada['id']}", headers=headers), 200, **ada)
     done(patch(api, ada, headers), ada)
     empty(delete(api, ada, headers), 204)
+
+
+@pytest.mark.clause("COND-18", "COND-04")
+def test_thousands_of_tags_are_a_list(api: Client) -> None:
+    ada = second_version(api)
+    others = ",".join(f'"{number}"' for number in range(3, 2000))
+    problem(patch(api, ada, {"if-match": others}), "version-mismatch")
+    done(patch(api, ada, {"if-match": f'{others},"2"'}), ada)
+    answer = api.get(f"/users/{ada['id']}", headers={"if-none-match": f'{others},"2"'})
+    not_modified(answer, '"3"')
+
+
+@pytest.mark.clause("COND-18")
+@pytest.mark.parametrize("end", ["x", '"', "*", 'W/"'])
+@pytest.mark.parametrize("filling", [" ,", " , ", " ", '"1" ', '"1",\t', '"', ',"a b"'], ids=repr)
+def test_400_long_and_malformed_at_once(api: Client, filling: str, end: str) -> None:
+    for count in (20, 16_000 // len(filling)):
+        fields = [("If-None-Match", f'"1"{filling * count}{end}')]
+        answer = api.raw(api.message("GET", f"/users/{MAX_ID}", fields))
+        problem(answer, "malformed-header", [error("malformed", header="If-None-Match")])

@@ -308,6 +308,23 @@ def test_it_stops_gracefully(launched: Launch, signum: signal.Signals) -> None:
     assert everybody(service.api) == [user]
 
 
+@pytest.mark.clause("OPS-06")
+def test_a_client_that_reads_slowly_gets_all_of_its_answer(launched: Launch) -> None:
+    """An answer larger than what the sockets hold, of which nothing is read until the signal."""
+    service = launched(SHUTDOWN_TIMEOUT="10")
+    path = "/docs/swagger-ui-bundle.js"
+    whole = service.api.get(path).body
+    with service.api.connect(30.0) as connection:
+        connection.send(service.api.message("GET", "/healthz") + service.api.message("GET", path))
+        expect.body(connection.read(), 200, b'{"status":"ok"}')
+        assert connection.readable(5)
+        service.process.send_signal(signal.SIGTERM)
+        assert_refuses(service)
+        assert connection.read().body == whole
+        assert connection.closed()
+    assert service.wait() == 0
+
+
 @pytest.mark.clause("OPS-07")
 @pytest.mark.parametrize("half", ["nothing", "head", "body", "chunk", "answered"])
 def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:

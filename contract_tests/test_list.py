@@ -579,8 +579,9 @@ def test_a_page_begun_on_one_service_is_continued_on_the_other(
 
 
 @pytest.mark.clause("CURSOR-03")
-@pytest.mark.parametrize("limit", [1, 4])
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize(
+    ("sort", "limit"), [*((sort, 4) for sort in SORTS), ("name", 1), ("-created_at", 1)]
+)
 def test_all_pages_show_everyone_once(api: Client, sort: str, limit: int) -> None:
     many = crowd(api)
     seen = [one for page in pages(api, f"q={many.token}&sort={sort}", limit) for one in page]
@@ -590,7 +591,7 @@ def test_all_pages_show_everyone_once(api: Client, sort: str, limit: int) -> Non
 @pytest.mark.clause("CURSOR-04")
 @pytest.mark.parametrize("sort", ["id", "-id", "name", "-name", "email", "-email"])
 def test_creations_and_deletions_between_pages(api: Client, sort: str) -> None:
-    many = Crowd(api, NAMES, LOCALS)
+    many = Crowd(api, NAMES[:8], LOCALS[:8])
     expected = many.sorted(sort)
     walk = pages(api, f"q={many.token}&sort={sort}", 3)
     assert next(walk) == expected[:3]
@@ -930,10 +931,7 @@ def test_escapes_and_plus_are_decoded(api: Client) -> None:
 @pytest.mark.parametrize("piece", ["%", "%4", "%4g", "%g4", "%%41", "%u0041", "%+4", "%-1"])
 @pytest.mark.parametrize("form", ["q={}", "x={}", "{}=x", "{}", "q=x&{}", "x&x={}&q=x"])
 def test_400_a_percent_sign_without_its_digits(api: Client, form: str, piece: str) -> None:
-    target = f"/users?{form.format(piece)}"
-    answer = api.get(target)
-    problem(answer, "malformed-query")
-    head_of(api.head(target), answer)
+    problem(api.get(f"/users?{form.format(piece)}"), "malformed-query")
 
 
 @pytest.mark.clause("QUERY-05", "QUERY-06")

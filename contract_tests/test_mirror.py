@@ -175,7 +175,7 @@ ENVIRONMENTS: list[dict[str, str]] = [
 
 def settings(kind: Kind, environments: list[dict[str, str]]) -> list[Any]:
     printed = services.run_code(READ_SETTINGS, kind, json.dumps(environments))
-    return list(map(json.loads, printed.splitlines()))
+    return [json.loads(line) for line in printed.split("\n")[:-1]]
 
 
 @pytest.mark.clause("PAIR-03", "OPS-02", "OPS-03")

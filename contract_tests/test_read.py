@@ -121,8 +121,7 @@ def test_reading_changes_nothing(api: Client) -> None:
     ids=lambda id_: id_[:40],
 )
 def test_422_an_id_that_is_not_canonical(api: Client, id_: str) -> None:
-    for answer in (api.get(f"/users/{id_}"), api.patch(f"/users/{id_}", json={})):
-        problem(answer, "validation", [error("malformed", parameter="id")])
+    problem(api.get(f"/users/{id_}"), "validation", [error("malformed", parameter="id")])
 
 
 @pytest.mark.clause("ID-01")

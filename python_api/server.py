@@ -103,7 +103,9 @@ def refuse(code: str) -> ASGIApp:
     return answer
 
 
-def refusal(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+def refusal(
+    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]
+) -> str | None:
     """The code of the problem that a request is refused with, whatever it asks for, if any."""
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
@@ -112,7 +114,8 @@ def refusal(target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
         return "bad-request"
     # Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
-    return None if target.startswith(b"/") and b"#" not in target else "bad-request"
+    origin_form = target.startswith(b"/") and b"#" not in target and method != b"CONNECT"
+    return None if origin_form else "bad-request"
 
 
 class Protocol(HttpToolsProtocol):
@@ -147,12 +150,12 @@ class Protocol(HttpToolsProtocol):
             while rest := self._feed(data):
                 data = rest
         except httptools.HttpParserError:
-            self._refuse("bad-request")
+            self._give_up("bad-request")
         if self.reading == "head":
             # The chunk in which a head begins holds the end of what came before, too.
             self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
             if self.head_bytes > MAX_HEAD_BYTES:
-                self._refuse("headers-too-large")
+                self._give_up("headers-too-large")
 
     def _feed(self, data: bytes) -> bytes:
         """Parse, up to a request that asks for an upgrade; what is to be parsed then is returned.
@@ -191,9 +194,10 @@ class Protocol(HttpToolsProtocol):
         """A request's head is there: hand it over, with its raw target, or refuse it."""
         if self.refused:
             return
-        code = refusal(self.url, self.headers)
+        code = refusal(self.parser.get_method(), self.url, self.headers)
         if code:
-            self._refuse(code)
+            self.refused = True
+            self._hand_over(refuse(code))
         elif not self.parser.should_upgrade():
             path, _, query = self.url.partition(b"?")
             self._hand_over(self.config.loaded_app)
@@ -219,8 +223,8 @@ class Protocol(HttpToolsProtocol):
         self.reading = "body"
         super().on_headers_complete()
 
-    def _refuse(self, code: str) -> None:
-        """Answer with a problem, after the requests before this one, and close the connection."""
+    def _give_up(self, code: str) -> None:
+        """Answer what can't be read with a problem, after the requests before it, and close."""
         self.refused = True
         if self.reading == "body":
             # The request under way can't be read to its end: nobody answers it any more.
@@ -233,6 +237,8 @@ class Protocol(HttpToolsProtocol):
         if self.reading != "head":
             self.on_message_begin()
         self._hand_over(refuse(code))
+        # What was read of a method may be HEAD's, whose answer would have no body.
+        self.scope["method"] = "GET"
 
 
 class LingeringTransport:

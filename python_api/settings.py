@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-SQLITE_URL = re.compile(r"sqlite:///.+")
+SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 

@@ -15,14 +15,16 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Shorter than any server's: a pooled connection is never one that the server is about to close.
 _POOL = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+_TIMEOUTS = dict.fromkeys(("connect", "read", "write", "pool"), 30.0)
 
 
 class Client:
     """Asks one target; safe to use from several threads.
 
     Requests go through one pool of connections and carry only `Host`, `Content-Length` (where
-    there is a body or the method expects one) and what the test gives. The path is sent as
-    written: no dot segment is resolved and nothing is encoded.
+    there is a body or the method expects one) and what the test gives: this is httpx's transport,
+    without its client, which would add fields of its own. The path is sent as written: no dot
+    segment is resolved and nothing is encoded.
     """
 
     def __init__(self, base_url: str, name: str = "target") -> None:
@@ -34,7 +36,8 @@ class Client:
         self.url = f"http://{parts.netloc}"
         self.host = parts.netloc
         self._address = (parts.hostname, parts.port or 80)
-        self._http = httpx.Client(trust_env=False, limits=_POOL, timeout=30.0)
+        self._origin = httpx.URL(self.url)
+        self._http = httpx.HTTPTransport(trust_env=False, limits=_POOL)
 
     def request(
         self,
@@ -55,15 +58,11 @@ class Client:
             content = json_text.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
             if b"content-type" not in [name.lower() for name, _ in fields]:
                 fields.append((b"Content-Type", b"application/json"))
+        extensions = {"target": path.encode("ascii"), "timeout": _TIMEOUTS}
         request = httpx.Request(
-            method,
-            self.url,
-            headers=fields,
-            content=content,
-            extensions={"target": path.encode("ascii"), "timeout": _timeouts(30.0)},
+            method, self._origin, headers=fields, content=content, extensions=extensions
         )
-        response = self._http.send(request, stream=True)
-        with contextlib.closing(response):
+        with contextlib.closing(self._http.handle_request(request)) as response:
             body = b"".join(response.iter_raw())
         received = [
             (name.decode("latin-1").lower(), value.decode("latin-1"))
@@ -168,7 +167,3 @@ class Client:
     def close(self) -> None:
         """Close the pool."""
         self._http.close()
-
-
-def _timeouts(seconds: float) -> dict[str, float]:
-    return dict.fromkeys(("connect", "read", "write", "pool"), seconds)

@@ -1,12 +1,21 @@
 /**
  * The database: URL to engine, transactions, and the one seam that knows the drivers.
  *
- * Every transaction begins with a write. SQLite then takes its write lock at once, waiting for
- * another process's, where a read that turns into a write would fail at once instead.
+ * A transaction takes the write lock at once, waiting for another process that holds it: a read that
+ * turns into a write would fail instead.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
-import { Kysely, SqliteDialect, sql, type Transaction } from "kysely";
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  Kysely,
+  SqliteDialect,
+  SqliteDriver,
+  sql,
+  type Transaction,
+} from "kysely";
 import { createTables, type Tables } from "./tables.ts";
 
 // A power cut loses nothing that was answered: FULL syncs the log at each commit.
@@ -14,6 +23,8 @@ const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
 
 // SQLite's primary result codes for a database that can't be had at the moment.
 const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
+
+const POLL_MILLISECONDS = 10;
 
 /** What a statement runs on: a connection, in a transaction or not. */
 export type Connection = Kysely<Tables>;
@@ -52,7 +63,7 @@ export async function openDatabase(url: string, timeout: number): Promise<Databa
   // One connection, because SQLite has one writer: requests queue here, in order, and fairly.
   const database = new Sqlite(url.slice("sqlite:///".length), { timeout: timeout * 1000 });
   configure(database);
-  const connection = new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
+  const connection = new Kysely<Tables>({ dialect: new WaitingDialect(database, timeout) });
   await connection.transaction().execute(createTables);
   return new Database(connection);
 }
@@ -71,6 +82,46 @@ function sqliteCode(error: unknown): string {
   return error instanceof Sqlite.SqliteError ? error.code : "";
 }
 
+/** SQLite, whose wait for another process's write lock doesn't stop everything else in this one. */
+class WaitingDialect extends SqliteDialect {
+  readonly #database: Sqlite.Database;
+  readonly #timeout: number;
+
+  constructor(database: Sqlite.Database, timeout: number) {
+    super({ database });
+    this.#database = database;
+    this.#timeout = timeout;
+  }
+
+  override createDriver(): WaitingDriver {
+    return new WaitingDriver(this.#database, this.#timeout);
+  }
+}
+
+class WaitingDriver extends SqliteDriver {
+  readonly #timeout: number;
+
+  constructor(database: Sqlite.Database, timeout: number) {
+    super({ database });
+    this.#timeout = timeout;
+  }
+
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    const deadline = Date.now() + this.#timeout * 1000;
+    while (true) {
+      try {
+        await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== "SQLITE_BUSY" || Date.now() >= deadline) {
+          throw error;
+        }
+      }
+      await sleep(POLL_MILLISECONDS);
+    }
+  }
+}
+
 function configure(database: Sqlite.Database): void {
   for (const [name, value] of Object.entries(PRAGMAS)) {
     database.pragma(`${name} = ${value}`);
@@ -79,4 +130,6 @@ function configure(database: Sqlite.Database): void {
       throw new Error(`SQLite refused PRAGMA ${name} = ${value}: it is ${actual}`);
     }
   }
+  // From now on only the begin of a transaction waits: better-sqlite3 would block the event loop.
+  database.pragma("busy_timeout = 0");
 }

@@ -5,7 +5,8 @@
  * line ends the start.
  */
 
-const SQLITE_URL = /^sqlite:\/\/\/.+$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
 const SPACES = /^ +| +$/g;
