@@ -1,6 +1,6 @@
 """Runs both services on SQLite, side by side, until Ctrl-C.
 
-Their databases stay in .data/. Their ports are PYTHON_PORT and NODE_PORT (8000 and 3000); all other
+Their databases stay in .data/ (or DATA_DIR). Their ports are PYTHON_PORT and NODE_PORT (8000 and 3000); all other
 settings but HOST and DATABASE_URL reach them from the environment.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE = Path(sys.executable).parent / "node"
+DATA = Path(os.environ.get("DATA_DIR") or ".data")  # from ROOT, where the services run
 READY_WITHIN = 60.0  # seconds
 STOPPED_WITHIN = 15.0
 
@@ -49,7 +50,8 @@ class Service:
 
     @classmethod
     async def start(cls, name: str, port: str, *command: str) -> "Service":
-        settings = {"HOST": "127.0.0.1", "PORT": port, "DATABASE_URL": f"sqlite:///.data/{name}.db"}
+        url = f"sqlite:///{DATA / name}.db"
+        settings = {"HOST": "127.0.0.1", "PORT": port, "DATABASE_URL": url}
         process = await asyncio.create_subprocess_exec(
             *command,
             cwd=ROOT,
@@ -155,7 +157,7 @@ async def main() -> int:
     asked = asyncio.create_task(asked_to_stop.wait())
     orphaned = asyncio.create_task(parent_gone())
 
-    (ROOT / ".data").mkdir(exist_ok=True)
+    (ROOT / DATA).mkdir(exist_ok=True)
     port = os.environ.get("PYTHON_PORT") or "8000"
     python = await Service.start("python", port, sys.executable, "-m", "python_api")
     port = os.environ.get("NODE_PORT") or "3000"

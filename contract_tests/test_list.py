@@ -289,12 +289,9 @@ def test_200_q_does_not_reach_from_one_member_to_the_other(api: Client) -> None:
 
 
 @pytest.mark.clause("USR-LIST-10")
-@pytest.mark.parametrize("q", ["2026-", "T", "Z", "version"])
-def test_200_q_does_not_look_elsewhere(api: Client, q: str) -> None:
-    token = unique()
-    api.create(name=token)
-    # The user's id and timestamps hold much that its name and email don't.
-    users(api.get(f"/users?q={token}{q}"), [], next=False)
+def test_200_q_does_not_look_into_other_members(api: Client) -> None:
+    ada = api.create()
+    users(api.get(f"/users?q={ada['created_at']}"), [], next=False)
 
 
 @pytest.mark.clause("USR-LIST-10", "USR-LIST-19")

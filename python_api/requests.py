@@ -28,7 +28,7 @@ DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 # RFC 9110, 5.6.2, 5.6.4, 5.6.6
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-PARAMETER = re.compile(rf"[ \t]*;[ \t]*(?:({TOKEN})=({TOKEN}|{QUOTED}))?")
+PARAMETER = re.compile(rf"[ \t]*;(?:[ \t]*({TOKEN})=({TOKEN}|{QUOTED}))?")
 MEDIA_TYPE = re.compile(rf"({TOKEN}/{TOKEN})((?:{PARAMETER.pattern})*)[ \t]*")
 
 # RFC 9110, 8.8.3 and 5.6.1

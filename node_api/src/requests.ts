@@ -20,7 +20,7 @@ const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
 // RFC 9110, 5.6.2, 5.6.4, 5.6.6
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
-const PARAMETER = new RegExp(`[ \\t]*;[ \\t]*(?:(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
+const PARAMETER = new RegExp(`[ \\t]*;(?:[ \\t]*(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
 const MEDIA_TYPE = new RegExp(`^(${TOKEN}/${TOKEN})((?:${PARAMETER.source})*)[ \\t]*$`);
 const QUOTED_PAIR = /\\(.)/g;
 

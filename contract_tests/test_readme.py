@@ -1,0 +1,148 @@
+"""What the README shows works, and what it lists is all there is."""
+
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from contract_tests.harness import clauses, services
+from python_api.settings import Settings
+
+README = (services.ROOT / "README.md").read_text(encoding="utf-8")
+UP = [sys.executable, str(services.ROOT / ".ci" / "up.py")]
+
+
+@contextmanager
+def up(data: Path, python_port: str, node_port: str) -> Iterator[subprocess.Popen[str]]:
+    """`make up`, without make: its set-up is done, or this would not run."""
+    ports = {"PYTHON_PORT": python_port, "NODE_PORT": node_port, "DATA_DIR": str(data)}
+    with subprocess.Popen(
+        UP,
+        env=os.environ | ports,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def urls(process: subprocess.Popen[str]) -> dict[str, str]:
+    """Where the services are, as it prints it."""
+    assert process.stdout is not None
+    found: dict[str, str] = {}
+    for line in process.stdout:
+        if match := re.fullmatch(r" +(python|node)_api +(http://127\.0\.0\.1:\d+)\n", line):
+            found[match[1]] = match[2]
+        if len(found) == 2:
+            return found
+    raise AssertionError(found)
+
+
+def snippet(language: str, url: str) -> str:
+    """The README's snippet as it stands, but for the port."""
+    (code,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    asked, times = re.subn(r"http://127\.0\.0\.1:\d+", url, code)
+    assert times == 1
+    return asked
+
+
+def printed(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+@pytest.mark.clause("PAIR-07")
+def test_both_start_answer_the_snippets_and_stop(tmp_path: Path) -> None:
+    node = services.command("node")[0]
+    with up(tmp_path, "0", "0") as process:
+        found = urls(process)
+        for url in found.values():
+            user = {"name": "Ada Lovelace", "email": "ada@example.com"}
+            assert httpx.post(f"{url}/users", json=user).status_code == 201
+        for url in found.values():
+            assert printed(sys.executable, "-c", snippet("python", url)) == "Ada Lovelace\n"
+            script = snippet("javascript", url)
+            assert printed(node, "--input-type=module", "-e", script) == "Ada Lovelace\n"
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+        assert output.endswith("Both services are stopped.\n")
+        assert process.returncode == 0
+    for url in found.values():
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+
+
+@pytest.mark.clause("PAIR-07")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_taken_port_is_one_line(tmp_path: Path, kind: services.Kind) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        ports = (port, "0") if kind == "python" else ("0", port)
+        with up(tmp_path, *ports) as process:
+            output, _ = process.communicate(timeout=60)
+    assert output == (
+        f"{kind}: Port {port} on 127.0.0.1 is in use. {kind.upper()}_PORT sets another.\n"
+    )
+    assert process.returncode == 1
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the README's table under this header."""
+    _, found, rest = README.partition(f"\n| {header}")
+    assert found, header
+    lines = rest.splitlines()[2:]
+    table = lines[: next(i for i, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+
+
+@pytest.mark.clause("PAIR-08")
+def test_the_table_of_settings_is_complete() -> None:
+    names = [row[0].strip("`") for row in rows("variable")]
+    assert names == [field.name.upper() for field in dataclasses.fields(Settings)]
+
+
+@pytest.mark.clause("PAIR-08")
+def test_the_tour_leads_through_every_file_and_its_twin() -> None:
+    listed = [re.findall(r"\]\((.+?)\)", cell) for row in rows("Python |") for cell in row[:2]]
+    files = {str(path.relative_to(services.ROOT)) for path in sources()}
+    assert sorted(path for cell in listed for path in cell) == sorted(files)
+
+
+def sources() -> list[Path]:
+    python = (services.ROOT / "python_api").rglob("*.py")
+    typescript = (services.ROOT / "node_api" / "src").rglob("*.ts")
+    return [path for path in (*python, *typescript) if path.name != "__init__.py"]
+
+
+@pytest.mark.clause("PAIR-08")
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)(.+?)\)", README):
+        path, _, anchor = target.partition("#")
+        text = (services.ROOT / path).read_text(encoding="utf-8")
+        assert not anchor or re.search(
+            rf"^#+ {anchor.replace('-', ' ')}$", text, re.MULTILINE | re.IGNORECASE
+        )
+
+
+@pytest.mark.clause("PAIR-08")
+def test_the_routes_are_those_of_the_contract() -> None:
+    cells = " ".join(row[0] for row in rows("request"))
+    listed = {tuple(route.split()) for route in re.findall(r"[A-Z]+ /[a-z./{}]*", cells)}
+    assert listed == {
+        (method, path)
+        for method, path in clauses.routes()
+        if method not in ("HEAD", "OPTIONS") and not path.startswith("/docs/")
+    }
