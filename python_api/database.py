@@ -36,15 +36,14 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
-        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection in a transaction: committed at the end, rolled back on an exception."""
         return self._engine.begin()
 
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection for a single read, which needs no transaction."""
-        return self._reading.connect()
+        """A connection for a single read, which needs no transaction: sqlite3 begins none."""
+        return self._engine.connect()
 
     async def ping(self) -> None:
         """Ask the database for an answer. Raises a driver's error when there is none."""

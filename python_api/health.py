@@ -4,7 +4,7 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from python_api.database import Database
-from python_api.openapi import content, headers, operation, problems
+from python_api.openapi import REQUEST_ID, content, headers, operation, problems
 
 STATUS = {"$ref": "#/components/schemas/Status"}
 OK = {"description": "Yes.", "headers": headers(), "content": content(STATUS, {"status": "ok"})}
@@ -13,12 +13,14 @@ HEALTHZ = {
     "operationId": "healthz",
     "summary": "Is the service alive?",
     "description": "Asks nothing else.",
+    "parameters": [REQUEST_ID],
     "responses": {"200": OK, **problems()},
 }
 READYZ = {
     "operationId": "readyz",
     "summary": "Can the service serve?",
     "description": "Asks the database.",
+    "parameters": [REQUEST_ID],
     "responses": {"200": OK, **problems("unavailable")},
 }
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from python_api.problems import CATALOGUE, MAX_ERRORS, RULES
+from python_api.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
 
 INFO: dict[str, Any] = {
     "title": "Users",
@@ -66,6 +66,14 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
 }
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
+
+REQUEST_ID = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "Given back with the answer, if it is 1 to 128 of `A-Za-z0-9._-`.",
+    "schema": {"type": "string"},
+    "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
+}
 
 PROBLEM_SCHEMA = {
     "type": "object",
@@ -136,11 +144,16 @@ def content(
     return {media_type: {"schema": schema, "example": example}}
 
 
-def problems(*codes: str) -> dict[str, Any]:
-    """The responses, by status, that tell of these problems or of those that are always possible."""
+def problems(*possible: str | Problem) -> dict[str, Any]:
+    """The responses, by status, that tell of these problems or of those that are always possible.
+
+    A problem is given by its code, or with issues for the example.
+    """
     responses: dict[str, Any] = {}
+    named = (Problem(each) if isinstance(each, str) else each for each in (*ALWAYS, *possible))
+    issues = {problem.code: problem.issues for problem in named}
     for code, (status, title, detail) in CATALOGUE.items():
-        if code not in (*ALWAYS, *codes):
+        if code not in issues:
             continue
         response = responses.setdefault(
             str(status),
@@ -156,6 +169,8 @@ def problems(*codes: str) -> dict[str, Any]:
             },
         )
         example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
+        if issues[code]:
+            example["errors"] = issues[code]
         examples = response["content"]["application/problem+json"]["examples"]
         examples[code] = {"summary": title, "value": example}
     return responses

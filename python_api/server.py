@@ -33,7 +33,8 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
-    return socket.create_server((settings.host, settings.port), backlog=2048)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
 
 
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
@@ -63,7 +64,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections."""
         await super().startup(sockets)
-        host, port = self.listener.getsockname()[:2]
+        address, port = self.listener.getsockname()[:2]
+        host = f"[{address}]" if ":" in address else address
         log("info", "listening", url=f"http://{host}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -103,9 +105,7 @@ def refuse(code: str) -> ASGIApp:
     return answer
 
 
-def refusal(
-    method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]
-) -> str | None:
+def refusal(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """The code of the problem that a request is refused with, whatever it asks for, if any."""
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:

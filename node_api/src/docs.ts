@@ -1,8 +1,7 @@
 /** `/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself. */
 
 import { readFile } from "node:fs/promises";
-import { Hono } from "hono";
-import type { App } from "./app.ts";
+import { type Env, Hono } from "hono";
 import { openapiDocument } from "./openapi.ts";
 
 const PAGE = `<!doctype html>
@@ -28,7 +27,7 @@ const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
 /** The document and the page over `app`; none of these routes stands in the document itself. */
-export function docsRoutes(app: App, schemas: Record<string, object>): Hono {
+export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>): Hono {
   const router = new Hono();
 
   router.get("/openapi.json", async (c) => c.json(await openapiDocument(app, schemas)));

@@ -3,7 +3,7 @@
 import { Hono } from "hono";
 import { describeRoute } from "hono-openapi";
 import type { Database } from "./database.ts";
-import { content, headers, type Operation, problems } from "./openapi.ts";
+import { content, headers, type Operation, problems, REQUEST_ID } from "./openapi.ts";
 
 const STATUS = { $ref: "#/components/schemas/Status" };
 const OK = { description: "Yes.", headers: headers(), content: content(STATUS, { status: "ok" }) };
@@ -12,12 +12,14 @@ const HEALTHZ: Operation = {
   operationId: "healthz",
   summary: "Is the service alive?",
   description: "Asks nothing else.",
+  parameters: [REQUEST_ID],
   responses: { "200": OK, ...problems() },
 };
 const READYZ: Operation = {
   operationId: "readyz",
   summary: "Can the service serve?",
   description: "Asks the database.",
+  parameters: [REQUEST_ID],
   responses: { "200": OK, ...problems("unavailable") },
 };
 

@@ -4,10 +4,10 @@
  * A route brings its operation along; what several operations share stands here.
  */
 
+import type { Env, Hono } from "hono";
 import { type DescribeRouteOptions, generateSpecs } from "hono-openapi";
 import { z } from "zod";
-import type { App } from "./app.ts";
-import { CATALOGUE, type Code, MAX_ERRORS, RULES } from "./problems.ts";
+import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
 
 const INFO = {
   title: "Users",
@@ -62,6 +62,14 @@ const HEADERS = {
   },
 } as const;
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
+
+export const REQUEST_ID = {
+  name: "X-Request-Id",
+  in: "header" as const,
+  description: "Given back with the answer, if it is 1 to 128 of `A-Za-z0-9._-`.",
+  schema: { type: "string" as const },
+  example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
+};
 
 const CODES = Object.keys(CATALOGUE) as Code[];
 
@@ -131,13 +139,22 @@ export function content<Schema extends object>(
   return { [mediaType]: { schema, example } };
 }
 
-/** The responses, by status, that tell of these problems or of those that are always possible. */
-export function problems(...codes: Code[]): Responses {
+/**
+ * The responses, by status, that tell of these problems or of those that are always possible.
+ *
+ * A problem is given by its code, or with issues for the example.
+ */
+export function problems(...possible: (Code | Problem)[]): Responses {
   const responses: Record<string, Described> = {};
-  for (const code of CODES.filter((one) => ALWAYS.includes(one) || codes.includes(one))) {
+  const named = [...ALWAYS, ...possible].map((each) =>
+    each instanceof Problem ? each : new Problem(each),
+  );
+  const issues = new Map(named.map((problem) => [problem.code, problem.issues]));
+  for (const code of CODES.filter((one) => issues.has(one))) {
     const [status, title, detail] = CATALOGUE[code];
     const before = responses[status]?.content?.["application/problem+json"]?.examples;
-    const example = { type: `/problems/${code}`, title, status, detail };
+    const errors = issues.get(code)?.length ? { errors: issues.get(code) } : {};
+    const example = { type: `/problems/${code}`, title, status, detail, ...errors };
     responses[status] = {
       description: "A problem.",
       headers: headers(...(code === "unavailable" ? (["Retry-After"] as const) : [])),
@@ -153,7 +170,10 @@ export function problems(...codes: Code[]): Responses {
 }
 
 /** The document of the routes that `app` serves now, with the features' `schemas`. */
-export async function openapiDocument(app: App, schemas: Record<string, object>): Promise<object> {
+export async function openapiDocument<E extends Env>(
+  app: Hono<E>,
+  schemas: Record<string, object>,
+): Promise<object> {
   const document = await generateSpecs(app, {
     documentation: { openapi: "3.1.0", info: INFO },
   });

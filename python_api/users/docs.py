@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from python_api.openapi import content, headers, model_schema, problems
+from python_api.openapi import REQUEST_ID, content, headers, model_schema, problems
+from python_api.problems import Problem, issue
 from python_api.requests import MAX_INTEGER
 from python_api.users.pages import MAX_LIMIT, SORTS
 from python_api.users.schemas import TEXT_PATTERN, NewUser, User, UserChanges
@@ -86,13 +87,19 @@ ANSWERED = {
     "headers": headers("ETag"),
     "content": content(USER_SCHEMA, USER),
 }
-BODY = ("unsupported-media-type", "body-too-large", "malformed-json", "validation")
+WRONG_ID = Problem("validation", [issue("parameter", "id", "malformed")])
+WRONG_BODY = (
+    "unsupported-media-type",
+    "body-too-large",
+    "malformed-json",
+    Problem("validation", [issue("pointer", "#/email", "malformed")]),
+)
 
 CREATE_USER: dict[str, Any] = {
     "operationId": "createUser",
     "summary": "Create a user",
     "description": "The email must not be another user's, in any letter case.",
-    "parameters": [IDEMPOTENCY_KEY],
+    "parameters": [IDEMPOTENCY_KEY, REQUEST_ID],
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
     "responses": {
         "201": {
@@ -101,7 +108,11 @@ CREATE_USER: dict[str, Any] = {
             "content": content(USER_SCHEMA, USER),
         },
         **problems(
-            *BODY, "malformed-header", "email-taken", "idempotency-key-reused", "unavailable"
+            *WRONG_BODY,
+            Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
+            "idempotency-key-reused",
+            "email-taken",
+            "unavailable",
         ),
     },
 }
@@ -109,7 +120,7 @@ LIST_USERS: dict[str, Any] = {
     "operationId": "listUsers",
     "summary": "List users",
     "description": "A page of users; `Link` leads to the next one.",
-    "parameters": [LIMIT, SORT, Q, CURSOR],
+    "parameters": [LIMIT, SORT, Q, CURSOR, REQUEST_ID],
     "responses": {
         "200": {
             "description": "The users.",
@@ -118,26 +129,36 @@ LIST_USERS: dict[str, Any] = {
                 {"type": "array", "maxItems": MAX_LIMIT, "items": USER_SCHEMA}, [USER]
             ),
         },
-        **problems("malformed-query", "validation", "unavailable"),
+        **problems(
+            "malformed-query",
+            Problem("validation", [issue("parameter", "limit", "malformed")]),
+            "unavailable",
+        ),
     },
 }
 GET_USER: dict[str, Any] = {
     "operationId": "getUser",
     "summary": "Get a user",
     "description": "With `If-None-Match`, only if it has changed.",
-    "parameters": [ID, IF_NONE_MATCH],
+    "parameters": [ID, IF_NONE_MATCH, REQUEST_ID],
     "responses": {
         "200": ANSWERED,
         "304": {"description": "The user has not changed.", "headers": headers("ETag")},
-        **problems("malformed-header", "validation", "user-not-found", "unavailable"),
+        **problems(
+            Problem("malformed-header", [issue("header", "If-None-Match", "malformed")]),
+            WRONG_ID,
+            "user-not-found",
+            "unavailable",
+        ),
     },
 }
-CHANGE = (*BODY, "malformed-header", "user-not-found", "version-mismatch", "email-taken")
+WRONG_IF_MATCH = Problem("malformed-header", [issue("header", "If-Match", "malformed")])
+CHANGE = (*WRONG_BODY, WRONG_IF_MATCH, "user-not-found", "version-mismatch", "email-taken")
 REPLACE_USER: dict[str, Any] = {
     "operationId": "replaceUser",
     "summary": "Replace a user",
     "description": "Name and email; does not create a user.",
-    "parameters": [ID, IF_MATCH],
+    "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
     "responses": {"200": ANSWERED, **problems(*CHANGE, "unavailable")},
 }
@@ -145,7 +166,7 @@ PATCH_USER: dict[str, Any] = {
     "operationId": "patchUser",
     "summary": "Change a user",
     "description": "A JSON Merge Patch (RFC 7396); nothing can be removed.",
-    "parameters": [ID, IF_MATCH],
+    "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {
         "required": True,
         "content": {
@@ -159,11 +180,9 @@ DELETE_USER: dict[str, Any] = {
     "operationId": "deleteUser",
     "summary": "Delete a user",
     "description": "Its id is never used again.",
-    "parameters": [ID, IF_MATCH],
+    "parameters": [ID, IF_MATCH, REQUEST_ID],
     "responses": {
         "204": {"description": "The user is gone.", "headers": headers()},
-        **problems(
-            "malformed-header", "validation", "user-not-found", "version-mismatch", "unavailable"
-        ),
+        **problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", "unavailable"),
     },
 }

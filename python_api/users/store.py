@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,20 +16,23 @@ from python_api.users.pages import Cursor, Page
 from python_api.users.schemas import NewUser, User
 
 COLUMNS = [users.c[name] for name in User.model_fields]
+# Built once: SQLAlchemy finds what it compiled of these fastest.
+CREATE = insert(users).returning(*COLUMNS)
+READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
 
 
 async def create_user(connection: AsyncConnection, new: NewUser, now: datetime) -> User:
     """Create a user. Raises email-taken: the constraint decides, so no look before the insert."""
-    statement = insert(users).values(
-        name=new.name,
-        email=new.email,
-        created_at=timestamp(now),
-        updated_at=timestamp(now),
-        version=1,
-        name_lower=new.name.lower(),
-    )
+    values = {
+        "name": new.name,
+        "name_lower": new.name.lower(),
+        "email": new.email,
+        "created_at": timestamp(now),
+        "updated_at": timestamp(now),
+        "version": 1,
+    }
     try:
-        result = await connection.execute(statement.returning(*COLUMNS))
+        result = await connection.execute(CREATE, values)
     except IntegrityError as error:
         raise _email_taken(error) from error
     return User.model_validate(result.one())
@@ -37,7 +40,7 @@ async def create_user(connection: AsyncConnection, new: NewUser, now: datetime) 
 
 async def read_user(connection: AsyncConnection, user_id: int) -> User:
     """The user with this id. Raises user-not-found."""
-    result = await connection.execute(select(*COLUMNS).where(users.c.id == user_id))
+    result = await connection.execute(READ, {"id": user_id})
     row = result.one_or_none()
     if row is None:
         raise Problem("user-not-found")

@@ -1,6 +1,7 @@
 /** The users' operations, as the OpenAPI document describes them. */
 
-import { content, headers, modelSchema, type Operation, problems } from "../openapi.ts";
+import { content, headers, modelSchema, type Operation, problems, REQUEST_ID } from "../openapi.ts";
+import { issue, Problem } from "../problems.ts";
 import { MAX_INTEGER } from "../requests.ts";
 import { MAX_LIMIT, SORTS } from "./pages.ts";
 import { NewUser, TEXT_PATTERN, User, UserChanges } from "./schemas.ts";
@@ -88,13 +89,19 @@ const ANSWERED = {
   headers: headers("ETag"),
   content: content(USER_SCHEMA, USER),
 };
-const BODY = ["unsupported-media-type", "body-too-large", "malformed-json", "validation"] as const;
+const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
+const WRONG_BODY = [
+  "unsupported-media-type",
+  "body-too-large",
+  "malformed-json",
+  new Problem("validation", [issue("pointer", "#/email", "malformed")]),
+] as const;
 
 export const CREATE_USER: Operation = {
   operationId: "createUser",
   summary: "Create a user",
   description: "The email must not be another user's, in any letter case.",
-  parameters: [IDEMPOTENCY_KEY],
+  parameters: [IDEMPOTENCY_KEY, REQUEST_ID],
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
   responses: {
     "201": {
@@ -103,10 +110,10 @@ export const CREATE_USER: Operation = {
       content: content(USER_SCHEMA, USER),
     },
     ...problems(
-      ...BODY,
-      "malformed-header",
-      "email-taken",
+      ...WRONG_BODY,
+      new Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
       "idempotency-key-reused",
+      "email-taken",
       "unavailable",
     ),
   },
@@ -115,30 +122,40 @@ export const LIST_USERS: Operation = {
   operationId: "listUsers",
   summary: "List users",
   description: "A page of users; `Link` leads to the next one.",
-  parameters: [LIMIT, SORT, Q, CURSOR],
+  parameters: [LIMIT, SORT, Q, CURSOR, REQUEST_ID],
   responses: {
     "200": {
       description: "The users.",
       headers: headers("Link"),
       content: content({ type: "array" as const, maxItems: MAX_LIMIT, items: USER_SCHEMA }, [USER]),
     },
-    ...problems("malformed-query", "validation", "unavailable"),
+    ...problems(
+      "malformed-query",
+      new Problem("validation", [issue("parameter", "limit", "malformed")]),
+      "unavailable",
+    ),
   },
 };
 export const GET_USER: Operation = {
   operationId: "getUser",
   summary: "Get a user",
   description: "With `If-None-Match`, only if it has changed.",
-  parameters: [ID, IF_NONE_MATCH],
+  parameters: [ID, IF_NONE_MATCH, REQUEST_ID],
   responses: {
     "200": ANSWERED,
     "304": { description: "The user has not changed.", headers: headers("ETag") },
-    ...problems("malformed-header", "validation", "user-not-found", "unavailable"),
+    ...problems(
+      new Problem("malformed-header", [issue("header", "If-None-Match", "malformed")]),
+      WRONG_ID,
+      "user-not-found",
+      "unavailable",
+    ),
   },
 };
+const WRONG_IF_MATCH = new Problem("malformed-header", [issue("header", "If-Match", "malformed")]);
 const CHANGE = [
-  ...BODY,
-  "malformed-header",
+  ...WRONG_BODY,
+  WRONG_IF_MATCH,
   "user-not-found",
   "version-mismatch",
   "email-taken",
@@ -147,7 +164,7 @@ export const REPLACE_USER: Operation = {
   operationId: "replaceUser",
   summary: "Replace a user",
   description: "Name and email; does not create a user.",
-  parameters: [ID, IF_MATCH],
+  parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
   responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
 };
@@ -155,7 +172,7 @@ export const PATCH_USER: Operation = {
   operationId: "patchUser",
   summary: "Change a user",
   description: "A JSON Merge Patch (RFC 7396); nothing can be removed.",
-  parameters: [ID, IF_MATCH],
+  parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: {
     required: true,
     content: {
@@ -169,15 +186,9 @@ export const DELETE_USER: Operation = {
   operationId: "deleteUser",
   summary: "Delete a user",
   description: "Its id is never used again.",
-  parameters: [ID, IF_MATCH],
+  parameters: [ID, IF_MATCH, REQUEST_ID],
   responses: {
     "204": { description: "The user is gone.", headers: headers() },
-    ...problems(
-      "malformed-header",
-      "validation",
-      "user-not-found",
-      "version-mismatch",
-      "unavailable",
-    ),
+    ...problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", "unavailable"),
   },
 };

@@ -1,0 +1,290 @@
+"""DOC: the OpenAPI document."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from jsonschema_rs import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from contract_tests.harness import clauses, expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.services import Kind
+
+Document = dict[str, Any]
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What the contract says of a route: beside what holds for all of them."""
+
+    successes: dict[str, set[str]]
+    """The statuses below 400, and the header fields of each."""
+    problems: set[str] = field(default_factory=set)
+    parameters: set[str] = field(default_factory=set)
+    bodies: set[str] = field(default_factory=set)
+
+
+HEADERS = {"Cache-Control", "X-Content-Type-Options", "X-Request-Id"}
+PROBLEMS = {"bad-request", "headers-too-large", "internal"}
+PARAMETERS = {"header X-Request-Id"}
+
+BODY = {"unsupported-media-type", "body-too-large", "malformed-json", "validation"}
+ONE = {"validation", "user-not-found", "malformed-header", "unavailable"}
+CHANGE = ONE | {"version-mismatch"}
+
+OPERATIONS = {
+    ("POST", "/users"): Operation(
+        {"201": {"ETag", "Idempotency-Replayed", "Location"}},
+        BODY | {"malformed-header", "idempotency-key-reused", "email-taken", "unavailable"},
+        {"header Idempotency-Key"},
+        {JSON},
+    ),
+    ("GET", "/users"): Operation(
+        {"200": {"Link"}},
+        {"malformed-query", "validation", "unavailable"},
+        {"query limit", "query sort", "query q", "query cursor"},
+    ),
+    ("GET", "/users/{id}"): Operation(
+        {"200": {"ETag"}, "304": {"ETag"}}, ONE, {"path id", "header If-None-Match"}
+    ),
+    ("PUT", "/users/{id}"): Operation(
+        {"200": {"ETag"}}, BODY | CHANGE | {"email-taken"}, {"path id", "header If-Match"}, {JSON}
+    ),
+    ("PATCH", "/users/{id}"): Operation(
+        {"200": {"ETag"}},
+        BODY | CHANGE | {"email-taken"},
+        {"path id", "header If-Match"},
+        {JSON, MERGE_PATCH},
+    ),
+    ("DELETE", "/users/{id}"): Operation({"204": set()}, CHANGE, {"path id", "header If-Match"}),
+    ("GET", "/healthz"): Operation({"200": set()}),
+    ("GET", "/readyz"): Operation({"200": set()}, {"unavailable"}),
+}
+
+
+@pytest.fixture
+def document(api: Client) -> Document:
+    answer = api.get("/openapi.json")
+    expect.body(answer, 200, answer.body)
+    document: Document = answer.json()
+    return document
+
+
+@pytest.fixture
+def first(_clients: dict[str, Client]) -> Client:
+    """The first of the run's targets."""
+    return next(iter(_clients.values()))
+
+
+def operations(document: Document) -> dict[tuple[str, str], dict[str, Any]]:
+    """Its operations, by method and path."""
+    return {
+        (method.upper(), path): described
+        for path, methods in document["paths"].items()
+        for method, described in methods.items()
+    }
+
+
+def resolved(document: Document, described: dict[str, Any]) -> dict[str, Any]:
+    """What stands here, or where it refers to."""
+    while "$ref" in described:
+        place: Any = document
+        for name in described["$ref"].removeprefix("#/").split("/"):
+            place = place[name]
+        described = place
+    return described
+
+
+def examples(place: str, described: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every example of the document, with its schema."""
+    if isinstance(described, dict):
+        if "schema" in described:
+            schema = described["schema"]
+            if "example" in described:
+                yield place, described["example"], schema
+            for name, example in described.get("examples", {}).items():
+                yield f"{place} {name}", example["value"], schema
+        elif isinstance(described.get("examples"), list):
+            yield from ((place, example, described) for example in described["examples"])
+        for name, inner in described.items():
+            if name not in ("example", "value"):
+                yield from examples(f"{place}/{name}", inner)
+    elif isinstance(described, list):
+        for index, inner in enumerate(described):
+            yield from examples(f"{place}/{index}", inner)
+
+
+@pytest.mark.clause("DOC-01")
+def test_the_document_is_json(document: Document) -> None:
+    assert set(document) == {"openapi", "info", "paths", "components"}
+
+
+@pytest.mark.clause("DOC-02")
+def test_all_services_have_the_same_document(document: Document, first: Client) -> None:
+    assert document == first.get("/openapi.json").json()
+
+
+@pytest.mark.clause("DOC-03")
+def test_the_document_is_valid(document: Document) -> None:
+    assert document["openapi"].startswith("3.1.")
+    OpenAPIV31SpecValidator(document).validate()
+
+
+@pytest.mark.clause("DOC-04")
+def test_every_route_is_described(document: Document) -> None:
+    routes = {
+        (method, path)
+        for method, path in clauses.routes()
+        if method not in ("HEAD", "OPTIONS") and not path.startswith(("/docs", "/openapi.json"))
+    }
+    assert set(OPERATIONS) == routes
+    assert set(operations(document)) == routes
+    named = [described["operationId"] for described in operations(document).values()]
+    assert len(set(named)) == len(routes)
+    for described in operations(document).values():
+        assert described["summary"]
+        assert described["description"]
+
+
+@pytest.mark.clause("DOC-04")
+@pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
+def test_every_request_is_described(document: Document, route: tuple[str, str]) -> None:
+    expected, described = OPERATIONS[route], operations(document)[route]
+    parameters = [resolved(document, parameter) for parameter in described["parameters"]]
+    sent = [f"{parameter['in']} {parameter['name']}" for parameter in parameters]
+    assert sorted(sent) == sorted(expected.parameters | PARAMETERS)
+    for parameter in parameters:
+        assert parameter["description"]
+        assert parameter.get("required", False) == (parameter["in"] == "path")
+    if expected.bodies:
+        body = described["requestBody"]
+        assert body["required"]
+        assert set(body["content"]) == expected.bodies
+        assert all("example" in content for content in body["content"].values())
+    else:
+        assert "requestBody" not in described
+
+
+@pytest.mark.clause("DOC-04")
+@pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
+def test_every_answer_is_described(document: Document, route: tuple[str, str]) -> None:
+    expected, described = OPERATIONS[route], operations(document)[route]
+    codes = expected.problems | PROBLEMS
+    responses = described["responses"]
+    failures = {str(expect.PROBLEMS[code].status) for code in codes}
+    assert set(responses) == {*expected.successes, *failures}
+    for status, response in responses.items():
+        assert response["description"]
+        headers = {"Retry-After"} if status == "503" else expected.successes.get(status, set())
+        assert set(response["headers"]) == headers | HEADERS
+    for status in expected.successes:
+        content = responses[status].get("content", {})
+        assert set(content) == (set() if status in ("204", "304") else {JSON})
+        assert all("example" in one for one in content.values())
+    for status in failures:
+        (media_type, content), *others = responses[status]["content"].items()
+        assert (media_type, others) == (PROBLEM, [])
+        examples = content["examples"]
+        assert set(examples) == {
+            code for code in codes if expect.PROBLEMS[code].status == int(status)
+        }
+        for code, example in examples.items():
+            check_problem(example["value"], code)
+
+
+def check_problem(value: dict[str, Any], code: str) -> None:
+    """The problem as it is answered, errors included."""
+    row = expect.PROBLEMS[code]
+    shown = {
+        "type": f"/problems/{code}",
+        "title": row.title,
+        "status": row.status,
+        "detail": row.detail,
+    }
+    if code in ("validation", "malformed-header"):
+        shown["errors"] = value["errors"]
+        assert value["errors"]
+        for error in value["errors"]:
+            place = next(iter(error))
+            assert error == expect.error(error["code"], **{place: error[place]})
+    assert expect.render(value) == expect.render(shown)
+
+
+@pytest.mark.clause("DOC-04")
+def test_every_header_is_described(document: Document) -> None:
+    """Those that are in every answer are required, as are those that a status always has."""
+    headers = document["components"]["headers"]
+    assert set(headers) == HEADERS.union(
+        {"Retry-After"},
+        *(names for one in OPERATIONS.values() for names in one.successes.values()),
+    )
+    for name, header in headers.items():
+        assert header["description"]
+        assert header.get("required", False) == (name not in ("Idempotency-Replayed", "Link"))
+
+
+@pytest.mark.clause("DOC-04")
+def test_every_example_is_valid(document: Document) -> None:
+    shown = list(examples("#", document))
+    assert len(shown) > 60
+    for place, example, schema in shown:
+        whole = {"components": document["components"], **schema}
+        found = [error.message for error in Draft202012Validator(whole).iter_errors(example)]
+        assert not found, f"{place}: {example} {found}"
+
+
+ADDED = {
+    "operationId": "added",
+    "summary": "A route of this test",
+    "description": "It stands in no other document.",
+    "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "responses": {"200": {"description": "Yes."}},
+}
+
+# The document of the service as it is, and of the service with a route that it does not have.
+WITH_ADDED: dict[Kind, str] = {
+    "python": """
+import json, sys
+from fastapi import Response
+from python_api.app import create_app
+from python_api.openapi import openapi_document, operation
+from python_api.settings import read_settings
+from python_api.users.docs import SCHEMAS
+
+app = create_app(read_settings({}), None)
+before = openapi_document(app, SCHEMAS)
+
+@app.get("/added/{name}", **operation(json.loads(sys.argv[1])))
+async def added() -> Response: ...
+
+print(json.dumps([before, openapi_document(app, SCHEMAS)]))
+""",
+    "node": """
+import { describeRoute } from "hono-openapi";
+import { createApp } from "./src/app.ts";
+import { openapiDocument } from "./src/openapi.ts";
+import { readSettings } from "./src/settings.ts";
+import { SCHEMAS } from "./src/users/docs.ts";
+
+const app = createApp(readSettings({}), null);
+const before = await openapiDocument(app, SCHEMAS);
+app.get("/added/:name", describeRoute(JSON.parse(process.argv[1])), (c) => c.body(null));
+console.log(JSON.stringify([before, await openapiDocument(app, SCHEMAS)]));
+""",
+}
+
+
+@pytest.mark.clause("DOC-05", "DOC-02")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_route_that_is_added_appears(kind: Kind) -> None:
+    before, after = json.loads(services.run_code(WITH_ADDED, kind, json.dumps(ADDED)))
+    assert set(operations(before)) == set(OPERATIONS)
+    before["paths"]["/added/{name}"] = {"get": ADDED}
+    assert after == before
