@@ -19,7 +19,7 @@ up: setup ## Both services on SQLite, until Ctrl-C; PYTHON_PORT=8000 NODE_PORT=3
 
 .PHONY: test
 test: setup ## Everything that proves the project; ARGS="-k create" for pytest
-	@$(pytest) $(ARGS)
+	@$(pytest) -n auto --maxprocesses 4 $(ARGS)
 
 .PHONY: contract
 contract: setup ## The contract alone, against running services: TARGETS="python=http://... go=http://..."

@@ -31,7 +31,7 @@ SEED = int(os.environ.get("FUZZ_SEED", "1"))
 # What a document can show is tried once, what is drawn at random as often as is asked for.
 ONCE = ("examples", "coverage")
 AGAIN = ("fuzzing", "stateful")
-# An id that may be another test's; nobody has so many users that a longer one is.
+# The path of a user who may be another test's; no service has so many that a longer id is taken.
 SOMEBODYS = re.compile(r"/users/([1-9][0-9]{0,11})")
 
 
@@ -72,6 +72,7 @@ class Fuzzer:
                 self.found.append(f"{event.label}: {event.info.title}: {event.info.message}")
 
     def put_ours(self, _context: HookContext, case: Case[Any], _kwargs: dict[str, Any]) -> None:
+        """Have the request be about a user that was created here, if it is about a user at all."""
         match = SOMEBODYS.fullmatch(case.formatted_path)
         if match and int(match[1]) not in self._ours:
             case.path_parameters["id"] = self._ours[int(match[1]) % len(self._ours)]
@@ -130,9 +131,9 @@ def share(_clients: dict[str, Client]) -> int:
 @pytest.mark.clause("DOC-04", "OPS-11")
 def test_whatever_is_asked_the_answer_is_documented(fuzzer: Fuzzer, share: int) -> None:
     fuzzer.fire(SEED, max(share // 32, 1), *ONCE, *AGAIN)
-    seed = SEED
-    while fuzzer.sent < share and not fuzzer.found:
-        seed += 1
+    seed, before = SEED, 0
+    while before < fuzzer.sent < share and not fuzzer.found:
+        seed, before = seed + 1, fuzzer.sent
         fuzzer.fire(seed, max((share - fuzzer.sent) // 8, 5), *AGAIN)
     print(f"{fuzzer.sent} requests, FUZZ_SEED={SEED}")
     found = [*dict.fromkeys(fuzzer.found)]

@@ -1,16 +1,19 @@
 """The database: URL to engine, transactions, and the one seam that knows the drivers.
 
-Every transaction begins with a write. SQLite then takes its write lock at once, waiting for
-another process's, where a read that turns into a write would fail at once instead.
+A transaction takes the write lock at once, waiting for another process that holds it: a read that
+turns into a write would fail instead.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
-from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+import sqlalchemy
+from sqlalchemy import CursorResult, Executable, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from python_api.tables import metadata
@@ -30,25 +33,78 @@ LOST = {
     sqlite3.SQLITE_NOTADB,
 }
 
+POLL_SECONDS = 0.01
+
+
+class Connection:
+    """What a statement runs on: a connection, in a transaction or not.
+
+    It runs on the event loop's own thread, as better-sqlite3 does: SQLite answers sooner than
+    another thread could be asked.
+    """
+
+    def __init__(self, connection: sqlalchemy.Connection) -> None:
+        self._connection = connection
+
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> CursorResult[Any]:
+        """Run the statement. Raises SQLAlchemy's error around the driver's."""
+        return self._connection.execute(statement, parameters)
+
 
 class Database:
     """A database whose schema is ready."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    def __init__(self, connection: sqlalchemy.Connection, timeout: int) -> None:
+        # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
+        self._connection = connection
+        self._turn = asyncio.Lock()
+        self._timeout = timeout
 
-    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back on an exception."""
-        return self._engine.begin()
+        async with self._turn:
+            await self._begin()
+            try:
+                yield Connection(self._connection)
+                self._connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
 
-    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """A connection for a single read, which needs no transaction: sqlite3 begins none."""
-        return self._engine.connect()
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for a single read, which needs no transaction."""
+        async with self._turn:
+            yield Connection(self._connection)
 
     async def ping(self) -> None:
         """Ask the database for an answer. Raises a driver's error when there is none."""
         async with self.connection() as connection:
             await connection.execute(text("SELECT 1 FROM users LIMIT 1"))
+
+    async def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        while not self._has_begun(last_try=loop.time() >= deadline):  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _has_begun(self, *, last_try: bool) -> bool:
+        try:
+            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if last_try or _sqlite_code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            return False
+        return True
+
+    def _roll_back(self) -> None:
+        # Where the disk is full or broken, SQLite has rolled back by itself.
+        driver = self._connection.connection.driver_connection
+        if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
+            self._connection.exec_driver_sql("ROLLBACK")
 
 
 @asynccontextmanager
@@ -57,24 +113,23 @@ async def open_database(url: str, timeout: int) -> AsyncIterator[Database]:
 
     Raises a driver's error when it can't be opened.
     """
-    # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
-    engine = create_async_engine(
-        url.replace("sqlite:", "sqlite+aiosqlite:", 1),
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=timeout,
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        # Transactions begin and end where this module says so, not where sqlite3 guesses.
+        isolation_level="AUTOCOMMIT",
         connect_args={"timeout": timeout},
     )
-    event.listen(engine.sync_engine, "connect", _configure)
-    try:
-        async with engine.begin() as connection:
+    event.listen(engine, "connect", _configure)
+    with engine.connect() as connection:
+        database = Database(connection, timeout)
+        async with database.transaction() as transaction:
             for table in metadata.sorted_tables:
-                await connection.execute(CreateTable(table, if_not_exists=True))
+                await transaction.execute(CreateTable(table, if_not_exists=True))
                 for index in table.indexes:
-                    await connection.execute(CreateIndex(index, if_not_exists=True))
-        yield Database(engine)
-    finally:
-        await engine.dispose()
+                    await transaction.execute(CreateIndex(index, if_not_exists=True))
+        yield database
+    engine.dispose()
 
 
 def is_unique_violation(error: Exception) -> bool:
@@ -85,7 +140,7 @@ def is_unique_violation(error: Exception) -> bool:
 def is_unavailable(error: Exception) -> bool:
     """Whether the database couldn't be had: lost, locked by another process, full, broken."""
     code = _sqlite_code(error)
-    return isinstance(error, PoolTimeout) or (code is not None and code & 0xFF in LOST)
+    return code is not None and code & 0xFF in LOST
 
 
 def _sqlite_code(error: Exception) -> int | None:
@@ -99,3 +154,5 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
         (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
         if actual != value:
             raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
+    # From now on only the begin of a transaction waits: sqlite3 would block the event loop.
+    connection.execute("PRAGMA busy_timeout = 0")

@@ -99,10 +99,12 @@ class WaitingDialect extends SqliteDialect {
 }
 
 class WaitingDriver extends SqliteDriver {
+  readonly #database: Sqlite.Database;
   readonly #timeout: number;
 
   constructor(database: Sqlite.Database, timeout: number) {
     super({ database });
+    this.#database = database;
     this.#timeout = timeout;
   }
 
@@ -118,6 +120,13 @@ class WaitingDriver extends SqliteDriver {
         }
       }
       await sleep(POLL_MILLISECONDS);
+    }
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    // Where the disk is full or broken, SQLite has rolled back by itself.
+    if (this.#database.inTransaction) {
+      await super.rollbackTransaction(connection);
     }
   }
 }

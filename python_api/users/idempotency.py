@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from python_api.database import Connection
 from python_api.observability import timestamp
 from python_api.problems import Problem
 from python_api.tables import idempotency_keys
@@ -19,7 +19,7 @@ from python_api.users.schemas import User
 
 
 async def claim_key(
-    connection: AsyncConnection, key: str, body: bytes, now: datetime, ttl: int
+    connection: Connection, key: str, body: bytes, now: datetime, ttl: int
 ) -> User | None:
     """Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.
 
@@ -47,7 +47,7 @@ async def claim_key(
     return User.model_validate_json(row.response)
 
 
-async def keep_response(connection: AsyncConnection, key: str, user: User) -> None:
+async def keep_response(connection: Connection, key: str, user: User) -> None:
     """Keep the user that was created under a claimed key, as it is now, to be given again."""
     key_hash, _ = _hashes(key, b"")
     table = idempotency_keys

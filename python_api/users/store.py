@@ -5,9 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from python_api.database import is_unique_violation
+from python_api.database import Connection, is_unique_violation
 from python_api.observability import timestamp
 from python_api.problems import Problem
 from python_api.requests import EntityTags
@@ -21,7 +20,7 @@ CREATE = insert(users).returning(*COLUMNS)
 READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
 
 
-async def create_user(connection: AsyncConnection, new: NewUser, now: datetime) -> User:
+async def create_user(connection: Connection, new: NewUser, now: datetime) -> User:
     """Create a user. Raises email-taken: the constraint decides, so no look before the insert."""
     values = {
         "name": new.name,
@@ -38,7 +37,7 @@ async def create_user(connection: AsyncConnection, new: NewUser, now: datetime) 
     return User.model_validate(result.one())
 
 
-async def read_user(connection: AsyncConnection, user_id: int) -> User:
+async def read_user(connection: Connection, user_id: int) -> User:
     """The user with this id. Raises user-not-found."""
     result = await connection.execute(READ, {"id": user_id})
     row = result.one_or_none()
@@ -47,7 +46,7 @@ async def read_user(connection: AsyncConnection, user_id: int) -> User:
     return User.model_validate(row)
 
 
-async def list_users(connection: AsyncConnection, page: Page) -> list[User]:
+async def list_users(connection: Connection, page: Page) -> list[User]:
     """The page's users, and one more if there is a further page."""
     statement = select(*COLUMNS).order_by(*_order(page)).limit(page.limit + 1)
     if page.q is not None:
@@ -65,7 +64,7 @@ async def list_users(connection: AsyncConnection, page: Page) -> list[User]:
 
 
 async def change_user(
-    connection: AsyncConnection,
+    connection: Connection,
     user_id: int,
     changes: Mapping[str, str],
     condition: EntityTags | None,
@@ -100,9 +99,7 @@ async def change_user(
             return current
 
 
-async def delete_user(
-    connection: AsyncConnection, user_id: int, condition: EntityTags | None
-) -> None:
+async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> None:
     """Delete the user. Raises user-not-found and version-mismatch."""
     statement = delete(users).where(*_is(user_id, condition))
     while True:
