@@ -1,14 +1,22 @@
 """Which services a run is about: options, markers and the fixtures that hand them to the tests.
 
-    pytest contract_tests                                    starts both services by itself
+    pytest contract_tests                                    starts services by itself, see below
     pytest contract_tests --target mine=http://127.0.0.1:9   asks that one instead (any number)
+    pytest contract_tests --gateway lb=http://127.0.0.1:8    one behind a gateway, without the
+                                                             clauses that only hold directly
 
-The fixture `api` is a `Client` of a target, once for each. A test that needs a service with other
-settings, or to stop one, takes `service`, `launched` or `pair`; it is skipped with `--target`,
-since only our own services can be started from here.
+The fixture `api` is a `Client` of a target, once for each. Without one given there are five: each
+of our services on SQLite and on PostgreSQL, and `mixed`, which is both on one PostgreSQL, each
+request sent to one of them at random.
+
+A test that needs a service with other settings, or to stop one, takes `service`, `launched` or
+`pair`. Whatever does not ask a target is left out where targets are given.
 """
 
 import contextlib
+import functools
+import os
+import random
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,24 +28,40 @@ import pytest
 pytest.register_assert_rewrite("contract_tests.harness.expect")
 
 # The assertions of `expect` are to be explained as a test's are, so this comes first.
-from contract_tests.harness import clauses, services  # noqa: E402
+from contract_tests.harness import clauses, databases, services  # noqa: E402
 from contract_tests.harness.client import Client  # noqa: E402
-from contract_tests.harness.services import Kind, Service  # noqa: E402
+from contract_tests.harness.databases import Engine, OwnPostgres, Postgres  # noqa: E402
+from contract_tests.harness.services import Kind, NotStartedError, Service  # noqa: E402
+
+# Our services, by the names of the targets that they are.
+OURS: dict[str, tuple[Kind, Engine]] = {
+    f"{kind}-{engine}": (kind, engine) for engine in databases.ENGINES for kind in services.KINDS
+}
+MIXED = "mixed"
 
 _targets = pytest.StashKey[dict[str, str]]()
 _foreign = pytest.StashKey[bool]()
-_started = pytest.StashKey[list[Service]]()
+_gateways = pytest.StashKey[set[str]]()
+_seed = pytest.StashKey[str]()
+_postgres = pytest.StashKey[str]()
+_started = pytest.StashKey[dict[str, list[Service]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("contract").addoption(
-        "--target",
-        action="append",
-        default=[],
-        metavar="NAME=URL",
-        help="a running service to hold to the contract, NAME=http://host:port; any number "
-        "(without one, our own two are started)",
-    )
+    group = parser.getgroup("contract")
+    for option, what in (
+        ("--target", "a running service to hold to the contract"),
+        ("--gateway", "the same behind a gateway, without the clauses that are marked direct"),
+    ):
+        group.addoption(
+            option,
+            action="append",
+            default=[],
+            metavar="NAME=URL",
+            help=f"{what}, NAME=http://host:port; with commas, several that act as one; any number "
+            "(without one, our own are started)",
+        )
+    group.addoption("--seed", help="of the choice among several services that act as one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,12 +69,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "settings(**env): the settings that the fixture `service` starts with"
     )
-    options = config.getoption("--target")
+    config.addinivalue_line(
+        "markers", "engine(name): the only engine of database that the test is about"
+    )
+    targets, gateways = (
+        dict(map(_named, config.getoption(option))) for option in ("--target", "--gateway")
+    )
     worker = getattr(config, "workerinput", None)
-    given: dict[str, str] = worker["targets"] if worker else dict(map(_named, options))
-    config.stash[_foreign] = bool(options)
-    config.stash[_targets] = given or dict.fromkeys(map(str, services.KINDS), "")
-    config.stash[_started] = []
+    config.stash[_foreign] = bool(targets or gateways)
+    config.stash[_gateways] = set(gateways)
+    config.stash[_targets] = targets | gateways or dict.fromkeys([*OURS, MIXED], "")
+    config.stash[_seed] = config.getoption("--seed") or str(random.randrange(10**6))
+    config.stash[_started] = {}
+    if worker:
+        config.stash[_targets] = worker["targets"]
+        config.stash[_seed] = worker["seed"]
+        config.stash[_postgres] = worker["postgres"]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    names = [*config.stash[_targets]]
+    return f"targets: {', '.join(names)}; --seed {config.stash[_seed]}"
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -63,20 +102,23 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if config.option.collectonly:
         return
     if config.stash[_foreign]:
-        for name, url in config.stash[_targets].items():
-            _reach(name, url)
+        for name, urls in config.stash[_targets].items():
+            _reach(name, urls)
     else:
         _start(config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Of pytest-xdist, in the controller: tell a worker where the targets are."""
-    node.workerinput["targets"] = node.config.stash[_targets]
+    """Of pytest-xdist, in the controller: tell a worker where everything is."""
+    stash = node.config.stash
+    node.workerinput["targets"] = stash[_targets]
+    node.workerinput["seed"] = stash[_seed]
+    node.workerinput["postgres"] = stash.get(_postgres, "")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    for service in config.stash.get(_started, []):
+    for service in _running(config):
         try:
             service.stop()
         except AssertionError as error:  # the tests of OPS judge it, a run does not
@@ -86,7 +128,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    for service in config.stash[_started]:
+    for service in _running(config):
         if service.process.poll() is not None:
             terminalreporter.section(f"the {service.kind} service has died")
             terminalreporter.write(service.log()[-10_000:])
@@ -96,44 +138,85 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "api" in metafunc.fixturenames:
         targets = [*metafunc.config.stash[_targets]]
         metafunc.parametrize("api", targets, ids=targets, indirect=True)
-    if "started_by_us" in metafunc.fixturenames:
-        metafunc.parametrize("started_by_us", services.KINDS, ids=services.KINDS, indirect=True)
+    if "_ours" in metafunc.fixturenames:
+        marker = metafunc.definition.get_closest_marker("engine")
+        names = [name for name in OURS if not marker or OURS[name][1] == marker.args[0]]
+        metafunc.parametrize("_ours", names, ids=names, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is not about a target where targets are given."""
+    if config.stash[_foreign]:
+        about = [item for item in items if "api" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(about)])
+        items[:] = about
 
 
 @pytest.fixture(scope="session")
 def _clients(pytestconfig: pytest.Config) -> Iterator[dict[str, Client]]:
     targets = pytestconfig.stash[_targets]
-    clients = {name: Client(url, name) for name, url in targets.items()}
+    clients = {name: Client(urls, name) for name, urls in targets.items()}
     yield clients
     for client in clients.values():
         client.close()
 
 
 @pytest.fixture
-def api(request: pytest.FixtureRequest, _clients: dict[str, Client]) -> Client:
+def api(
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, _clients: dict[str, Client]
+) -> Client:
     """A client of the target; the test runs once for each target."""
-    return _clients[request.param]
+    if request.param in pytestconfig.stash[_gateways]:
+        for clause in request.node.get_closest_marker("clause").args:
+            if reason := clauses.direct().get(clause):
+                pytest.skip(f"{clause} holds without a gateway only: {reason}")
+    client = _clients[request.param]
+    client.begin(f"{pytestconfig.stash[_seed]} {request.node.nodeid}")
+    return client
 
 
 @pytest.fixture
-def started_by_us(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> Kind:
-    """Which of our services a test is about that starts it; the test runs once for each."""
-    if pytestconfig.stash[_foreign]:
-        pytest.skip("a target that was given cannot be started from here")
-    kind: Kind = request.param
-    return kind
+def _ours(request: pytest.FixtureRequest) -> tuple[Kind, Engine]:
+    return OURS[request.param]
 
 
 @pytest.fixture
-def spawned(started_by_us: Kind, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+def started_by_us(_ours: tuple[Kind, Engine]) -> Kind:
+    """Which of our services a test is about that starts it; once for each and each engine."""
+    return _ours[0]
+
+
+@pytest.fixture(scope="session")
+def new_database(pytestconfig: pytest.Config) -> Iterator[Callable[[Engine, Path], str]]:
+    """A function that gives the URL of a new database; SQLite's lies in the directory given."""
+    server = Postgres(pytestconfig.stash[_postgres])
+    created: list[str] = []
+
+    def create(engine: Engine, directory: Path) -> str:
+        if engine == "sqlite":
+            return databases.sqlite_url(directory / "users.db")
+        created.append(server.create())
+        return created[-1]
+
+    yield create
+    for url in created:
+        server.drop(url)
+
+
+@pytest.fixture
+def spawned(
+    _ours: tuple[Kind, Engine], new_database: Callable[[Engine, Path], str], tmp_path: Path
+) -> Iterator[Callable[..., Service]]:
     """A function that starts a service of the test's own and does not wait for it.
 
     Each has its own database. Whatever still runs at the end of the test is killed.
     """
+    kind, engine = _ours
     running: list[Service] = []
 
     def spawn(**env: str) -> Service:
-        service = Service(started_by_us, tmp_path / f"{len(running)}", env)
+        directory = tmp_path / f"{len(running)}"
+        service = Service(kind, directory, env, new_database(engine, directory))
         running.append(service)
         service.start()
         return service
@@ -157,7 +240,11 @@ def launched(spawned: Callable[..., Service]) -> Callable[..., Service]:
 
 @pytest.fixture
 def service(
-    request: pytest.FixtureRequest, started_by_us: Kind, _shared: dict[Any, Service], _room: Path
+    request: pytest.FixtureRequest,
+    _ours: tuple[Kind, Engine],
+    new_database: Callable[[Engine, Path], str],
+    _shared: dict[Any, Service],
+    _room: Path,
 ) -> Service:
     """A service with the settings of `@pytest.mark.settings(NAME="value")`.
 
@@ -166,23 +253,32 @@ def service(
     """
     marker = request.node.get_closest_marker("settings")
     env = dict(marker.kwargs) if marker else {}
-    key = (started_by_us, *sorted(env.items()))
+    key = (*_ours, *sorted(env.items()))
     if key not in _shared:
-        _shared[key] = services.launch(started_by_us, env=env, directory=_room / f"{len(_shared)}")
+        (kind, engine), directory = _ours, _room / f"{len(_shared)}"
+        url = new_database(engine, directory)
+        _shared[key] = services.launch(kind, env=env, directory=directory, database_url=url)
     return _shared[key]
 
 
-@pytest.fixture
+@pytest.fixture(params=databases.ENGINES)
 def pair(
-    pytestconfig: pytest.Config, _shared: dict[Any, Service], _room: Path
+    request: pytest.FixtureRequest,
+    new_database: Callable[[Engine, Path], str],
+    _shared: dict[Any, Service],
+    _room: Path,
 ) -> tuple[Client, Client]:
     """Clients of both our services, Python's and Node's, on one and the same database."""
-    if pytestconfig.stash[_foreign]:
-        pytest.skip("a target that was given cannot be started from here")
-    for kind in services.KINDS:
-        if ("pair", kind) not in _shared:
-            _shared["pair", kind] = services.launch(kind, directory=_room / "pair")
-    return _shared["pair", "python"].api, _shared["pair", "node"].api
+    engine = request.param
+    if ("pair", "python", engine) not in _shared:
+        directory = _room / f"pair-{engine}"
+        url = new_database(engine, directory)
+        for kind in services.KINDS:
+            _shared["pair", kind, engine] = services.launch(
+                kind, directory=directory, database_url=url
+            )
+    python, node = (_shared["pair", kind, engine].api for kind in services.KINDS)
+    return python, node
 
 
 @pytest.fixture(scope="session")
@@ -199,41 +295,68 @@ def _room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _named(text: str) -> tuple[str, str]:
-    name, equals, url = text.partition("=")
+    name, equals, urls = text.partition("=")
     if not name or not equals:
-        raise pytest.UsageError(f"--target {text}: must be NAME=URL")
+        raise pytest.UsageError(f"{text}: a target must be NAME=URL")
     try:
-        with contextlib.closing(Client(url, name)) as client:
-            return name, client.url
+        with contextlib.closing(Client(urls, name)) as client:
+            return name, ",".join(client.urls)
     except ValueError as error:
-        raise pytest.UsageError(f"--target {text}: {error}") from None
+        raise pytest.UsageError(f"{text}: {error}") from None
 
 
-def _reach(name: str, url: str) -> None:
-    """UsageError unless something at the URL answers HTTP at all."""
-    try:
-        with contextlib.closing(Client(url, name)) as client:
-            client.get("/healthz")
-    except (httpx.TransportError, OSError) as error:
-        raise pytest.UsageError(f"The target {name} cannot be reached at {url}: {error}") from None
+def _reach(name: str, urls: str) -> None:
+    """UsageError unless something at each of the URLs answers HTTP at all."""
+    for url in urls.split(","):
+        try:
+            with contextlib.closing(Client(url, name)) as client:
+                client.get("/healthz")
+        except (httpx.TransportError, OSError) as error:
+            raise pytest.UsageError(
+                f"The target {name} cannot be reached at {url}: {error}"
+            ) from None
+
+
+def _running(config: pytest.Config) -> list[Service]:
+    return [service for some in config.stash.get(_started, {}).values() for service in some]
 
 
 def _start(config: pytest.Config) -> None:
-    """Start our two services side by side; UsageError with the log of one that does not start."""
+    """Start our services side by side; UsageError with the log of one that does not start."""
     room = tempfile.TemporaryDirectory(prefix="contract-")
     config.add_cleanup(room.cleanup)
-    for kind in services.KINDS:
-        service = Service(kind, Path(room.name, kind))
-        config.stash[_started].append(service)
+    server = _server(config)
+    targets = {name: [one] for name, one in OURS.items()}
+    targets[MIXED] = [OURS["python-postgres"], OURS["node-postgres"]]
+    started = config.stash[_started]
+    for name, some in targets.items():
+        url = None
+        if some[0][1] == "postgres":
+            url = server.create()
+            config.add_cleanup(functools.partial(server.drop, url))
+        started[name] = [Service(kind, Path(room.name, name), None, url) for kind, _ in some]
     try:
-        for service in config.stash[_started]:
+        for service in _running(config):
             service.start()
-        for service in config.stash[_started]:
+        for service in _running(config):
             service.await_ready()
-            config.stash[_targets][service.kind] = service.url
-    except services.NotStartedError as error:
-        for service in config.stash[_started]:
+    except NotStartedError as error:
+        for service in _running(config):
             if hasattr(service, "process"):
                 service.kill()
-        config.stash[_started].clear()
+        started.clear()
         raise pytest.UsageError(str(error)) from None
+    for name, some_services in started.items():
+        config.stash[_targets][name] = ",".join(service.url for service in some_services)
+
+
+def _server(config: pytest.Config) -> Postgres:
+    """The PostgreSQL of TEST_DATABASE_URL, or one of our own for as long as this run takes."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        server = Postgres(given)
+    else:
+        server = own = OwnPostgres()
+        config.add_cleanup(own.close)
+        own.start()
+    config.stash[_postgres] = server.url
+    return server

@@ -47,6 +47,7 @@ KINDS: dict[str, Kind] = {
     "200 replaced": of_a_user("PATCH", b'{"name":"New"}', JSON),
     "200 health": plain("GET", "/healthz"),
     "200 ready": plain("GET", "/readyz"),
+    "200 metrics": plain("GET", "/metrics"),
     "200 document": plain("GET", "/openapi.json"),
     "200 page": plain("GET", "/docs"),
     "200 script": plain("GET", "/docs/init.js"),

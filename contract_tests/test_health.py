@@ -11,6 +11,7 @@ import pytest
 
 from contract_tests.harness import expect
 from contract_tests.harness.client import Client
+from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.services import Service
 
 OK = b'{"status":"ok"}'
@@ -20,29 +21,13 @@ Launch = Callable[..., Service]
 
 
 @contextlib.contextmanager
-def connected(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection of ours to the service's database, as another process would have it."""
-    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        yield connection
-
-
-@contextlib.contextmanager
-def locked(database: Path) -> Iterator[None]:
-    """The database with its write lock held by somebody else."""
-    with connected(database) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("ROLLBACK")
-
-
-@contextlib.contextmanager
 def lost(database: Path) -> Iterator[None]:
     """The database with a file that is none any more.
 
     SQLite keeps what it has read for as long as nobody writes, so a write comes before either
     change of the file, and the log is emptied into it: what is read next is read from there.
     """
-    with connected(database) as connection:
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
         write_something(connection)
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
         with database.open("r+b", buffering=0) as file:
@@ -78,6 +63,7 @@ def test_a_broken_query_makes_nobody_ill(api: Client) -> None:
         expect.body(api.get(f"{path}?%"), 200, OK)
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("HEALTH-03", "HEALTH-04", "HEALTH-05")
 def test_a_lost_database_is_503_and_may_come_back(launched: Launch) -> None:
     service = launched(DATABASE_TIMEOUT="1")
@@ -85,7 +71,7 @@ def test_a_lost_database_is_503_and_may_come_back(launched: Launch) -> None:
     user = api.create()
     path = f"/users/{user['id']}"
     refused = expect.somebody()
-    with lost(service.database):
+    with lost(service.file):
         answer = api.get("/readyz")
         expect.problem(answer, "unavailable")
         expect.head_of(api.head("/readyz"), answer)
@@ -110,12 +96,12 @@ def test_a_lost_database_is_503_and_may_come_back(launched: Launch) -> None:
 
 @pytest.mark.clause("HEALTH-05", "OPS-10", "USR-CREATE-06")
 def test_a_write_to_a_locked_database_is_503_in_the_end(launched: Launch) -> None:
-    service = launched(DATABASE_TIMEOUT="1")
+    service = launched(DATABASE_TIMEOUT="1", DATABASE_STATEMENT_TIMEOUT="1")
     api = service.api
     user = api.create()
     path = f"/users/{user['id']}"
     refused = expect.somebody()
-    with locked(service.database):
+    with locked(service.database_url):
         expect.body(api.get("/readyz"), 200, OK)
         expect.user(api.get(path), 200, name=user["name"], email=user["email"])
         expect.problem(api.post("/users", json=refused), "unavailable")
@@ -127,11 +113,11 @@ def test_a_write_to_a_locked_database_is_503_in_the_end(launched: Launch) -> Non
 
 @pytest.mark.clause("HEALTH-04", "OPS-10")
 def test_a_write_waits_for_the_lock_and_nobody_else_does(launched: Launch) -> None:
-    service = launched(DATABASE_TIMEOUT="10")
+    service = launched(DATABASE_TIMEOUT="10", DATABASE_STATEMENT_TIMEOUT="10")
     fields = expect.somebody()
     data = service.api.message("POST", "/users", [JSON], expect.render(fields))
     with service.api.connect() as waiting:
-        with locked(service.database):
+        with locked(service.database_url):
             waiting.send(service.api.message("GET", "/healthz") + data)
             expect.body(waiting.read(), 200, OK)  # so the creation has come in too
             with service.api.connect() as connection:
@@ -147,8 +133,8 @@ def test_a_failure_tells_the_log_and_nobody_else(launched: Launch) -> None:
     api = service.api
     user = api.create()
     path = f"/users/{user['id']}"
-    with connected(service.database) as connection:
-        connection.execute("ALTER TABLE users RENAME TO elsewhere")
+    with Session(service.database_url) as session:
+        session.execute("ALTER TABLE users RENAME TO elsewhere")
     expected = []
     for method, target, content in (
         ("GET", path, None),
@@ -166,8 +152,8 @@ def test_a_failure_tells_the_log_and_nobody_else(launched: Launch) -> None:
     expected.append(str(answer.header("x-request-id")))
     expect.problem(api.head(path), "internal", head=True)
     expect.body(api.get("/healthz"), 200, OK)
-    with connected(service.database) as connection:
-        connection.execute("ALTER TABLE elsewhere RENAME TO users")
+    with Session(service.database_url) as session:
+        session.execute("ALTER TABLE elsewhere RENAME TO users")
     expect.user(api.get(path), 200, name=user["name"], email=user["email"])
     logged = {entry["request_id"]: entry for entry in failures(service)}
     for request_id in expected:

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
+import os
 import random
 import signal
 import socket
-import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +17,16 @@ import pytest
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
+from contract_tests.harness.databases import locked
 from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.wire import Answer, message
 
 JSON = ("Content-Type", "application/json")
 
 Launch = Callable[..., Service]
+
+# A write waits for a lock as long as the database lets it.
+PATIENT = {"DATABASE_TIMEOUT": "20", "DATABASE_STATEMENT_TIMEOUT": "20"}
 
 
 def creation(api: Client, fields: expect.Fields) -> bytes:
@@ -72,10 +76,23 @@ def test_it_listens_on_the_loopback_by_default(launched: Launch) -> None:
     assert launched().url.startswith("http://127.0.0.1:")
 
 
+URLS = "sqlite:///users.db or postgresql://user:password@host/users"
 WRONG = [
     ({"PORT": "65536"}, "PORT must be an integer from 0 to 65535"),
     ({"PORT": "http"}, "PORT must be an integer from 0 to 65535"),
-    ({"DATABASE_URL": "users.db"}, "DATABASE_URL must be a URL such as sqlite:///users.db"),
+    ({"DATABASE_URL": "users.db"}, f"DATABASE_URL must be a URL such as {URLS}"),
+    (
+        {"DATABASE_URL": "postgresql://users:not-a-secret@127.0.0.1/users"},
+        "DATABASE_URL must be a URL with a password of its own, not the example's",
+    ),
+    ({"ALLOW_EXAMPLE_PASSWORD": "1"}, "ALLOW_EXAMPLE_PASSWORD must be true or false"),
+    ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY must be an integer from 1 to 64"),
+    ({"DATABASE_POOL_SIZE": "101"}, "DATABASE_POOL_SIZE must be an integer from 1 to 100"),
+    (
+        {"DATABASE_STATEMENT_TIMEOUT": "0"},
+        "DATABASE_STATEMENT_TIMEOUT must be an integer from 1 to 60",
+    ),
+    ({"KEEP_ALIVE_TIMEOUT": "3601"}, "KEEP_ALIVE_TIMEOUT must be an integer from 1 to 3600"),
     ({"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT must be an integer from 1 to 60"),
     ({"IDEMPOTENCY_TTL": "1h"}, "IDEMPOTENCY_TTL must be an integer from 1 to 31536000"),
     ({"SHUTDOWN_TIMEOUT": "61"}, "SHUTDOWN_TIMEOUT must be an integer from 1 to 60"),
@@ -186,9 +203,10 @@ ASK: dict[Kind, str] = {
 import asyncio, json, sys
 from sqlalchemy import text
 from python_api.database import open_database
+from python_api.settings import read_settings
 
 async def main(url, *names):
-    async with open_database(url, 1) as database:
+    async with open_database(read_settings({"DATABASE_URL": url})) as database:
         for begin in (database.connection, database.transaction):
             async with begin() as connection:
                 values = [await connection.execute(text(f"PRAGMA {name}")) for name in names]
@@ -199,9 +217,10 @@ asyncio.run(main(*sys.argv[1:]))
     "node": """
 import { sql } from "kysely";
 import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
 
 const [url, ...names] = process.argv.slice(1);
-const database = await openDatabase(url, 1);
+const database = await openDatabase(readSettings({ DATABASE_URL: url }));
 const ask = async (connection) => {
   const values = [];
   for (const name of names) {
@@ -216,6 +235,7 @@ console.log(JSON.stringify(await database.transaction(ask)));
 }
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("OPS-09")
 def test_sqlite_syncs_every_commit(started_by_us: Kind, tmp_path: Path) -> None:
     names = ["journal_mode", "synchronous", "foreign_keys"]
@@ -247,14 +267,6 @@ def test_a_key_is_kept_for_its_time_and_no_longer(launched: Launch) -> None:
 # Stop
 
 
-@contextlib.contextmanager
-def locked(database: Path) -> Iterator[Callable[[], object]]:
-    """The database with its write lock held by us, until the function given is called."""
-    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        yield lambda: connection.execute("ROLLBACK")
-
-
 def assert_refuses(service: Service) -> None:
     """The port is closed, within a moment."""
     parts = urlsplit(service.url)
@@ -275,7 +287,7 @@ def test_it_stops_gracefully(launched: Launch, signum: signal.Signals) -> None:
 
     Beside it, clients hold half a head, half a body, an idle connection and an unused one.
     """
-    service = launched(DATABASE_TIMEOUT="20", SHUTDOWN_TIMEOUT="4")
+    service = launched(**PATIENT, SHUTDOWN_TIMEOUT="4")
     api, fields = service.api, expect.somebody()
     alive = api.message("GET", "/healthz")
     head = [("Host", api.host), JSON, ("Content-Length", "100")]
@@ -285,7 +297,7 @@ def test_it_stops_gracefully(launched: Launch, signum: signal.Signals) -> None:
         api.connect() as idle,
         api.connect(),
         api.connect(30.0) as in_flight,
-        locked(service.database) as unlock,
+        locked(service.database_url) as unlock,
     ):
         half_head.send(alive + alive[:-10])
         half_body.send(alive + message("POST", "/users", head, b'{"name":'))
@@ -349,10 +361,10 @@ def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
 @pytest.mark.clause("OPS-06", "HTTP-11")
 def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -> None:
     """20 changes in one segment: the first waits for the lock, the others for the first."""
-    service = launched(DATABASE_TIMEOUT="20", SHUTDOWN_TIMEOUT="10")
+    service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10")
     api = service.api
     planned = [expect.somebody() for _ in range(20)]
-    with api.connect(30.0) as connection, locked(service.database) as unlock:
+    with api.connect(30.0) as connection, locked(service.database_url) as unlock:
         connection.send(
             api.message("GET", "/healthz") + b"".join(creation(api, one) for one in planned)
         )
@@ -370,3 +382,97 @@ def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -
     assert users, "what was in flight was not answered"
     service.restart()
     assert everybody(service.api) == users
+
+
+@pytest.mark.clause("OPS-25")
+def test_a_connection_that_nobody_uses_is_closed_in_time(launched: Launch) -> None:
+    service = launched(KEEP_ALIVE_TIMEOUT="1")
+    alive = service.api.message("GET", "/healthz")
+    with service.api.connect() as connection:
+        for _ in range(3):
+            connection.send(alive)
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+            assert not connection.readable(0.6)
+        assert connection.readable(5)
+        assert connection.closed()
+
+
+# Several processes
+
+
+def await_workers(service: Service, count: int = 2) -> set[int]:
+    """The processes of the service but the first, once so many of them serve."""
+    deadline = time.monotonic() + services.START_TIMEOUT
+    while True:
+        lines = [json.loads(line) for line in service.stdout().splitlines()]
+        started = {line["pid"] for line in lines if line["message"] == "worker started"}
+        if len(serving := started & service.workers()) == count:
+            return serving
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.02)
+
+
+def await_end(pids: set[int]) -> None:
+    """Wait until none of these processes is left."""
+    deadline = time.monotonic() + services.STOP_TIMEOUT
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, f"{pids} are still there"
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24", "OPS-07")
+def test_a_process_that_dies_is_replaced(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2")
+    before = await_workers(service)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    await_end({victim})
+    after = await_workers(service)
+    assert len(after & before) == 1
+    for _ in range(20):
+        with service.api.connect() as connection:
+            connection.send(service.api.message("GET", "/readyz"))
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+    lines = [json.loads(line) for line in service.stdout().splitlines()]
+    (died,) = (line for line in lines if line["message"] == "worker died")
+    assert (died["level"], died["pid"]) == ("error", victim)
+    assert service.stop() == 0
+    await_end(after)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24")
+def test_no_process_outlives_the_first(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2")
+    workers = await_workers(service)
+    service.process.kill()
+    await_end(workers)
+
+
+@pytest.mark.clause("OPS-24", "OPS-04")
+def test_a_port_in_use_ends_the_start_of_several_too(spawned: Callable[..., Service]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = spawned(PORT=str(port), WEB_CONCURRENCY="2")
+        assert service.wait(services.START_TIMEOUT) == 1
+    assert service.stderr() == f"Port {port} on 127.0.0.1 is in use.\n"
+    assert service.stdout() == ""
+
+
+@pytest.mark.clause("OPS-24", "OPS-06")
+def test_several_processes_end_what_they_have_begun(launched: Launch) -> None:
+    service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10", WEB_CONCURRENCY="2")
+    api, planned = service.api, [expect.somebody() for _ in range(4)]
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(api.connect(30.0)) for _ in planned]
+        unlock = stack.enter_context(locked(service.database_url))
+        for connection, fields in zip(connections, planned, strict=True):
+            connection.send(api.message("GET", "/healthz") + creation(api, fields))
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+        service.process.send_signal(signal.SIGTERM)
+        assert_refuses(service)
+        unlock()
+        for connection, fields in zip(connections, planned, strict=True):
+            expect.user(connection.read("POST"), 201, **fields)
+        assert service.wait() == 0

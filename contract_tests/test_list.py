@@ -828,13 +828,52 @@ def test_422_a_cursor_with_an_id_out_of_range(api: Client, id_: int) -> None:
 
 
 @pytest.mark.clause("CURSOR-10", "CURSOR-12")
-@pytest.mark.parametrize("sort", ["name", "email", "created_at"])
+@pytest.mark.parametrize("sort", ["name", "email"])
 def test_a_cursor_with_the_longest_text_is_taken(api: Client, sort: str) -> None:
     token = unique()
     ada = api.create(name=token)
     for key, found in (("\U0010ffff" * 254, []), ("0", [ada]), ('!"\\ ', [ada])):
         query = f"q={token}&sort={sort}&cursor={cursor(sort, token, key, MAX_ID)}"
         users(api.get(f"/users?{query}"), found, next=False)
+
+
+@pytest.mark.clause("CURSOR-10", "CURSOR-12")
+def test_a_cursor_with_a_moment_that_there_is_is_taken(api: Client) -> None:
+    token = unique()
+    ada = api.create(name=token)
+    for moment, found in (
+        ("0001-01-01T00:00:00.000Z", [ada]),
+        ("2000-02-29T23:59:59.999Z", [ada]),
+        (ada["created_at"], []),
+        ("9999-12-31T23:59:59.999Z", []),
+    ):
+        place = cursor("created_at", token, moment, MAX_ID)
+        users(api.get(f"/users?q={token}&sort=created_at&cursor={place}"), found, next=False)
+
+
+@pytest.mark.clause("CURSOR-10")
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *["", "0", "now", "infinity", "2026", "2026-11-25", "2026-11-25T00:00:00Z"],
+        *["0000-01-01T00:00:00.000Z", "-000001-01-01T00:00:00.000Z", "+010000-01-01T00:00:00.000Z"],
+        *["2026-02-29T00:00:00.000Z", "2026-04-31T00:00:00.000Z", "2026-13-01T00:00:00.000Z"],
+        *["2026-00-01T00:00:00.000Z", "2026-11-00T00:00:00.000Z", "2026-11-25T24:00:00.000Z"],
+        *["2026-11-25T23:60:00.000Z", "2026-11-25T23:59:60.000Z", "2026-11-25T00:00:00.000"],
+        *["2026-11-25T00:00:00.00Z", "2026-11-25T00:00:00.0000Z", "2026-11-25T00:00:00.000000Z"],
+        *["2026-11-25T00:00:00.000z", "2026-11-25t00:00:00.000Z", "2026-11-25 00:00:00.000Z"],
+        *["2026-11-25T00:00:00.000+00:00", "2026-11-25T00:00:00.000-00:00", "2026-W48-3"],
+        *["2026-11-25T00:00:00,000Z", "20261125T000000.000Z", " 2026-11-25T00:00:00.000Z"],
+        *[
+            "2026-11-25T00:00:00.000ZZ",
+            "２０２６-11-25T00:00:00.000Z",
+            "\u0662026-11-25T00:00:00.000Z",
+        ],
+    ],
+)
+def test_422_a_cursor_with_a_moment_that_no_user_has(api: Client, moment: str) -> None:
+    place = cursor("created_at", None, moment, 1)
+    refused(api, f"sort=created_at&cursor={place}", MALFORMED["cursor"])
 
 
 @pytest.mark.clause("CURSOR-11")

@@ -66,6 +66,7 @@ OPERATIONS = {
     ("DELETE", "/users/{id}"): Operation({"204": set()}, CHANGE, {"path id", "header If-Match"}),
     ("GET", "/healthz"): Operation({"200": set()}),
     ("GET", "/readyz"): Operation({"200": set()}, {"unavailable"}),
+    ("GET", "/metrics"): Operation({"200": set()}),
 }
 
 
@@ -186,7 +187,8 @@ def test_every_answer_is_described(document: Document, route: tuple[str, str]) -
         assert set(response["headers"]) == headers | HEADERS
     for status in expected.successes:
         content = responses[status].get("content", {})
-        assert set(content) == (set() if status in ("204", "304") else {JSON})
+        kind = "text/plain" if route == ("GET", "/metrics") else JSON
+        assert set(content) == (set() if status in ("204", "304") else {kind})
         assert all("example" in one for one in content.values())
     for status in failures:
         (media_type, content), *others = responses[status]["content"].items()

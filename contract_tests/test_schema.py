@@ -1,17 +1,16 @@
 """OPS: one schema for every service, and one database for several at the same time."""
 
-import contextlib
-import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract_tests.harness import expect, services
+from contract_tests.harness import databases, expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.services import Kind
+from contract_tests.harness.databases import Engine, Session
+from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.wire import Answer
 
 JSON = ("Content-Type", "application/json")
@@ -21,65 +20,153 @@ PREPARE: dict[Kind, str] = {
     "python": """
 import asyncio, sys
 from python_api.database import open_database
+from python_api.settings import read_settings
 
 async def prepare():
-    async with open_database(sys.argv[1], 5):
+    async with open_database(read_settings({"DATABASE_URL": sys.argv[1]})):
         pass
 
 asyncio.run(prepare())
 """,
     "node": """
 import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
 
-const database = await openDatabase(process.argv[1], 5);
+const database = await openDatabase(readSettings({ DATABASE_URL: process.argv[1] }));
 await database.close();
 """,
 }
 
 
-def prepare(kind: Kind, file: Path) -> None:
-    assert services.run_code(PREPARE, kind, f"sqlite:///{file}") == ""
+def prepare(kind: Kind, url: str) -> None:
+    assert services.run_code(PREPARE, kind, url) == ""
 
 
-def schema(file: Path) -> dict[str, Any]:
+def sqlite_schema(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
     """What SQLite itself knows of every table; of the statements only the words it keeps there."""
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.row_factory = sqlite3.Row
-
-        def ask(query: str) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(query)]
-
-        described: dict[str, Any] = {"encoding": ask("PRAGMA encoding")}
-        for table in ask("PRAGMA table_list"):
-            name = table["name"]
-            statements = ask(f"SELECT sql FROM sqlite_schema WHERE name = '{name}'")
-            indexes = ask(f"PRAGMA index_list('{name}')")
-            described[name] = {
-                "table": table,
-                "columns": ask(f"PRAGMA table_xinfo('{name}')"),
-                "foreign keys": ask(f"PRAGMA foreign_key_list('{name}')"),
-                "indexes": {
-                    index["name"]: [index, *ask(f"PRAGMA index_xinfo('{index['name']}')")]
-                    for index in indexes
-                },
-                "autoincrement": any("AUTOINCREMENT" in str(one).upper() for one in statements),
-                "check": any("CHECK" in str(one).upper() for one in statements),
-            }
-        others = "SELECT type, name FROM sqlite_schema WHERE type IN ('view', 'trigger')"
-        return {**described, "others": ask(others)}
+    described: dict[str, Any] = {"encoding": ask("PRAGMA encoding")}
+    for table in ask("PRAGMA table_list"):
+        name = table[1]
+        statements = ask(f"SELECT sql FROM sqlite_schema WHERE name = '{name}'")
+        described[name] = {
+            "table": table,
+            "columns": ask(f"PRAGMA table_xinfo('{name}')"),
+            "foreign keys": ask(f"PRAGMA foreign_key_list('{name}')"),
+            "indexes": {
+                index[1]: [index, *ask(f"PRAGMA index_xinfo('{index[1]}')")]
+                for index in ask(f"PRAGMA index_list('{name}')")
+            },
+            "autoincrement": any("AUTOINCREMENT" in str(one).upper() for one in statements),
+            "check": any("CHECK" in str(one).upper() for one in statements),
+        }
+    others = "SELECT type, name FROM sqlite_schema WHERE type IN ('view', 'trigger')"
+    return {**described, "others": ask(others), "version": ask("SELECT * FROM schema_version")}
 
 
-@pytest.mark.clause("OPS-13", "OPS-05")
-def test_all_services_prepare_the_same_schema(tmp_path: Path) -> None:
+def postgres_schema(ask: Callable[[str], list[tuple[Any, ...]]]) -> dict[str, Any]:
+    """What PostgreSQL itself knows, but for the index that only some engines can have."""
+    described: dict[str, Any] = {}
+    for (name,) in ask("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        described[name] = {
+            "columns": ask(
+                "SELECT column_name, ordinal_position, data_type, character_maximum_length,"
+                " datetime_precision, collation_name, is_nullable, column_default, is_identity,"
+                " identity_generation, identity_start, identity_increment, identity_maximum,"
+                " identity_cycle FROM information_schema.columns"
+                f" WHERE table_name = '{name}' ORDER BY column_name"
+            ),
+            "constraints": ask(
+                "SELECT conname, contype, pg_get_constraintdef(oid) FROM pg_constraint"
+                f" WHERE conrelid = '{name}'::regclass ORDER BY conname"
+            ),
+            "indexes": ask(
+                "SELECT indexname, indexdef FROM pg_indexes"
+                f" WHERE tablename = '{name}' AND indexname <> 'ix_users_q' ORDER BY indexname"
+            ),
+        }
+    return {**described, "version": ask("SELECT * FROM schema_version")}
+
+
+def schema(url: str) -> dict[str, Any]:
+    with Session(url) as session:
+        of_engine = sqlite_schema if url.startswith("sqlite:") else postgres_schema
+        return of_engine(session.execute)
+
+
+NewDatabase = Callable[[Engine, Path], str]
+
+
+@pytest.fixture(params=databases.ENGINES)
+def new_url(
+    request: pytest.FixtureRequest, new_database: NewDatabase, tmp_path: Path
+) -> Callable[[str], str]:
+    """A function that gives the URL of a new database of the engine; names tell files apart."""
+
+    def create(name: str) -> str:
+        (tmp_path / name).mkdir()
+        return new_database(request.param, tmp_path / name)
+
+    return create
+
+
+@pytest.mark.clause("OPS-13", "OPS-05", "OPS-16")
+def test_all_services_prepare_the_same_schema(new_url: Callable[[str], str]) -> None:
     described = []
     for kind, other in (services.KINDS, services.KINDS[::-1]):
-        file = tmp_path / f"{kind}.db"
-        prepare(kind, file)
-        described.append(schema(file))
-        prepare(other, file)
-        assert schema(file) == described[-1]
-    assert {"users", "idempotency_keys"} <= set(described[0])
+        url = new_url(kind)
+        prepare(kind, url)
+        described.append(schema(url))
+        prepare(other, url)
+        assert schema(url) == described[-1]
+    assert {"users", "idempotency_keys", "schema_version"} <= set(described[0])
     assert described[0] == described[1]
+    assert described[0]["version"] == [("0001",)]
+
+
+@pytest.mark.clause("OPS-16", "OPS-13")
+def test_all_services_prepare_it_at_the_same_instant(new_url: Callable[[str], str]) -> None:
+    first = new_url("alone")
+    prepare("python", first)
+    together = new_url("together")
+    with ThreadPoolExecutor(6) as threads:
+        for _ in threads.map(prepare, services.KINDS * 3, [together] * 6):
+            pass
+    assert schema(together) == schema(first)
+
+
+@pytest.mark.clause("OPS-17")
+def test_a_newer_database_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
+    service = spawned()
+    service.await_ready()
+    user = service.api.create()
+    assert service.stop() == 0
+    with Session(service.database_url) as session:
+        session.execute("UPDATE schema_version SET version_num = '9999'")
+    service.start()
+    assert service.wait(services.START_TIMEOUT) == 1
+    assert service.stderr() == (
+        "The database has the schema version 9999, this service knows 0001 at most.\n"
+    )
+    with Session(service.database_url) as session:
+        assert session.execute("SELECT version_num FROM schema_version") == [("9999",)]
+        assert session.execute("SELECT id, email FROM users") == [(user["id"], user["email"])]
+
+
+@pytest.mark.clause("OPS-05")
+def test_a_database_from_before_versions_were_kept_is_taken(
+    launched: Callable[..., Service],
+) -> None:
+    service = launched()
+    user = service.api.create()
+    expected = schema(service.database_url)
+    assert service.stop() == 0
+    with Session(service.database_url) as session:
+        session.execute("DROP TABLE schema_version")
+        session.execute("DROP INDEX ix_users_name")
+        session.execute("DROP INDEX ix_users_created_at")
+    service.restart()
+    expect.users(service.api.get("/users"), [user], next=False)
+    assert schema(service.database_url) == expected
 
 
 @pytest.fixture(params=["python first", "node first"])

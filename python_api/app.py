@@ -14,7 +14,7 @@ from python_api.cors import cors_headers
 from python_api.database import Database, is_unavailable
 from python_api.docs import docs_routes
 from python_api.health import health_routes
-from python_api.observability import log, request_id
+from python_api.observability import NO_ROUTE, Observation, log, request_id
 from python_api.problems import Problem, render_problem
 from python_api.settings import Settings
 from python_api.users.docs import SCHEMAS
@@ -51,6 +51,7 @@ class CommonHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         this_request = request_id(headers.getlist("x-request-id"))
+        observation = Observation(scope["sent_method"], this_request)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -66,6 +67,7 @@ class CommonHeaders:
                         fields.get("allow") if message["status"] == 204 else None,
                     )
                 )
+                observation.end(route_template(scope), message["status"])
             await send(message)
 
         try:
@@ -74,6 +76,12 @@ class CommonHeaders:
             return
         except Exception as error:  # noqa: BLE001
             await answer_failure(error, this_request)(scope, receive, send_with_headers)
+
+
+def route_template(scope: Scope) -> str:
+    """The template of the request's path, such as `/users/{id}`, whatever its method."""
+    route = scope.get("route")
+    return getattr(route, "path", NO_ROUTE)
 
 
 def answer_failure(error: Exception, this_request: str) -> Response:

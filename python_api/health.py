@@ -1,9 +1,10 @@
-"""Whether the service is alive, and whether it can serve."""
+"""What an operator asks: whether the service is alive, whether it can serve, what it has done."""
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
 from python_api.database import Database
+from python_api.observability import METRICS_TYPE, render_metrics
 from python_api.openapi import REQUEST_ID, content, headers, operation, problems
 
 STATUS = {"$ref": "#/components/schemas/Status"}
@@ -23,10 +24,25 @@ READYZ = {
     "parameters": [REQUEST_ID],
     "responses": {"200": OK, **problems("unavailable")},
 }
+SAMPLE = 'http_requests_total{method="GET",route="/users/{id}",status="200"} 1\n'
+METRICS = {
+    "operationId": "metrics",
+    "summary": "What has the service done?",
+    "description": "Requests and their durations, in Prometheus' text format.",
+    "parameters": [REQUEST_ID],
+    "responses": {
+        "200": {
+            "description": "The metrics.",
+            "headers": headers(),
+            "content": content({"type": "string"}, SAMPLE, "text/plain"),
+        },
+        **problems(),
+    },
+}
 
 
 def health_routes(database: Database) -> APIRouter:
-    """`/healthz` and `/readyz`."""
+    """`/healthz`, `/readyz` and `/metrics`."""
     router = APIRouter()
 
     @router.get("/healthz", **operation(HEALTHZ))
@@ -37,5 +53,9 @@ def health_routes(database: Database) -> APIRouter:
     async def readyz() -> Response:
         await database.ping()
         return JSONResponse({"status": "ok"})
+
+    @router.get("/metrics", **operation(METRICS))
+    async def metrics() -> Response:
+        return Response(render_metrics(), headers={"Content-Type": METRICS_TYPE})
 
     return router

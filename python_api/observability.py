@@ -1,12 +1,43 @@
-"""What an operator sees: request ids and the log, one JSON object a line."""
+"""What an operator sees: request ids, the log (one JSON object a line), and the metrics."""
 
 import json
+import multiprocessing
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from time import perf_counter
 from uuid import uuid4
 
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+# Every value that a label can have is known beforehand: no client can make them grow.
+METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+OTHER_METHOD = "other"
+NO_ROUTE = "none"
+LABELS = ("method", "route", "status")
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+REQUESTS = Counter("http_requests_total", "Requests answered.", LABELS)
+DURATIONS = Histogram(
+    "http_request_duration_seconds",
+    "Seconds from a request's head to its answer's.",
+    LABELS,
+    buckets=BUCKETS,
+)
 
 
 def request_id(sent: Sequence[str]) -> str:
@@ -19,7 +50,46 @@ def timestamp(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def log(level: str, message: str, **fields: str) -> None:
+def log(level: str, message: str, **fields: str | float) -> None:
     """Write one line to the log."""
     line = {"time": timestamp(datetime.now(UTC)), "level": level, "message": message, **fields}
     print(json.dumps(line), flush=True)
+
+
+class Observation:
+    """A request under way: its time begins with it."""
+
+    def __init__(self, method: str, this_request: str) -> None:
+        self._method = method if method in METHODS else OTHER_METHOD
+        self._request_id = this_request
+        self._start = perf_counter()
+
+    def end(self, route: str, status: int) -> None:
+        """Count the request, and log it, as its answer leaves; `route` is the path's template."""
+        seconds = perf_counter() - self._start
+        labels = (self._method, route, str(status))
+        REQUESTS.labels(*labels).inc()
+        DURATIONS.labels(*labels).observe(seconds)
+        log(
+            "info",
+            "request",
+            request_id=self._request_id,
+            method=self._method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 3),
+        )
+
+
+def share_metrics(directory: str) -> None:
+    """Have the processes that are started from here on count into files in this directory."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+
+
+def render_metrics() -> bytes:
+    """The metrics in Prometheus' text format, of all processes behind one port together."""
+    if multiprocessing.parent_process() is None:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -6,7 +6,9 @@ upgrades, lets a client read its answer before the connection goes, and stops gr
 
 import asyncio
 import re
+import signal
 import socket
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -16,7 +18,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from python_api.observability import log, request_id
+from python_api.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
 from python_api.problems import Problem, render_problem
 from python_api.requests import route_path
 from python_api.settings import Settings
@@ -25,7 +27,6 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16384
 # A head of this size isn't even read to its end.
 MAX_HEAD_BYTES = 131072
-KEEP_ALIVE_SECONDS = 65
 LINGER_SECONDS = 2
 
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -35,6 +36,13 @@ def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+
+
+def log_listening(listener: socket.socket) -> None:
+    """Tell the log where the socket listens."""
+    address, port = listener.getsockname()[:2]
+    host = f"[{address}]" if ":" in address else address
+    log("info", "listening", url=f"http://{host}:{port}")
 
 
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
@@ -48,25 +56,23 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=settings.keep_alive_timeout,
     )
-    await Server(config, settings, listener).serve(sockets=[listener])
+    await Server(config, settings).serve(sockets=[listener])
+
+
+def end_well_on_signals() -> None:
+    """Have the exit status 0 after a signal: uvicorn raises the one that stopped it once more."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which tells when it is ready, and waits for no client too long."""
+    """uvicorn's server, which waits for no client too long."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings, listener: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self.settings = settings
-        self.listener = listener
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to accept connections."""
-        await super().startup(sockets)
-        address, port = self.listener.getsockname()[:2]
-        host = f"[{address}]" if ":" in address else address
-        log("info", "listening", url=f"http://{host}:{port}")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, let the requests under way end, cut off those that don't in time."""
@@ -74,7 +80,6 @@ class Server(uvicorn.Server):
         cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
         await super().shutdown(sockets)
         cut.cancel()
-        log("info", "stopped")
 
     def _cut_connections(self) -> None:
         for connection in list(self.server_state.connections):
@@ -85,8 +90,9 @@ def head_as_get(app: ASGIApp) -> ASGIApp:
     """`app`, for which HEAD is GET: uvicorn keeps the body back (RFC 9110, 9.3.2)."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        await app({**scope, "method": method}, receive, send)
+        sent = scope["method"]
+        method = "GET" if sent == "HEAD" else sent
+        await app({**scope, "method": method, "sent_method": sent}, receive, send)
 
     return answer
 
@@ -95,11 +101,15 @@ def refuse(code: str) -> ASGIApp:
     """An application that answers everything with this problem and closes the connection."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        # Nothing that such a request says is trusted, its method and its id neither.
+        this_request = request_id([])
+        observation = Observation(OTHER_METHOD, this_request)
         response = render_problem(Problem(code))
-        response.headers["X-Request-Id"] = request_id([])
+        response.headers["X-Request-Id"] = this_request
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         response.headers["Connection"] = "close"
+        observation.end(NO_ROUTE, response.status_code)
         await response(scope, receive, send)
 
     return answer

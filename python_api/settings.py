@@ -9,6 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
+PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
+POSTGRES_URL = re.compile(
+    rf"postgresql://(?:{PART}+(?::(?P<password>{PART}*))?@)?"
+    rf"(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{{1,5}})?)?/{PART}+(?:\?[!-~]*)?"
+)
+# The password in docker-compose.yml, which everybody knows.
+EXAMPLE_PASSWORD = "not-a-secret"
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
@@ -22,12 +29,21 @@ class Settings:
 
     host: str
     port: int
+    web_concurrency: int
+    """Processes."""
     database_url: str
+    allow_example_password: bool
+    database_pool_size: int
+    """Connections of each process; SQLite has one."""
     database_timeout: int
+    """Seconds."""
+    database_statement_timeout: int
     """Seconds."""
     idempotency_ttl: int
     """Seconds."""
     cors_origins: tuple[str, ...]
+    keep_alive_timeout: int
+    """Seconds."""
     shutdown_timeout: int
     """Seconds."""
 
@@ -40,10 +56,15 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     return Settings(
         host=environment.get("HOST") or "127.0.0.1",
         port=_integer(environment, "PORT", 8000, 0, 65535),
+        web_concurrency=_integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
         database_url=_database_url(environment),
+        allow_example_password=_flag(environment, "ALLOW_EXAMPLE_PASSWORD"),
+        database_pool_size=_integer(environment, "DATABASE_POOL_SIZE", 10, 1, 100),
         database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
+        database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
         cors_origins=_origins(environment),
+        keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
         shutdown_timeout=_integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
     )
 
@@ -57,10 +78,26 @@ def _integer(
     return int(text)
 
 
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name) or "false"
+    if text not in ("true", "false"):
+        raise SettingsError(f"{name} must be true or false")
+    return text == "true"
+
+
 def _database_url(environment: Mapping[str, str]) -> str:
     url = environment.get("DATABASE_URL") or "sqlite:///users.db"
-    if not SQLITE_URL.fullmatch(url):
-        raise SettingsError("DATABASE_URL must be a URL such as sqlite:///users.db")
+    postgres = POSTGRES_URL.fullmatch(url)
+    if not (SQLITE_URL.fullmatch(url) or postgres):
+        raise SettingsError(
+            "DATABASE_URL must be a URL such as sqlite:///users.db "
+            "or postgresql://user:password@host/users"
+        )
+    known = postgres is not None and postgres["password"] == EXAMPLE_PASSWORD
+    if known and not _flag(environment, "ALLOW_EXAMPLE_PASSWORD"):
+        raise SettingsError(
+            "DATABASE_URL must be a URL with a password of its own, not the example's"
+        )
     return url
 
 

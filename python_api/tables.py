@@ -1,30 +1,57 @@
-"""The tables, once. Text sorts by code point; timestamps are RFC 3339 text in UTC."""
+"""The tables, as statements need them; `migrations` makes them. Text sorts by code point."""
 
-from sqlalchemy import Column, Integer, MetaData, Table, Text
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, MetaData, Table, Text, TypeDecorator
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.types import TypeEngine
+
+from python_api.observability import timestamp
+
+
+class Timestamp(TypeDecorator[str]):
+    """RFC 3339 text in UTC, which SQLite keeps as it is and PostgreSQL as a moment."""
+
+    impl = Text  # type: ignore[mutable-override]
+    cache_ok = True  # type: ignore[mutable-override]
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """The database's own type."""
+        moments = dialect.name == "postgresql"
+        return TIMESTAMP(timezone=True, precision=3) if moments else Text()
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> datetime | str | None:
+        """What the driver gets."""
+        moments = dialect.name == "postgresql"
+        return datetime.fromisoformat(value) if moments and value else value
+
+    def process_result_value(self, value: datetime | str | None, _: Dialect) -> str | None:
+        """What the application gets."""
+        return timestamp(value) if isinstance(value, datetime) else value
+
 
 metadata = MetaData()
 
 users = Table(
     "users",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("id", BigInteger, primary_key=True),
+    Column("name", Text),
     # The name as `q` is compared with it, in the application's lower case.
-    Column("name_lower", Text, nullable=False),
-    Column("email", Text, nullable=False, unique=True),
-    Column("created_at", Text, nullable=False),
-    Column("updated_at", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    # An id is never used again, not even that of the last user after its deletion.
-    sqlite_autoincrement=True,
+    Column("name_lower", Text),
+    Column("email", Text),
+    Column("created_at", Timestamp),
+    Column("updated_at", Timestamp),
+    Column("version", BigInteger),
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("key_hash", Text, primary_key=True, nullable=False),
-    Column("body_hash", Text, nullable=False),
+    Column("key_hash", Text, primary_key=True),
+    Column("body_hash", Text),
     # The user as it was answered; empty only inside the transaction that creates it.
-    Column("response", Text, nullable=False),
-    Column("expires_at", Text, nullable=False, index=True),
+    Column("response", Text),
+    Column("expires_at", Timestamp),
 )

@@ -3,6 +3,8 @@
 - `wire`: HTTP/1.1 on a raw socket, for what a client library would tidy up.
 - `client`: one target, asked through httpx or through `wire`.
 - `expect`: the only place that knows the canonical user and the canonical problem.
-- `services`: our two services as processes.
+- `services`: our two services as processes (`processes`: which end when the tests do).
+- `databases`: SQLite files and PostgreSQL servers, and connections of ours to them.
+- `load`: clients that create users without a pause.
 - `clauses`: CONTRACT.md and the tests' markers, read as text.
 """

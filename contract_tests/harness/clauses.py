@@ -30,6 +30,19 @@ def clauses() -> list[str]:
     return [match[1] for line in _lines() if (match := _CLAUSE.match(line))]
 
 
+def direct() -> dict[str, str]:
+    """The clauses that hold only without a gateway in between, and why."""
+    text = "\n".join(_lines())
+    found = re.findall(
+        r"^- \*\*([A-Z0-9-]+)\*\* ((?:.+\n)+?)(?=- |\n|$)", text + "\n", re.MULTILINE
+    )
+    return {
+        clause: " ".join(reason.split())
+        for clause, words in found
+        if (reason := words.partition("Direct: ")[2])
+    }
+
+
 def routes() -> dict[tuple[str, str], list[str]]:
     """The table of routes: method and path -> the clauses and groups of clauses that govern it."""
     return {

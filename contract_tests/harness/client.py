@@ -1,7 +1,8 @@
-"""One target of the suite: its name, its URL, and requests to it."""
+"""One target of the suite: its name, its URLs, and requests to them."""
 
 import contextlib
 import json as json_text
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,23 +22,30 @@ _TIMEOUTS = dict.fromkeys(("connect", "read", "write", "pool"), 30.0)
 class Client:
     """Asks one target; safe to use from several threads.
 
+    A target may have several URLs, of services that are to act as one: each request, and each raw
+    connection, goes to one of them at random.
+
     Requests go through one pool of connections and carry only `Host`, `Content-Length` (where
     there is a body or the method expects one) and what the test gives: this is httpx's transport,
     without its client, which would add fields of its own. The path is sent as written: no dot
     segment is resolved and nothing is encoded.
     """
 
-    def __init__(self, base_url: str, name: str = "target") -> None:
-        """A client of the service at `base_url` (`http://host:port`)."""
-        parts = urlsplit(base_url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise ValueError(f"{base_url!r} is not of the form http://host:port")
+    def __init__(self, urls: str, name: str = "target") -> None:
+        """A client of the services at `urls`: `http://host:port`, or several with commas."""
         self.name = name
-        self.url = f"http://{parts.netloc}"
-        self.host = parts.netloc
-        self._address = (parts.hostname, parts.port or 80)
-        self._origin = httpx.URL(self.url)
+        self.urls = [_origin(url) for url in urls.split(",")]
         self._http = httpx.HTTPTransport(trust_env=False, limits=_POOL)
+        self.begin("")
+
+    def begin(self, seed: str) -> None:
+        """Choose among the URLs from here on as the seed has it; `url` is the first choice."""
+        self._random = random.Random(seed)
+        self.url = self._any()
+        self.host = urlsplit(self.url).netloc
+
+    def _any(self) -> str:
+        return self._random.choice(self.urls)
 
     def request(
         self,
@@ -60,7 +68,7 @@ class Client:
                 fields.append((b"Content-Type", b"application/json"))
         extensions = {"target": path.encode("ascii"), "timeout": _TIMEOUTS}
         request = httpx.Request(
-            method, self._origin, headers=fields, content=content, extensions=extensions
+            method, self._any(), headers=fields, content=content, extensions=extensions
         )
         with contextlib.closing(self._http.handle_request(request)) as response:
             body = b"".join(response.iter_raw())
@@ -128,7 +136,8 @@ class Client:
 
     def connect(self, timeout: float = 5.0) -> Connection:
         """A fresh raw connection; `timeout` bounds each of its reads, in seconds."""
-        return Connection(*self._address, timeout=timeout)
+        parts = urlsplit(self._any())
+        return Connection(parts.hostname or "", parts.port or 80, timeout=timeout)
 
     def raw(self, data: bytes, *, method: str = "GET") -> Answer:
         """The answer to these bytes on a connection of their own.
@@ -167,3 +176,10 @@ class Client:
     def close(self) -> None:
         """Close the pool."""
         self._http.close()
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(f"{url!r} is not of the form http://host:port")
+    return f"http://{parts.netloc}"

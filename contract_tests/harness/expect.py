@@ -232,18 +232,19 @@ def body(
     status: int,
     content: bytes,
     *,
+    kind: str = "application/json",
     head: bool = False,
     request_id: str | None = None,
     also: Mapping[str, str] | None = None,
 ) -> None:
-    """JSON that is neither a user nor a problem (of /healthz, say), exactly these bytes."""
+    """What is neither a user nor a problem (of /healthz, say), exactly these bytes of this type."""
     headers = {"cache-control": "no-store"}
     _check(
         answer,
         status,
         headers,
         content,
-        "application/json",
+        kind,
         request_id=request_id,
         also=also,
         head=head,

@@ -1,8 +1,7 @@
-"""Our two services as real processes, each on a database file of its own."""
+"""Our two services as real processes, on a database of either engine."""
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import json
 import os
@@ -19,6 +18,8 @@ from typing import Literal
 import httpx
 
 from contract_tests.harness.client import Client
+from contract_tests.harness.databases import sqlite_url
+from contract_tests.harness.processes import children, die_with_parent
 
 Kind = Literal["python", "node"]
 KINDS: tuple[Kind, ...] = ("python", "node")
@@ -37,15 +38,28 @@ class NotStartedError(Exception):
 class Service:
     """One process of a service; `start` it, then `await_ready` (or have `launch` do both)."""
 
-    def __init__(self, kind: Kind, directory: Path, env: Mapping[str, str] | None = None) -> None:
-        """A service with its database and its logs in `directory`, and these settings."""
+    def __init__(
+        self,
+        kind: Kind,
+        directory: Path,
+        env: Mapping[str, str] | None = None,
+        database_url: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        """A service with its logs in `directory`, these settings, and this database.
+
+        Without a URL the database is an SQLite file in the directory, `file`. Code stands in
+        place of the service's own start; see `run_code`.
+        """
         directory.mkdir(parents=True, exist_ok=True)
         self.kind: Kind = kind
         self.directory = directory
-        self.database = directory / "users.db"
+        self.file = directory / "users.db"
+        self.database_url = database_url or sqlite_url(self.file)
         self.url = ""
         self.process: subprocess.Popen[bytes]
-        self._env = _environment(self.database, env)
+        self._command, self._cwd = (command(kind), ROOT) if code is None else _run(code, kind)
+        self._env = _environment(self.database_url, env)
         self._stdout = directory / f"{kind}.stdout.log"
         self._stderr = directory / f"{kind}.stderr.log"
         self._begin = 0
@@ -63,14 +77,14 @@ class Service:
         self._begin = self._stdout.stat().st_size if self._stdout.exists() else 0
         with self._stdout.open("ab") as stdout, self._stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
-                command(self.kind),
-                cwd=ROOT,
+                self._command,
+                cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,  # Ctrl-C is for pytest alone, which then stops us
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 (no thread runs here)
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (no thread runs here)
             )
         _running.add(self.process)
 
@@ -119,6 +133,14 @@ class Service:
         finally:
             self.kill()
 
+    def workers(self) -> set[int]:
+        """The ids of its further processes, with WEB_CONCURRENCY (on Linux)."""
+        return {
+            pid
+            for pid in children(self.process.pid)
+            if b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        }
+
     def kill(self) -> None:
         """End it with SIGKILL, if it still runs."""
         if self._client is not None:
@@ -152,9 +174,15 @@ class Service:
             return False
 
 
-def launch(kind: Kind, *, env: Mapping[str, str] | None = None, directory: Path) -> Service:
+def launch(
+    kind: Kind,
+    *,
+    env: Mapping[str, str] | None = None,
+    directory: Path,
+    database_url: str | None = None,
+) -> Service:
     """Start a service on a free port and wait until it is ready; NotStartedError if it is not."""
-    service = Service(kind, directory, env)
+    service = Service(kind, directory, env, database_url)
     service.start()
     service.await_ready()
     return service
@@ -166,20 +194,24 @@ def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str) -> str:
     For what a service does not show over HTTP. In Python the parts are `python_api.…`, in Node
     `./src/….ts`; the arguments are `sys.argv[1:]` and `process.argv.slice(1)`.
     """
-    if kind == "python":
-        start, directory = [sys.executable, "-c"], ROOT
-    else:
-        start, directory = [node(), "--input-type=module", "-e"], ROOT / "node_api"
+    command, directory = _run(code[kind], kind)
     result = subprocess.run(
-        [*start, code[kind], *arguments],
+        [*command, *arguments],
         cwd=directory,
-        env=_environment(Path(os.devnull), None),
+        env=_environment(sqlite_url(Path(os.devnull)), None),
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout
+
+
+def _run(code: str, kind: Kind) -> tuple[list[str], Path]:
+    """The command that runs the code, and where."""
+    if kind == "python":
+        return [sys.executable, "-c", code], ROOT
+    return [node(), "--input-type=module", "-e", code], ROOT / "node_api"
 
 
 @functools.cache
@@ -223,7 +255,7 @@ def _node_of_the_wheel() -> str | None:
     return None
 
 
-def _environment(database: Path, env: Mapping[str, str] | None) -> dict[str, str]:
+def _environment(database_url: str, env: Mapping[str, str] | None) -> dict[str, str]:
     """All that a service gets to see: nothing of ours leaks into it.
 
     The zone lies off UTC by an odd offset, so that local time never passes for UTC.
@@ -232,19 +264,11 @@ def _environment(database: Path, env: Mapping[str, str] | None) -> dict[str, str
         "PATH": os.environ.get("PATH", ""),
         "TZ": "Asia/Kathmandu",
         "PORT": "0",
-        "DATABASE_URL": f"sqlite:///{database.absolute()}",
+        "DATABASE_URL": database_url,
+        # A server that was given may have no more than 100 connections.
+        "DATABASE_POOL_SIZE": "5",
         **(env or {}),
     }
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """In the child: die when the process that started us does, however it ends (Linux)."""
-    if _libc is not None:
-        pr_set_pdeathsig = 1
-        _libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 @atexit.register

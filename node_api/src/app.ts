@@ -2,17 +2,19 @@
 
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { RouterRoute } from "hono/types";
 import { corsHeaders } from "./cors.ts";
 import { type Database, isUnavailable } from "./database.ts";
 import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
-import { log, requestId } from "./observability.ts";
+import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
 import type { Settings } from "./settings.ts";
 import { SCHEMAS } from "./users/docs.ts";
 import { usersRoutes } from "./users/routes.ts";
 
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
+const PARAMETER = /:(\w+)/g;
 
 type Env = { Bindings: HttpBindings; Variables: { requestId: string } };
 export type App = Hono<Env>;
@@ -20,7 +22,7 @@ export type App = Hono<Env>;
 /** The service over this database, ready to be served. */
 export function createApp(settings: Settings, database: Database): App {
   const app = new Hono<Env>({ getPath: (_, options) => options?.env?.incoming.routePath ?? "" });
-  app.use(commonHeaders(settings.corsOrigins));
+  app.use(commonHeaders(app, settings.corsOrigins));
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
   app.route("/", usersRoutes(database, settings));
@@ -30,10 +32,12 @@ export function createApp(settings: Settings, database: Database): App {
 }
 
 /** Middleware: the header fields that every answer carries. */
-function commonHeaders(corsOrigins: readonly string[]): MiddlewareHandler<Env> {
+function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const sent = c.env.incoming.headersDistinct;
+    const { incoming } = c.env;
+    const sent = incoming.headersDistinct;
     const thisRequest = requestId(sent["x-request-id"] ?? []);
+    const observation = new Observation(incoming.sentMethod, thisRequest);
     c.set("requestId", thisRequest);
     await next();
     const fields = c.res.headers;
@@ -49,7 +53,16 @@ function commonHeaders(corsOrigins: readonly string[]): MiddlewareHandler<Env> {
     for (const [name, value] of Object.entries(cors)) {
       fields.set(name, value);
     }
+    if (!incoming.readableAborted) {
+      observation.end(routeTemplate(app, c.req.path), c.res.status);
+    }
   };
+}
+
+/** The template of the path, such as `/users/{id}`, whatever its method. */
+function routeTemplate(app: App, path: string): string {
+  const [route] = routesOf(app, path);
+  return route ? route.path.replace(PARAMETER, "{$1}") : NO_ROUTE;
 }
 
 /** Render a problem that was thrown, or what its lack means. */
@@ -86,11 +99,17 @@ function answerUnrouted(app: App, c: Context<Env>): Response {
 
 /** The path's methods, in alphabetical order; none if it has no route. */
 function allowedMethods(app: App, path: string): string[] {
-  const methods = METHODS.filter((method) =>
-    app.router.match(method, path)[0].some(([[, route]]) => route.method === method),
-  );
+  const methods = routesOf(app, path).map((route) => route.method);
   if (methods.includes("GET")) {
     methods.push("HEAD");
   }
   return methods.length > 0 ? [...methods, "OPTIONS"].sort() : [];
+}
+
+/** The path's routes. */
+function routesOf(app: App, path: string): RouterRoute[] {
+  return METHODS.flatMap((method) => {
+    const routes = app.router.match(method, path)[0].map(([[, route]]) => route);
+    return routes.find((route) => route.method === method) ?? [];
+  });
 }

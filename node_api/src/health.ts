@@ -1,8 +1,9 @@
-/** Whether the service is alive, and whether it can serve. */
+/** What an operator asks: whether the service is alive, whether it can serve, what it has done. */
 
 import { Hono } from "hono";
 import { describeRoute } from "hono-openapi";
 import type { Database } from "./database.ts";
+import { METRICS_TYPE, renderMetrics } from "./observability.ts";
 import { content, headers, type Operation, problems, REQUEST_ID } from "./openapi.ts";
 
 const STATUS = { $ref: "#/components/schemas/Status" };
@@ -22,8 +23,23 @@ const READYZ: Operation = {
   parameters: [REQUEST_ID],
   responses: { "200": OK, ...problems("unavailable") },
 };
+const SAMPLE = 'http_requests_total{method="GET",route="/users/{id}",status="200"} 1\n';
+const METRICS: Operation = {
+  operationId: "metrics",
+  summary: "What has the service done?",
+  description: "Requests and their durations, in Prometheus' text format.",
+  parameters: [REQUEST_ID],
+  responses: {
+    "200": {
+      description: "The metrics.",
+      headers: headers(),
+      content: content({ type: "string" }, SAMPLE, "text/plain"),
+    },
+    ...problems(),
+  },
+};
 
-/** `/healthz` and `/readyz`. */
+/** `/healthz`, `/readyz` and `/metrics`. */
 export function healthRoutes(database: Database): Hono {
   const router = new Hono();
 
@@ -33,6 +49,10 @@ export function healthRoutes(database: Database): Hono {
     await database.ping();
     return c.json({ status: "ok" });
   });
+
+  router.get("/metrics", describeRoute(METRICS), async (c) =>
+    c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
+  );
 
   return router;
 }

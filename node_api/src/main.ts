@@ -1,15 +1,28 @@
 /** Start the service: read the settings, open the database, listen, and stop gracefully. */
 
+import cluster from "node:cluster";
+import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
 import { openDatabase } from "./database.ts";
-import { listen, serve } from "./server.ts";
+import { SchemaError } from "./migrate.ts";
+import { listen, logListening, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
+import { supervise } from "./workers.ts";
 
 /** Serve until told to stop. Exits with one clear line when that can't even begin. */
 async function run(settings: Settings): Promise<void> {
-  const database = await openDatabase(settings.databaseUrl, settings.databaseTimeout).catch(
-    (error: Error) => exit(`The database cannot be opened: ${error.message}`),
+  const database = await openDatabase(settings).catch((error: Error) =>
+    exit(
+      error instanceof SchemaError
+        ? error.message
+        : `The database cannot be opened: ${error.message}`,
+    ),
   );
+  if (settings.webConcurrency > 1 && cluster.isPrimary) {
+    await database.close();
+    await supervise(settings);
+    return;
+  }
   try {
     const app = createApp(settings, database);
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
@@ -19,9 +32,13 @@ async function run(settings: Settings): Promise<void> {
           : `Cannot listen on port ${settings.port} of ${settings.host}.`,
       ),
     );
+    if (cluster.isPrimary) {
+      logListening(server.address() as AddressInfo);
+    }
     await serve(app, settings, server);
   } finally {
     await database.close();
+    cluster.worker?.disconnect();
   }
 }
 

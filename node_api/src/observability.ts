@@ -1,8 +1,38 @@
-/** What an operator sees: request ids and the log, one JSON object a line. */
+/** What an operator sees: request ids, the log (one JSON object a line), and the metrics. */
 
+import cluster from "node:cluster";
 import { randomUUID } from "node:crypto";
+import {
+  AggregatorRegistry,
+  Counter,
+  collectDefaultMetrics,
+  Histogram,
+  register,
+} from "prom-client";
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+// Every value that a label can have is known beforehand: no client can make them grow.
+const METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
+export const OTHER_METHOD = "other";
+export const NO_ROUTE = "none";
+const LABELS = ["method", "route", "status"] as const;
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
+
+collectDefaultMetrics();
+const REQUESTS = new Counter({
+  name: "http_requests_total",
+  help: "Requests answered.",
+  labelNames: LABELS,
+});
+const DURATIONS = new Histogram({
+  name: "http_request_duration_seconds",
+  help: "Seconds from a request's head to its answer's.",
+  labelNames: LABELS,
+  buckets: BUCKETS,
+});
 
 /** The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID. */
 export function requestId(sent: readonly string[]): string {
@@ -16,7 +46,69 @@ export function timestamp(moment: Date): string {
 }
 
 /** Write one line to the log. */
-export function log(level: string, message: string, fields: Record<string, string> = {}): void {
+export function log(
+  level: string,
+  message: string,
+  fields: Readonly<Record<string, string | number>>,
+): void {
   const line = { time: timestamp(new Date()), level, message, ...fields };
   process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+/** A request under way: its time begins with it. */
+export class Observation {
+  readonly #method: string;
+  readonly #requestId: string;
+  readonly #start = performance.now();
+
+  constructor(method: string, thisRequest: string) {
+    this.#method = METHODS.has(method) ? method : OTHER_METHOD;
+    this.#requestId = thisRequest;
+  }
+
+  /** Count the request, and log it, as its answer leaves; `route` is the path's template. */
+  end(route: string, status: number): void {
+    const milliseconds = performance.now() - this.#start;
+    const labels = { method: this.#method, route, status };
+    REQUESTS.inc(labels);
+    DURATIONS.observe(labels, milliseconds / 1000);
+    log("info", "request", {
+      request_id: this.#requestId,
+      ...labels,
+      duration_ms: Math.round(milliseconds * 1000) / 1000,
+    });
+  }
+}
+
+type Metrics = { type: "metrics"; id: number; text?: string };
+const workers = new AggregatorRegistry();
+let asked = 0;
+
+/** Have the processes that are started from here on answer together for the metrics. */
+export function shareMetrics(): void {
+  cluster.on("message", async (worker, message: Metrics) => {
+    if (message.type === "metrics") {
+      const text = await workers.clusterMetrics();
+      worker.send({ ...message, text } satisfies Metrics, () => undefined);
+    }
+  });
+}
+
+/** The metrics in Prometheus' text format, of all processes behind one port together. */
+export function renderMetrics(): Promise<string> {
+  if (!cluster.isWorker) {
+    return register.metrics();
+  }
+  asked += 1;
+  const id = asked;
+  return new Promise((resolve) => {
+    const take = (message: Metrics) => {
+      if (message.type === "metrics" && message.id === id) {
+        process.off("message", take);
+        resolve(message.text ?? "");
+      }
+    };
+    process.on("message", take);
+    process.send?.({ type: "metrics", id } satisfies Metrics);
+  });
 }

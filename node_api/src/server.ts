@@ -17,7 +17,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import type { App } from "./app.ts";
-import { log, requestId } from "./observability.ts";
+import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
 import { routePath } from "./requests.ts";
 import type { Settings } from "./settings.ts";
@@ -26,7 +26,6 @@ const MAX_HEADERS = 100;
 const MAX_HEADER_BYTES = 16384;
 // A head of this size isn't even read to its end.
 const MAX_HEAD_BYTES = 131072;
-const KEEP_ALIVE_SECONDS = 65;
 const LINGER_SECONDS = 2;
 
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
@@ -39,6 +38,8 @@ declare module "node:http" {
     routePath: string;
     /** The raw target's query. */
     rawQuery: string;
+    /** The method that was sent: `method` itself is GET for HEAD. */
+    sentMethod: string;
   }
 }
 
@@ -46,12 +47,18 @@ declare module "node:http" {
 export async function listen(settings: Settings): Promise<Server> {
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
-    keepAliveTimeout: KEEP_ALIVE_SECONDS * 1000,
+    keepAliveTimeout: settings.keepAliveTimeout * 1000,
     requireHostHeader: false,
   });
   server.listen({ host: settings.host, port: settings.port, backlog: 2048 });
   await once(server, "listening");
   return server;
+}
+
+/** Tell the log where the socket listens. */
+export function logListening({ address, port }: Pick<AddressInfo, "address" | "port">): void {
+  const host = address.includes(":") ? `[${address}]` : address;
+  log("info", "listening", { url: `http://${host}:${port}` });
 }
 
 /** Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return. */
@@ -81,14 +88,8 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
       .get(socket)
       ?.refuse(error.code === "HPE_HEADER_OVERFLOW" ? "headers-too-large" : "bad-request"),
   );
-  const stop = Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-
-  const { address, family, port } = server.address() as AddressInfo;
-  const host = family === "IPv6" ? `[${address}]` : address;
-  log("info", "listening", { url: `http://${host}:${port}` });
-  await stop;
+  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
   await shutdown(server, connections, settings.shutdownTimeout);
-  log("info", "stopped");
 }
 
 /** Close the port, let the requests under way end, cut off those that don't in time. */
@@ -174,6 +175,7 @@ class Connection {
       // The adapter would make a URL of these, and fail where that can't be done.
       incoming.url = "/";
       incoming.headers.host = "localhost";
+      incoming.sentMethod = incoming.method ?? "";
       // HEAD is GET, and Node keeps the body back (RFC 9110, 9.3.2).
       incoming.method = incoming.method === "HEAD" ? "GET" : incoming.method;
       await this.#answer(incoming, outgoing);
@@ -268,16 +270,20 @@ class Connection {
 async function renderRefusal(
   code: Code,
 ): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
+  // Nothing that such a request says is trusted, its method and its id neither.
+  const thisRequest = requestId([]);
+  const observation = new Observation(OTHER_METHOD, thisRequest);
   const response = renderProblem(new Problem(code));
   const body = await response.text();
   const headers = {
     Date: new Date().toUTCString(),
     "Content-Type": response.headers.get("Content-Type") ?? "",
     "Content-Length": Buffer.byteLength(body),
-    "X-Request-Id": requestId([]),
+    "X-Request-Id": thisRequest,
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
     Connection: "close",
   };
+  observation.end(NO_ROUTE, response.status);
   return { status: response.status, headers, body };
 }

@@ -7,6 +7,13 @@
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
+const PART = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
+const POSTGRES_URL = new RegExp(
+  `^postgresql://(?:${PART}+(?::(?<password>${PART}*))?@)?` +
+    `(?:(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)?/${PART}+(?:\\?[!-~]*)?$`,
+);
+// The password in docker-compose.yml, which everybody knows.
+const EXAMPLE_PASSWORD = "not-a-secret";
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
 const SPACES = /^ +| +$/g;
@@ -18,12 +25,21 @@ export class SettingsError extends Error {}
 export type Settings = Readonly<{
   host: string;
   port: number;
+  /** Processes. */
+  webConcurrency: number;
   databaseUrl: string;
+  allowExamplePassword: boolean;
+  /** Connections of each process; SQLite has one. */
+  databasePoolSize: number;
   /** Seconds. */
   databaseTimeout: number;
   /** Seconds. */
+  databaseStatementTimeout: number;
+  /** Seconds. */
   idempotencyTtl: number;
   corsOrigins: readonly string[];
+  /** Seconds. */
+  keepAliveTimeout: number;
   /** Seconds. */
   shutdownTimeout: number;
 }>;
@@ -39,10 +55,15 @@ export function readSettings(environment: Environment): Settings {
   return {
     host: environment["HOST"] || "127.0.0.1",
     port: integer(environment, "PORT", 3000, 0, 65535),
+    webConcurrency: integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
     databaseUrl: databaseUrl(environment),
+    allowExamplePassword: flag(environment, "ALLOW_EXAMPLE_PASSWORD"),
+    databasePoolSize: integer(environment, "DATABASE_POOL_SIZE", 10, 1, 100),
     databaseTimeout: integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
+    databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
     corsOrigins: origins(environment),
+    keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
     shutdownTimeout: integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
   };
 }
@@ -61,10 +82,28 @@ function integer(
   return Number(text);
 }
 
+function flag(environment: Environment, name: string): boolean {
+  const text = environment[name] || "false";
+  if (text !== "true" && text !== "false") {
+    throw new SettingsError(`${name} must be true or false`);
+  }
+  return text === "true";
+}
+
 function databaseUrl(environment: Environment): string {
   const url = environment["DATABASE_URL"] || "sqlite:///users.db";
-  if (!SQLITE_URL.test(url)) {
-    throw new SettingsError("DATABASE_URL must be a URL such as sqlite:///users.db");
+  const postgres = POSTGRES_URL.exec(url);
+  if (!(SQLITE_URL.test(url) || postgres)) {
+    throw new SettingsError(
+      "DATABASE_URL must be a URL such as sqlite:///users.db " +
+        "or postgresql://user:password@host/users",
+    );
+  }
+  const known = postgres?.groups?.["password"] === EXAMPLE_PASSWORD;
+  if (known && !flag(environment, "ALLOW_EXAMPLE_PASSWORD")) {
+    throw new SettingsError(
+      "DATABASE_URL must be a URL with a password of its own, not the example's",
+    );
   }
   return url;
 }

@@ -9,13 +9,15 @@ import hmac
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.postgresql import insert
 
 from python_api.database import Connection
 from python_api.observability import timestamp
 from python_api.problems import Problem
 from python_api.tables import idempotency_keys
 from python_api.users.schemas import User
+
+SWEPT = 10
 
 
 async def claim_key(
@@ -28,17 +30,20 @@ async def claim_key(
     """
     table = idempotency_keys
     key_hash, body_hash = _hashes(key, body)
-    await connection.execute(delete(table).where(table.c.expires_at <= timestamp(now)))
-    claim = insert(table).on_conflict_do_nothing()
-    result = await connection.execute(
-        claim.values(
-            key_hash=key_hash,
-            body_hash=body_hash,
-            response="",
-            expires_at=timestamp(now + timedelta(seconds=ttl)),
-        )
+    claim = {
+        "key_hash": key_hash,
+        "body_hash": body_hash,
+        "response": "",
+        "expires_at": timestamp(now + timedelta(seconds=ttl)),
+    }
+    statement = insert(table).values(claim)
+    # A key whose time is over is as free as one that nobody used.
+    statement = statement.on_conflict_do_update(
+        index_elements=["key_hash"], set_=claim, where=table.c.expires_at <= timestamp(now)
     )
+    result = await connection.execute(statement)
     if result.rowcount:
+        await _sweep(connection, now)
         return None
     kept = await connection.execute(select(table).where(table.c.key_hash == key_hash))
     row = kept.one()
@@ -53,6 +58,18 @@ async def keep_response(connection: Connection, key: str, user: User) -> None:
     table = idempotency_keys
     kept = update(table).where(table.c.key_hash == key_hash)
     await connection.execute(kept.values(response=user.model_dump_json()))
+
+
+async def _sweep(connection: Connection, now: datetime) -> None:
+    """Forget some keys whose time is over: a few more than one, so that they never pile up.
+
+    Those that another transaction holds are left to it: waiting for each other, two could wait
+    for ever. SQLite, which has one writer at a time, has no word for that and needs none.
+    """
+    table = idempotency_keys
+    over = select(table.c.key_hash).where(table.c.expires_at <= timestamp(now))
+    some = over.order_by(table.c.expires_at).limit(SWEPT).with_for_update(skip_locked=True)
+    await connection.execute(delete(table).where(table.c.key_hash.in_(some)))
 
 
 def _hashes(key: str, body: bytes) -> tuple[str, str]:

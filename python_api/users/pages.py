@@ -9,8 +9,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 
+from python_api.observability import timestamp
 from python_api.problems import Problem, issue
 from python_api.requests import MAX_INTEGER, integer_rule, percent_encode
 from python_api.users.schemas import FORBIDDEN, TRIMMED, User, text_rule
@@ -112,13 +114,23 @@ def _decode_cursor(text: str) -> Cursor | None:
 
 
 def _is_place(cursor: Cursor) -> bool:
-    if cursor.sort.removeprefix("-") == "id":
-        return _is_id(cursor.key) and _is_id(cursor.id)
-    return _is_text(cursor.key) and _is_id(cursor.id)
+    column = cursor.sort.removeprefix("-")
+    is_key = {"id": _is_id, "created_at": _is_moment}.get(column, _is_text)
+    return is_key(cursor.key) and _is_id(cursor.id)
 
 
 def _is_id(value: object) -> bool:
     return type(value) is int and 1 <= value <= MAX_INTEGER
+
+
+def _is_moment(value: object) -> bool:
+    """Whether it is a timestamp as users have them, of a day that there is from the year 1 on."""
+    if not isinstance(value, str) or not value.endswith("Z"):
+        return False
+    try:
+        return timestamp(datetime.fromisoformat(value)) == value
+    except ValueError:
+        return False
 
 
 def _is_text(value: object) -> bool:

@@ -1,5 +1,6 @@
 """All SQL of users: functions that take the connection first."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -18,6 +19,7 @@ COLUMNS = [users.c[name] for name in User.model_fields]
 # Built once: SQLAlchemy finds what it compiled of these fastest.
 CREATE = insert(users).returning(*COLUMNS)
 READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
+WILDCARD = re.compile("[%_/]")
 
 
 async def create_user(connection: Connection, new: NewUser, now: datetime) -> User:
@@ -50,11 +52,12 @@ async def list_users(connection: Connection, page: Page) -> list[User]:
     """The page's users, and one more if there is a further page."""
     statement = select(*COLUMNS).order_by(*_order(page)).limit(page.limit + 1)
     if page.q is not None:
-        text = page.q.lower()
+        text = WILDCARD.sub(r"/\g<0>", page.q.lower())
+        pattern = f"%{text}%"
         statement = statement.where(
             or_(
-                users.c.name_lower.contains(text, autoescape=True),
-                users.c.email.contains(text, autoescape=True),
+                users.c.name_lower.like(pattern, escape="/"),
+                users.c.email.like(pattern, escape="/"),
             )
         )
     if page.after:
@@ -135,4 +138,6 @@ def _after(cursor: Cursor, page: Page) -> ColumnElement[bool]:
     beyond = column < cursor.key if page.descending else column > cursor.key
     if page.column == "id":
         return beyond
-    return or_(beyond, and_(column == cursor.key, users.c.id > cursor.id))
+    # The same as "beyond, or equal with a higher id", but so that an index leads to the place.
+    within = column <= cursor.key if page.descending else column >= cursor.key
+    return and_(within, or_(beyond, users.c.id > cursor.id))

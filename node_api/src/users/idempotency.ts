@@ -9,7 +9,10 @@ import { createHash, createHmac } from "node:crypto";
 import type { Connection } from "../database.ts";
 import { timestamp } from "../observability.ts";
 import { Problem } from "../problems.ts";
+import { isPostgres } from "../tables.ts";
 import type { User } from "./schemas.ts";
+
+const SWEPT = 10;
 
 /**
  * Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.
@@ -25,21 +28,25 @@ export async function claimKey(
   ttl: number,
 ): Promise<User | null> {
   const [keyHash, bodyHash] = hashes(key, body);
-  await connection
-    .deleteFrom("idempotency_keys")
-    .where("expires_at", "<=", timestamp(now))
-    .execute();
+  const claim = {
+    key_hash: keyHash,
+    body_hash: bodyHash,
+    response: "",
+    expires_at: timestamp(new Date(now.getTime() + ttl * 1000)),
+  };
+  // A key whose time is over is as free as one that nobody used.
   const claimed = await connection
     .insertInto("idempotency_keys")
-    .values({
-      key_hash: keyHash,
-      body_hash: bodyHash,
-      response: "",
-      expires_at: timestamp(new Date(now.getTime() + ttl * 1000)),
-    })
-    .onConflict((conflict) => conflict.doNothing())
+    .values(claim)
+    .onConflict((conflict) =>
+      conflict
+        .column("key_hash")
+        .doUpdateSet(claim)
+        .where("idempotency_keys.expires_at", "<=", timestamp(now)),
+    )
     .executeTakeFirst();
   if (claimed.numInsertedOrUpdatedRows) {
+    await sweep(connection, now);
     return null;
   }
   const row = await connection
@@ -61,6 +68,23 @@ export async function keepResponse(connection: Connection, key: string, user: Us
     .set({ response: JSON.stringify(user) })
     .where("key_hash", "=", keyHash)
     .execute();
+}
+
+/**
+ * Forget some keys whose time is over: a few more than one, so that they never pile up.
+ *
+ * Those that another transaction holds are left to it: waiting for each other, two could wait for
+ * ever. SQLite, which has one writer at a time, has no word for that and needs none.
+ */
+async function sweep(connection: Connection, now: Date): Promise<void> {
+  const some = connection
+    .selectFrom("idempotency_keys")
+    .select("key_hash")
+    .where("expires_at", "<=", timestamp(now))
+    .orderBy("expires_at")
+    .limit(SWEPT)
+    .$if(isPostgres(connection), (query) => query.forUpdate().skipLocked());
+  await connection.deleteFrom("idempotency_keys").where("key_hash", "in", some).execute();
 }
 
 function hashes(key: string, body: Buffer): [keyHash: string, bodyHash: string] {

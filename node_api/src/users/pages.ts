@@ -5,6 +5,7 @@
  * user that doesn't change is seen exactly once, whatever is created or deleted in between.
  */
 
+import { timestamp } from "../observability.ts";
 import { issue, Problem, type Rule } from "../problems.ts";
 import { integerRule, MAX_INTEGER, percentEncode } from "../requests.ts";
 import { codePoints, FORBIDDEN, textRule, trim, type User } from "./schemas.ts";
@@ -124,6 +125,11 @@ function decodeCursor(text: string): Cursor | null {
   }
 }
 
+const KEYS = new Map([
+  ["id", isId],
+  ["created_at", isMoment],
+]);
+
 function isPlace(cursor: Record<keyof Cursor, unknown>): cursor is Cursor {
   const { sort, q, key, id } = cursor;
   // JSON.stringify would give an unpaired surrogate back, as the escape that it came as.
@@ -131,11 +137,18 @@ function isPlace(cursor: Record<keyof Cursor, unknown>): cursor is Cursor {
   if (!words.every((word) => typeof word === "string" && word.isWellFormed())) {
     return false;
   }
-  return (column(String(sort)) === "id" ? isId(key) : isText(key)) && isId(id);
+  const isKey = KEYS.get(column(String(sort))) ?? isText;
+  return isKey(key) && isId(id);
 }
 
 function isId(value: unknown): boolean {
   return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INTEGER;
+}
+
+/** Whether it is a timestamp as users have them, of a day that there is from the year 1 on. */
+function isMoment(value: unknown): boolean {
+  const moment = new Date(typeof value === "string" ? value : Number.NaN);
+  return !Number.isNaN(moment.getTime()) && timestamp(moment) === value && value >= "0001";
 }
 
 function isText(value: unknown): boolean {

@@ -127,7 +127,11 @@ export async function deleteUser(
 function is(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
   const versions = condition?.versions ?? null;
   const found = eb("id", "=", id);
-  return versions === null ? found : found.and("version", "in", versions);
+  if (versions === null) {
+    return found;
+  }
+  // PostgreSQL knows no empty list.
+  return found.and(versions.length > 0 ? eb("version", "in", versions) : eb.lit(false));
 }
 
 function check(condition: EntityTags | null, user: User): void {
@@ -152,6 +156,7 @@ function beyond(eb: Where, cursor: Cursor, page: Page): Expression<SqlBool> {
   if (page.column === "id") {
     return further;
   }
-  const tied = eb(page.column, "=", key).and("id", ">", cursor.id);
-  return eb.or([further, tied]);
+  // The same as "further, or equal with a higher id", but so that an index leads to the place.
+  const within = eb(page.column, page.descending ? "<=" : ">=", key);
+  return within.and(eb.or([further, eb("id", ">", cursor.id)]));
 }

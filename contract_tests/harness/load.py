@@ -1,0 +1,113 @@
+"""Clients that create users without a pause, each creation until it is acknowledged."""
+
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from contract_tests.harness import expect
+from contract_tests.harness.client import Client
+from contract_tests.harness.wire import Answer
+
+PAUSE = 0.05  # seconds before a creation is repeated
+GIVEN_UP = 30.0
+HANG = 5.0
+
+
+class Load:
+    """Load on services that act as one, while the `with` block runs.
+
+    Every request goes to one of `urls`, which may change under way. A client whose creation is
+    answered 503 or not at all repeats it, under the same Idempotency-Key. Whatever else is
+    answered, or takes too long, is a failure, and told at the end.
+    """
+
+    def __init__(self, urls: Sequence[str], clients: int = 8) -> None:
+        """So many clients at the same time."""
+        self._client = Client(",".join(urls), "load")
+        self.urls = self._client.urls
+        self.acknowledged: list[dict[str, Any]] = []
+        self.repeated = 0
+        self._failures: list[str] = []
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+        if error is None:
+            assert self._failures == []
+
+    def await_more(self, seconds: float = HANG) -> None:
+        """Wait until as many creations as there are clients were acknowledged since now."""
+        enough = len(self.acknowledged) + len(self._threads)
+        deadline = time.monotonic() + seconds
+        while len(self.acknowledged) < enough and not self._failures:
+            assert time.monotonic() < deadline, f"not served again within {seconds:g} s"
+            time.sleep(0.01)
+
+    def await_repeats(self, seconds: float = HANG) -> None:
+        """Wait until as many creations as there are clients had to be repeated since now."""
+        enough = self.repeated + len(self._threads)
+        deadline = time.monotonic() + seconds
+        while self.repeated < enough and not self._failures:
+            assert time.monotonic() < deadline, f"nothing failed within {seconds:g} s"
+            time.sleep(0.01)
+
+    def _work(self) -> None:
+        try:
+            while not self._end.is_set():
+                self.acknowledged.append(self._create())
+        except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
+            self._failures.append(f"{type(error).__name__}: {error}")
+
+    def _create(self) -> dict[str, Any]:
+        fields = expect.somebody()
+        deadline = time.monotonic() + GIVEN_UP
+        while time.monotonic() < deadline:
+            answer = self._ask(fields)
+            if answer is not None and answer.status != 503:
+                replayed = answer.header("idempotency-replayed")
+                also = {"idempotency-replayed": replayed} if replayed else {}
+                return expect.user(answer, 201, **fields, also=also)
+            if answer is not None:
+                expect.problem(answer, "unavailable")
+            self.repeated += 1
+            time.sleep(PAUSE)
+        raise AssertionError(f"not acknowledged within {GIVEN_UP:g} s")
+
+    def _ask(self, fields: expect.Fields) -> Answer | None:
+        start = time.monotonic()
+        try:
+            return self._client.post(
+                "/users", json=fields, headers={"Idempotency-Key": fields["name"]}
+            )
+        except httpx.TransportError:
+            return None
+        finally:
+            taken = time.monotonic() - start
+            assert taken < HANG, f"a request took {taken:.1f} s"
+
+
+def assert_each_once(api: Client, acknowledged: Sequence[dict[str, Any]]) -> None:
+    """The database holds exactly the users that were acknowledged, each once and as it was."""
+    found: list[dict[str, Any]] = []
+    target: str | None = "/users?limit=100"
+    while target:
+        answer = api.get(target)
+        page = answer.json()
+        target = expect.users(answer, page, next=answer.header("link") is not None)
+        found += page
+    assert found == sorted(acknowledged, key=lambda user: int(user["id"]))

@@ -1,0 +1,333 @@
+"""OPS: what is left standing when a database or an instance isn't. Each on a real PostgreSQL."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from contract_tests.harness import expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.databases import OwnPostgres, Session, locked
+from contract_tests.harness.load import Load, assert_each_once
+from contract_tests.harness.services import Kind, Service
+
+OK = b'{"status":"ok"}'
+JSON = ("Content-Type", "application/json")
+
+# Waits that end before a client would call it a hang.
+BRISK = {"DATABASE_TIMEOUT": "2", "DATABASE_STATEMENT_TIMEOUT": "1"}
+
+Instances = Callable[..., list[Service]]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[OwnPostgres]:
+    """A server for these tests alone, which they may stop; each leaves it running."""
+    with contextlib.closing(OwnPostgres()) as server:
+        server.start()
+        yield server
+
+
+@pytest.fixture
+def instances(server: OwnPostgres, tmp_path: Path) -> Iterator[Instances]:
+    """A function that starts services on one new database: `instances("python", "node")`."""
+    running: list[Service] = []
+    database_url = server.create()
+
+    def start(*kinds: Kind, **env: str) -> list[Service]:
+        started = [
+            Service(kind, tmp_path / f"{len(running) + n}", env, database_url)
+            for n, kind in enumerate(kinds)
+        ]
+        running.extend(started)
+        for service in started:
+            service.start()
+        for service in started:
+            service.await_ready()
+        return started
+
+    yield start
+    for service in running:
+        if hasattr(service, "process"):
+            service.kill()
+    server.drop(database_url)
+
+
+@pytest.fixture(params=["python", "node", "mixed"])
+def several(request: pytest.FixtureRequest, instances: Instances) -> list[Service]:
+    """Two instances on one database: of one service, or one of each."""
+    kinds: tuple[Kind, Kind] = ("python", "node")
+    if request.param != "mixed":
+        kinds = (request.param, request.param)
+    return instances(*kinds, **BRISK)
+
+
+@pytest.mark.clause("OPS-18", "OPS-19", "HEALTH-03", "HEALTH-04")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_postgres_is_restarted_under_load(
+    server: OwnPostgres, several: list[Service], signum: signal.Signals
+) -> None:
+    with Load([service.url for service in several]) as load:
+        load.await_more()
+        server.stop(signum)
+        load.await_repeats()
+        for service in several:
+            expect.problem(service.api.get("/readyz"), "unavailable")
+            expect.problem(service.api.get("/users/1"), "unavailable")
+            expect.body(service.api.get("/healthz"), 200, OK)
+        server.start()
+        load.await_more(5)
+        for service in several:
+            expect.body(service.api.get("/readyz"), 200, OK)
+        load.await_more()
+    for service in several:
+        assert_each_once(service.api, load.acknowledged)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-21", "OPS-18", "OPS-19")
+def test_postgres_stands_still_under_load(server: OwnPostgres, several: list[Service]) -> None:
+    """As when its machine does: connections stay open and nothing comes back."""
+    with Load([service.url for service in several]) as load:
+        load.await_more()
+        stopped = server.processes()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            load.await_repeats()
+            start = time.monotonic()
+            expect.problem(several[0].api.get("/users/1"), "unavailable")
+            assert time.monotonic() < start + 5
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        load.await_more(5)
+    assert_each_once(several[0].api, load.acknowledged)
+
+
+@pytest.mark.clause("OPS-19", "OPS-15")
+@pytest.mark.parametrize("victim", [0, 1], ids=["python dies", "node dies"])
+def test_an_instance_is_killed_under_load(instances: Instances, victim: int) -> None:
+    several = instances("python", "node", **BRISK)
+    other = several[1 - victim]
+    with Load([service.url for service in several]) as load:
+        load.await_more()
+        several[victim].process.kill()
+        load.await_repeats()
+        load.await_more()
+    assert_each_once(other.api, load.acknowledged)
+
+
+@pytest.mark.clause("OPS-20", "HEALTH-03", "HEALTH-04")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_an_empty_pool_is_503_and_fills_again(instances: Instances, kind: Kind) -> None:
+    (service,) = instances(
+        kind, DATABASE_POOL_SIZE="2", DATABASE_TIMEOUT="1", DATABASE_STATEMENT_TIMEOUT="20"
+    )
+    api = service.api
+    planned = [expect.somebody() for _ in range(2)]
+    with api.connect(20.0) as one, api.connect(20.0) as two:
+        with locked(service.database_url) as unlock:
+            for connection, fields in zip((one, two), planned, strict=True):
+                connection.send(api.message("POST", "/users", [JSON], expect.render(fields)))
+            wait_for_locks(service, 2)
+            start = time.monotonic()
+            for path in ("/users", "/readyz"):
+                expect.problem(api.get(path), "unavailable")
+            assert 2 <= time.monotonic() - start < 4
+            expect.body(api.get("/healthz"), 200, OK)
+            assert connections_of(service) == 2
+            unlock()
+        for connection, fields in zip((one, two), planned, strict=True):
+            expect.user(connection.read("POST"), 201, **fields)
+    expect.body(api.get("/readyz"), 200, OK)
+    answers = api.at_once([api.message("GET", "/users?limit=1")] * 20)
+    assert [answer.status for answer in answers] == [200] * 20
+    assert connections_of(service) == 2
+
+
+def connections_of(service: Service) -> int:
+    """How many connections the service has to its database."""
+    name = f"{service.kind}_api"
+    with Session(service.database_url) as session:
+        ((count,),) = session.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            f" WHERE datname = current_database() AND application_name = '{name}'"
+        )
+    return int(count)
+
+
+def wait_for_locks(service: Service, count: int) -> None:
+    """Until so many of the service's statements wait for a lock."""
+    deadline = time.monotonic() + 10
+    with Session(service.database_url) as session:
+        while session.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ) != [(count,)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+@pytest.mark.clause("OPS-21")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_statement_that_runs_too_long_is_503(instances: Instances, kind: Kind) -> None:
+    (service,) = instances(kind, DATABASE_STATEMENT_TIMEOUT="1")
+    api = service.api
+    user = api.create()
+    path = f"/users/{user['id']}"
+    refused = expect.somebody()
+    with Session(service.database_url) as session:
+        session.execute("BEGIN")
+        session.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        start = time.monotonic()
+        key = {"Idempotency-Key": refused["name"]}
+        for answer in (
+            api.get(path),
+            api.get("/users"),
+            api.get("/readyz"),
+            api.post("/users", json=refused, headers=key),
+        ):
+            expect.problem(answer, "unavailable")
+        assert 4 <= time.monotonic() - start < 8
+        session.execute("ROLLBACK")
+    expect.user(api.get(path), 200, **user)
+    answer = api.post("/users", json=refused, headers=key)
+    created = expect.user(answer, 201, **refused)
+    assert_each_once(api, [user, created])
+
+
+@pytest.mark.clause("OPS-18")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_server_that_takes_no_connections_is_503(
+    server: OwnPostgres, instances: Instances, kind: Kind
+) -> None:
+    (service,) = instances(kind, **BRISK)
+    name = service.database_url.rpartition("/")[2]
+    with Session(server.url) as session:
+        session.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        session.execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        )
+        deadline = time.monotonic() + 5
+        while service.api.get("/readyz").status == 200:
+            assert time.monotonic() < deadline
+        expect.problem(service.api.get("/users"), "unavailable")
+        expect.problem(service.api.post("/users", json=expect.somebody()), "unavailable")
+        session.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    expect.body(service.api.get("/readyz"), 200, OK)
+    service.api.create()
+
+
+# A rolling change-over
+
+
+@pytest.mark.clause("OPS-23", "OPS-19")
+@pytest.mark.parametrize("before", services.KINDS)
+def test_instances_are_replaced_one_by_one_under_load(instances: Instances, before: Kind) -> None:
+    after: Kind = "node" if before == "python" else "python"
+    old = instances(before, before, before, **BRISK)
+    with Load([service.url for service in old]) as load:
+        load.await_more()
+        replaced = [replace(load, service, instances(after, **BRISK)[0]) for service in old]
+    for service in replaced:
+        assert_each_once(service.api, load.acknowledged)
+
+
+def replace(load: Load, old: Service, new: Service) -> Service:
+    """Put the new instance in the old one's place, which is stopped while it is still asked."""
+    load.urls.append(new.url)
+    load.await_more()
+    assert old.stop() == 0
+    load.await_more()
+    load.urls.remove(old.url)
+    load.await_more()
+    return new
+
+
+# A full disk
+
+# The service, with room for so few pages in its database.
+FULL: dict[Kind, str] = {
+    "python": """
+import asyncio, os, sys
+from sqlalchemy import text
+from python_api.app import create_app
+from python_api.database import open_database
+from python_api.server import end_well_on_signals, listen, log_listening, serve
+from python_api.settings import read_settings
+
+async def main(settings):
+    async with open_database(settings) as database:
+        async with database.connection() as connection:
+            await connection.execute(text("PRAGMA max_page_count = 40"))
+        listener = listen(settings)
+        log_listening(listener)
+        await serve(create_app(settings, database), settings, listener)
+
+end_well_on_signals()
+asyncio.run(main(read_settings(os.environ)))
+""",
+    "node": """
+import { sql } from "kysely";
+import { createApp } from "./src/app.ts";
+import { openDatabase } from "./src/database.ts";
+import { listen, logListening, serve } from "./src/server.ts";
+import { readSettings } from "./src/settings.ts";
+
+const settings = readSettings(process.env);
+const database = await openDatabase(settings);
+await sql.raw("PRAGMA max_page_count = 40").execute(database.connection);
+const server = await listen(settings);
+logListening(server.address());
+await serve(createApp(settings, database), settings, server);
+await database.close();
+""",
+}
+
+
+@pytest.mark.clause("OPS-22", "IDEM-14")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_full_sqlite_keeps_nothing_half_written(kind: Kind, tmp_path: Path) -> None:
+    service = Service(kind, tmp_path, code=FULL[kind])
+    service.start()
+    try:
+        service.await_ready()
+        fill_up(service.api)
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+def fill_up(api: Client) -> None:
+    acknowledged = []
+    while True:
+        fields = expect.somebody()
+        key = {"Idempotency-Key": fields["name"]}
+        answer = api.post("/users", json=fields, headers=key)
+        if answer.status == 503:
+            break
+        acknowledged.append(expect.user(answer, 201, **fields))
+        assert len(acknowledged) < 5000, "it never gets full"
+    expect.problem(answer, "unavailable")
+    assert len(acknowledged) > 10
+    assert_each_once(api, acknowledged)
+    expect.body(api.get("/readyz"), 200, OK)
+    with ThreadPoolExecutor(4) as threads:
+        again = [threads.submit(api.post, "/users", json=fields, headers=key) for _ in range(4)]
+        for one in again:
+            expect.problem(one.result(), "unavailable")
+    # Room again: what was refused is as if it had never been asked.
+    for user in acknowledged[::2]:
+        expect.empty(api.delete(f"/users/{user['id']}"))
+    answer = api.post("/users", json=fields, headers=key)
+    created = expect.user(answer, 201, **fields)
+    assert created["id"] > acknowledged[-1]["id"]
+    expect.replay(api.post("/users", json=fields, headers=key), answer)
+    assert_each_once(api, [*acknowledged[1::2], created])

@@ -1,0 +1,54 @@
+/**
+ * The schema's version: one record for both services, one lock, and the steps that are missing.
+ *
+ * The steps are Kysely's migrations. They are run from here and not by its Migrator, because its
+ * twin has to keep the same record, and that one is Alembic's table under a name that favours
+ * nobody.
+ */
+
+import { type Kysely, sql } from "kysely";
+import type { Migration } from "kysely/migration";
+import * as users from "./migrations/v0001_users.ts";
+
+const VERSION_TABLE = "schema_version";
+// In their order, by the version that each leads to.
+const STEPS = new Map<string, Migration>([["0001", users]]);
+
+// The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it
+// is the same in all services.
+export const LOCK = 7_249_811_404;
+
+/** The database's schema is not one that this service knows. */
+export class SchemaError extends Error {}
+
+/**
+ * Run the steps that are missing, in the transaction that holds the lock.
+ *
+ * Throws SchemaError if the database is newer than the newest step.
+ */
+export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
+  const connection = transaction as unknown as Kysely<{ schema_version: { version_num: string } }>;
+  await connection.schema
+    .createTable(VERSION_TABLE)
+    .ifNotExists()
+    .addColumn("version_num", sql`VARCHAR(32)`, (column) => column.notNull())
+    .addPrimaryKeyConstraint("schema_version_pkc", ["version_num"])
+    .execute();
+  const record = await connection.selectFrom(VERSION_TABLE).selectAll().executeTakeFirst();
+  const versions = [...STEPS.keys()];
+  const newest = versions.at(-1) ?? "";
+  if (record && !STEPS.has(record.version_num)) {
+    throw new SchemaError(
+      `The database has the schema version ${record.version_num}, ` +
+        `this service knows ${newest} at most.`,
+    );
+  }
+  const missing = versions.slice(record ? versions.indexOf(record.version_num) + 1 : 0);
+  for (const version of missing) {
+    await STEPS.get(version)?.up(connection);
+  }
+  if (missing.length > 0) {
+    await connection.deleteFrom(VERSION_TABLE).execute();
+    await connection.insertInto(VERSION_TABLE).values({ version_num: newest }).execute();
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * SQLite: one connection, on the event loop's own thread, and what its errors mean.
+ *
+ * A transaction takes the write lock at once, waiting for another process that holds it: a read that
+ * turns into a write would fail instead.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import Sqlite from "better-sqlite3";
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  Kysely,
+  SqliteDialect,
+  SqliteDriver,
+} from "kysely";
+import { migrate } from "./migrate.ts";
+import type { Settings } from "./settings.ts";
+import type { Tables } from "./tables.ts";
+
+// A power cut loses nothing that was answered: FULL syncs the log at each commit.
+const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
+
+// SQLite's primary result codes for a database that can't be had at the moment.
+const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
+
+const POLL_MILLISECONDS = 10;
+
+/** Open the file that the settings name, and prepare its schema. */
+export async function openSqlite(settings: Settings): Promise<Kysely<Tables>> {
+  // One connection, because SQLite has one writer: requests queue here, in order, and fairly.
+  const file = settings.databaseUrl.slice("sqlite:///".length);
+  const database = new Sqlite(file, { timeout: settings.databaseTimeout * 1000 });
+  configure(database);
+  const dialect = new WaitingDialect(database, settings.databaseTimeout);
+  const connection = new Kysely<Tables>({ dialect });
+  await connection.transaction().execute(migrate);
+  return connection;
+}
+
+/** Whether a unique constraint refused the statement. */
+export function isUniqueViolation(error: unknown): boolean {
+  return sqliteCode(error) === "SQLITE_CONSTRAINT_UNIQUE";
+}
+
+/** Whether the database couldn't be had: lost, locked by another process, full, broken. */
+export function isUnavailable(error: unknown): boolean {
+  return LOST.test(sqliteCode(error));
+}
+
+function sqliteCode(error: unknown): string {
+  return error instanceof Sqlite.SqliteError ? error.code : "";
+}
+
+/** SQLite, whose wait for another process's write lock doesn't stop everything else in this one. */
+class WaitingDialect extends SqliteDialect {
+  readonly #database: Sqlite.Database;
+  readonly #timeout: number;
+
+  constructor(database: Sqlite.Database, timeout: number) {
+    super({ database });
+    this.#database = database;
+    this.#timeout = timeout;
+  }
+
+  override createDriver(): WaitingDriver {
+    return new WaitingDriver(this.#database, this.#timeout);
+  }
+}
+
+class WaitingDriver extends SqliteDriver {
+  readonly #database: Sqlite.Database;
+  readonly #timeout: number;
+
+  constructor(database: Sqlite.Database, timeout: number) {
+    super({ database });
+    this.#database = database;
+    this.#timeout = timeout;
+  }
+
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    const deadline = Date.now() + this.#timeout * 1000;
+    while (true) {
+      try {
+        await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+        return;
+      } catch (error) {
+        if (sqliteCode(error) !== "SQLITE_BUSY" || Date.now() >= deadline) {
+          throw error;
+        }
+      }
+      await sleep(POLL_MILLISECONDS);
+    }
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    // Where the disk is full or broken, SQLite has rolled back by itself.
+    if (this.#database.inTransaction) {
+      await super.rollbackTransaction(connection);
+    }
+  }
+}
+
+function configure(database: Sqlite.Database): void {
+  for (const [name, value] of Object.entries(PRAGMAS)) {
+    database.pragma(`${name} = ${value}`);
+    const actual = database.pragma(name, { simple: true });
+    if (actual !== value) {
+      throw new Error(`SQLite refused PRAGMA ${name} = ${value}: it is ${actual}`);
+    }
+  }
+  // From now on only the begin of a transaction waits: better-sqlite3 would block the event loop.
+  database.pragma("busy_timeout = 0");
+}

@@ -1,0 +1,65 @@
+/** Several processes behind one port (`WEB_CONCURRENCY`), each a service of its own. */
+
+import cluster, { type Address, type Worker } from "node:cluster";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
+import { log, shareMetrics } from "./observability.ts";
+import { logListening } from "./server.ts";
+import type { Settings } from "./settings.ts";
+
+const RESTART_SECONDS = 1;
+
+/**
+ * Keep `settings.webConcurrency` processes serving until SIGTERM or SIGINT; then stop them.
+ *
+ * One that ends by itself is replaced. The first begins alone: if it can't listen, it has said so,
+ * and its status is ours.
+ */
+export async function supervise(settings: Settings): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => stop.abort());
+  }
+  shareMetrics();
+  const first = fork();
+  const firstEnd = once(first, "exit");
+  const listening = await Promise.race([once(first, "listening"), firstEnd]);
+  if (first.isDead()) {
+    process.exitCode = Number(listening[0]);
+    return;
+  }
+  logListening(listening[0] as Address);
+  const others = Array.from({ length: settings.webConcurrency - 1 }, fork);
+  await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
+}
+
+function fork(): Worker {
+  const worker = cluster.fork();
+  const { pid = 0 } = worker.process;
+  worker.once("listening", () => log("info", "worker started", { pid }));
+  return worker;
+}
+
+async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
+  let worker = begun;
+  while (true) {
+    const terminate = () => worker.process.kill("SIGTERM");
+    stop.addEventListener("abort", terminate);
+    if (stop.aborted) {
+      terminate();
+    }
+    if (!worker.isDead()) {
+      await once(worker, "exit");
+    }
+    stop.removeEventListener("abort", terminate);
+    if (!stop.aborted) {
+      const { pid = 0, exitCode } = worker.process;
+      log("error", "worker died", { pid, status: exitCode ?? 0 });
+      await sleep(RESTART_SECONDS * 1000, undefined, { signal: stop }).catch(() => undefined);
+    }
+    if (stop.aborted) {
+      return;
+    }
+    worker = fork();
+  }
+}

@@ -1,0 +1,72 @@
+"""Several processes behind one port (`WEB_CONCURRENCY`), each a service of its own."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import socket
+from asyncio import FIRST_COMPLETED
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import uvloop
+from prometheus_client.multiprocess import mark_process_dead
+
+from python_api.app import create_app
+from python_api.database import open_database
+from python_api.observability import log, share_metrics
+from python_api.server import end_well_on_signals, serve
+from python_api.settings import Settings
+
+RESTART_SECONDS = 1
+
+# A forked process would share the parent's event loop.
+spawn = multiprocessing.get_context("spawn")
+
+
+async def supervise(settings: Settings, listener: socket.socket) -> None:
+    """Keep `settings.web_concurrency` processes serving until SIGTERM or SIGINT; then stop them.
+
+    One that ends by itself is replaced.
+    """
+    told_to_stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    with TemporaryDirectory() as directory:
+        share_metrics(directory)
+        async with asyncio.TaskGroup() as group:
+            stop = group.create_task(told_to_stop.wait())
+            stop.add_done_callback(lambda _: listener.close())
+            for _ in range(settings.web_concurrency):
+                group.create_task(_keep_one(settings, listener, stop))
+
+
+async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
+    while not stop.done():
+        process = spawn.Process(target=work, args=(settings, listener), daemon=True)
+        process.start()
+        ended = asyncio.create_task(asyncio.to_thread(process.join))
+        await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
+        if stop.done():
+            process.terminate()
+            await ended
+        else:
+            log("error", "worker died", pid=process.pid or 0, status=process.exitcode or 0)
+            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            await asyncio.wait([stop], timeout=RESTART_SECONDS)
+
+
+def work(settings: Settings, listener: socket.socket) -> None:
+    """Serve as one of several processes, on the socket that they share."""
+    end_well_on_signals()
+    uvloop.run(_work(settings, listener))
+
+
+async def _work(settings: Settings, listener: socket.socket) -> None:
+    # A worker whose parent is gone, however that ended, stops as on SIGTERM.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    asyncio.get_running_loop().add_reader(parent.sentinel, os.kill, os.getpid(), signal.SIGTERM)
+    async with open_database(settings) as database:
+        log("info", "worker started", pid=os.getpid())
+        await serve(create_app(settings, database), settings, listener)
