@@ -26,6 +26,14 @@ contract: setup ## The contract alone, against running services: TARGETS="python
 	@test -n '$(TARGETS)' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
 	@$(pytest) $(foreach target,$(TARGETS),--target '$(target)') $(ARGS)
 
+.PHONY: compose
+compose: setup ## What docker-compose.yml starts, proven; needs Docker and the ports 8000, 3000, 8080
+	@$(pytest) contract_tests/test_compose.py --compose $(ARGS)
+
+.PHONY: scale
+scale: setup ## A million users against ten thousand, on PostgreSQL; ARGS="--rounds 5"
+	@$(python) -m contract_tests.scale $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## The fuzzer's long run; FUZZ=10000 requests
 	@FUZZ=$(or $(FUZZ),10000) $(pytest) contract_tests/test_fuzz.py $(ARGS)

@@ -61,6 +61,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{what}, NAME=http://host:port; with commas, several that act as one; any number "
             "(without one, our own are started)",
         )
+    group.addoption(
+        "--compose", action="store_true", help="docker-compose.yml's tests, alone; needs Docker"
+    )
     group.addoption("--seed", help="of the choice among several services that act as one")
 
 
@@ -68,6 +71,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(*ids): the clauses of CONTRACT.md that it proves")
     config.addinivalue_line(
         "markers", "settings(**env): the settings that the fixture `service` starts with"
+    )
+    config.addinivalue_line(
+        "markers", "direct(id): of a clause, what no gateway can keep; CONTRACT.md has the reason"
     )
     config.addinivalue_line(
         "markers", "engine(name): the only engine of database that the test is about"
@@ -99,7 +105,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if found := clauses.complaints():
         raise pytest.UsageError("\n".join(found))
-    if config.option.collectonly:
+    if config.option.collectonly or config.option.compose:
         return
     if config.stash[_foreign]:
         for name, urls in config.stash[_targets].items():
@@ -144,6 +150,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("_ours", names, ids=names, indirect=True)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the files with tests only Compose's with --compose, and all others without it."""
+    if not collection_path.match("test_*.py"):
+        return None
+    return (collection_path.name == "test_compose.py") != config.option.compose or None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not about a target where targets are given."""
     if config.stash[_foreign]:
@@ -166,10 +179,9 @@ def api(
     request: pytest.FixtureRequest, pytestconfig: pytest.Config, _clients: dict[str, Client]
 ) -> Client:
     """A client of the target; the test runs once for each target."""
-    if request.param in pytestconfig.stash[_gateways]:
-        for clause in request.node.get_closest_marker("clause").args:
-            if reason := clauses.direct().get(clause):
-                pytest.skip(f"{clause} holds without a gateway only: {reason}")
+    for mark in request.node.iter_markers("direct"):
+        if request.param in pytestconfig.stash[_gateways]:
+            pytest.skip(f"{mark.args[0]} without a gateway only: {clauses.direct()[mark.args[0]]}")
     client = _clients[request.param]
     client.begin(f"{pytestconfig.stash[_seed]} {request.node.nodeid}")
     return client

@@ -29,6 +29,11 @@ def test_no_clause_and_no_test_stands_twice() -> None:
         assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
+@pytest.mark.clause("PAIR-04")
+def test_every_clause_that_no_gateway_keeps_says_why() -> None:
+    assert clauses.marked_direct() == set(clauses.direct())
+
+
 @pytest.mark.clause("PAIR-05")
 def test_every_row_of_the_routes_names_clauses_that_there_are() -> None:
     ids = set(clauses.clauses())

@@ -23,6 +23,14 @@ from contract_tests.harness.wire import Answer
 Change = Callable[[Client, dict[str, Any], Headers], Answer]
 
 
+@pytest.fixture(autouse=True)
+def in_one_field(request: pytest.FixtureRequest) -> None:
+    """A condition in several fields does not get through a gateway."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec and len(callspec.params.get("values", ())) > 1:
+        request.node.add_marker(pytest.mark.direct("COND-07"))
+
+
 def put(api: Client, ada: dict[str, Any], headers: Headers) -> Answer:
     members = {"name": "Countess", "email": ada["email"]}
     return api.put(f"/users/{ada['id']}", json=members, headers=headers)

@@ -95,6 +95,9 @@ def test_a_malformed_host_is_refused(api: Client, host: str) -> None:
     assert_refused(api, message("GET", "/healthz", [("Host", host)]))
 
 
+UNUSUAL_HOST = pytest.mark.direct("HTTP-02")
+
+
 @pytest.mark.clause("HTTP-02")
 @pytest.mark.parametrize(
     "host",
@@ -103,15 +106,15 @@ def test_a_malformed_host_is_refused(api: Client, host: str) -> None:
         "EXAMPLE.com",
         "example.com:80",
         "a_b-c.:0",
-        ".",
+        pytest.param(".", marks=UNUSUAL_HOST),
         "-",
         "127.0.0.1",
         "127.0.0.1:00080",
-        "a:99999",
+        pytest.param("a:99999", marks=UNUSUAL_HOST),
         "[::1]",
         "[::FfFf:192.0.2.1]:443",
         "[.]",
-        " \t a:80 \t ",
+        pytest.param(" \t a:80 \t ", marks=UNUSUAL_HOST),
     ],
 )
 def test_every_wellformed_host_is_served(api: Client, host: str) -> None:
@@ -238,6 +241,9 @@ def test_a_refusal_does_not_wait_for_the_body(api: Client, headers: list[tuple[s
 # Bytes that are not HTTP, and framing that has two readings
 
 
+PASSED_ON = pytest.mark.direct("HTTP-08")
+
+
 @pytest.mark.clause("HTTP-08")
 @pytest.mark.parametrize(
     "data",
@@ -246,8 +252,8 @@ def test_a_refusal_does_not_wait_for_the_body(api: Client, headers: list[tuple[s
         b"GET\r\n\r\n",
         b"GET /healthz\r\n\r\n",
         b"get /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"BREW /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"GETT /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+        pytest.param(b"BREW /healthz HTTP/1.1\r\nHost: a\r\n\r\n", marks=PASSED_ON),
+        pytest.param(b"GETT /healthz HTTP/1.1\r\nHost: a\r\n\r\n", marks=PASSED_ON),
         b"GET /healthz HTTP/3.7\r\nHost: a\r\n\r\n",
         b"GET /healthz HTTP/1.x\r\nHost: a\r\n\r\n",
         b"GET /healthz XTTP/1.1\r\nHost: a\r\n\r\n",
@@ -257,7 +263,7 @@ def test_a_refusal_does_not_wait_for_the_body(api: Client, headers: list[tuple[s
         b"GET /healthz HTTP/1.1\r\nHost: a\r\n: no name\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nX Y: z\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nX : z\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX\xe4: z\r\n\r\n",
+        pytest.param(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX\xe4: z\r\n\r\n", marks=PASSED_ON),
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n",
         b"POST /users HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
@@ -508,9 +514,12 @@ def test_expect_continue_without_a_body_is_answered(api: Client) -> None:
     expect.body(answer, 200, OK)
 
 
+TWO_EXPECTATIONS = pytest.param(["foo", "bar"], marks=pytest.mark.direct("HTTP-15"))
+
+
 @pytest.mark.clause("HTTP-15")
 @pytest.mark.parametrize(
-    "values", [["foo"], [""], ["200-ok"], ["100-continue, foo"], ["foo", "bar"], ["a=b; c"]]
+    "values", [["foo"], [""], ["200-ok"], ["100-continue, foo"], TWO_EXPECTATIONS, ["a=b; c"]]
 )
 def test_any_other_expect_is_ignored(api: Client, values: list[str]) -> None:
     headers = [("Expect", value) for value in values]
@@ -592,8 +601,11 @@ def test_field_names_come_in_any_letter_case(api: Client) -> None:
         expect.not_modified(api.raw(message("GET", f"/users/{user['id']}", head)), '"1"')
 
 
+TAB, TABS = pytest.mark.direct("HTTP-17"), ("\t", " \t \t ")
+
+
 @pytest.mark.clause("HTTP-17")
-@pytest.mark.parametrize("space", ["", " ", "\t", " \t \t "])
+@pytest.mark.parametrize("space", ["", " ", *(pytest.param(tab, marks=TAB) for tab in TABS)])
 def test_values_come_without_the_space_around_them(api: Client, space: str) -> None:
     fields = somebody()
     body = expect.render(fields)
@@ -627,8 +639,17 @@ def test_unknown_fields_are_ignored(api: Client) -> None:
         ("constructor", "1"),
     ]
     user = expect.user(api.raw(post(api, fields, *unknown)), 201, **fields)
-    answer = api.raw(api.message("GET", f"/users/{user['id']}", unknown * 2))
+    answer = api.raw(api.message("GET", f"/users/{user['id']}", unknown))
     expect.user(answer, 200, **fields)
+
+
+@pytest.mark.direct("HTTP-18")
+@pytest.mark.clause("HTTP-18")
+def test_unknown_fields_are_ignored_twice_too(api: Client) -> None:
+    user = api.create()
+    twice = [("X-Unknown", "a"), ("Authorization", "Basic \xe4"), ("Cookie", "a=b")] * 2
+    answer = api.raw(api.message("GET", f"/users/{user['id']}", twice))
+    expect.user(answer, 200, name=user["name"], email=user["email"])
 
 
 # Where a request ends
@@ -654,7 +675,7 @@ def smuggled(api: Client, victim: str) -> bytes:
         ("PUT", "/users/", 404),
         ("DELETE", "/users", 405),
         ("POST", "/healthz", 405),
-        ("TRACE", "/users", 405),
+        pytest.param("TRACE", "/users", 405, marks=pytest.mark.direct("HTTP-19")),
         ("POST", "/users", 400),
         ("PATCH", "/users/1", 400),
     ],
@@ -877,8 +898,13 @@ IGNORED = {
 }
 
 
+def ignored(mark: pytest.MarkDecorator) -> list[object]:
+    """The bodies' names; after the large ones a gateway may close the connection."""
+    return [pytest.param(name, marks=mark if "large" in name else ()) for name in IGNORED]
+
+
 @pytest.mark.clause("BODY-06")
-@pytest.mark.parametrize("body", IGNORED)
+@pytest.mark.parametrize("body", ignored(pytest.mark.direct("BODY-06")))
 def test_a_body_is_ignored_where_none_belongs(api: Client, body: str) -> None:
     headers, content = IGNORED[body]
     user = api.create()
@@ -900,7 +926,7 @@ def test_a_body_is_ignored_where_none_belongs(api: Client, body: str) -> None:
 
 
 @pytest.mark.clause("BODY-07")
-@pytest.mark.parametrize("body", IGNORED)
+@pytest.mark.parametrize("body", ignored(pytest.mark.direct("BODY-07")))
 def test_a_body_is_ignored_where_nothing_is_served(api: Client, body: str) -> None:
     headers, content = IGNORED[body]
     with api.connect() as connection:

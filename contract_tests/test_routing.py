@@ -20,15 +20,20 @@ LLHTTP = (
     "PATCH PURGE MKCALENDAR LINK UNLINK SOURCE QUERY"
 )
 METHODS = LLHTTP.split()
+BAD_PERCENT = pytest.mark.direct("ROUTE-06")
+ABOVE_ROOT = pytest.mark.direct("ROUTE-07")
 
 
 def ask(api: Client, methods: list[str], target: str) -> list[tuple[str, Answer]]:
-    """The answers to these methods, all asked on one connection."""
-    answers = []
-    with api.connect() as connection:
-        for method in methods:
-            connection.send(api.message(method, target))
-            answers.append((method, connection.read(method)))
+    """The answers to these methods, asked on one connection, unless an answer ends it."""
+    answers: list[tuple[str, Answer]] = []
+    while len(answers) < len(methods):
+        with api.connect() as connection:
+            for method in methods[len(answers) :]:
+                connection.send(api.message(method, target))
+                answers.append((method, connection.read(method)))
+                if answers[-1][1].header("connection") == "close":
+                    break
     return answers
 
 
@@ -113,20 +118,20 @@ def test_two_slashes_are_not_one(api: Client, target: str) -> None:
         "/users/1%2F",
         "/users/1%0A",
         "/users/1%0a",
-        "/users/1%00",
+        pytest.param("/users/1%00", marks=BAD_PERCENT),
         "/users/1%20",
-        "/users/%",
-        "/users/%zz",
+        pytest.param("/users/%", marks=BAD_PERCENT),
+        pytest.param("/users/%zz", marks=BAD_PERCENT),
         "/users/%FF",
         "/users/%2e%2e",
         "/users/%2E%2E/users",
         "/users/1%3Fx",
         "/users%3Flimit=1",
         "/%68ealthz",
-        "/healthz%",
+        pytest.param("/healthz%", marks=BAD_PERCENT),
         "/docs%2Finit.js",
         "/docs/%69nit.js",
-        "/%",
+        pytest.param("/%", marks=BAD_PERCENT),
         "/%2F",
     ],
 )
@@ -139,9 +144,9 @@ def test_a_percent_sign_matches_nothing(api: Client, target: str) -> None:
     "target",
     [
         "/.",
-        "/..",
+        pytest.param("/..", marks=ABOVE_ROOT),
         "/./users",
-        "/../users",
+        pytest.param("/../users", marks=ABOVE_ROOT),
         "/users/.",
         "/users/..",
         "/users/./1",
@@ -151,7 +156,7 @@ def test_a_percent_sign_matches_nothing(api: Client, target: str) -> None:
         "/docs/../users",
         "/docs/./init.js",
         "/docs/..",
-        "/docs/../../python_api/app.py",
+        pytest.param("/docs/../../python_api/app.py", marks=ABOVE_ROOT),
     ],
 )
 def test_a_dot_segment_is_not_resolved(api: Client, target: str) -> None:

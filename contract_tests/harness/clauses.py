@@ -31,16 +31,21 @@ def clauses() -> list[str]:
 
 
 def direct() -> dict[str, str]:
-    """The clauses that hold only without a gateway in between, and why."""
-    text = "\n".join(_lines())
-    found = re.findall(
-        r"^- \*\*([A-Z0-9-]+)\*\* ((?:.+\n)+?)(?=- |\n|$)", text + "\n", re.MULTILINE
-    )
+    """The clauses that a gateway can't keep in every case, and why."""
+    text = CONTRACT.read_text("utf-8")
+    found = re.findall(r"^- \*\*([A-Z0-9-]+)\*\* (.*(?:\n  .*)*)", text, re.MULTILINE)
     return {
         clause: " ".join(reason.split())
         for clause, words in found
         if (reason := words.partition("Direct: ")[2])
     }
+
+
+def marked_direct() -> set[str]:
+    """The clauses of which some test, or some case of one, is marked so."""
+    mark = re.compile(r'pytest\.mark\.direct\("([A-Z0-9-]+)"\)')
+    sources = [file.read_text("utf-8") for file in TESTS.glob("test_*.py")]
+    return {clause for source in sources for clause in mark.findall(source)}
 
 
 def routes() -> dict[tuple[str, str], list[str]]:

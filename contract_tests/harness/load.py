@@ -29,6 +29,7 @@ class Load:
         """So many clients at the same time."""
         self._client = Client(",".join(urls), "load")
         self.urls = self._client.urls
+        self.token = expect.unique()
         self.acknowledged: list[dict[str, Any]] = []
         self.repeated = 0
         self._failures: list[str] = []
@@ -75,6 +76,7 @@ class Load:
 
     def _create(self) -> dict[str, Any]:
         fields = expect.somebody()
+        fields["name"] = f"{self.token}-{fields['name']}"
         deadline = time.monotonic() + GIVEN_UP
         while time.monotonic() < deadline:
             answer = self._ask(fields)
@@ -101,10 +103,12 @@ class Load:
             assert taken < HANG, f"a request took {taken:.1f} s"
 
 
-def assert_each_once(api: Client, acknowledged: Sequence[dict[str, Any]]) -> None:
-    """The database holds exactly the users that were acknowledged, each once and as it was."""
+def assert_each_once(
+    api: Client, acknowledged: Sequence[dict[str, Any]], q: str | None = None
+) -> None:
+    """The users (those that `q` finds) are exactly these, each once and as it was answered."""
     found: list[dict[str, Any]] = []
-    target: str | None = "/users?limit=100"
+    target: str | None = "/users?limit=100" + (f"&q={q}" if q else "")
     while target:
         answer = api.get(target)
         page = answer.json()
