@@ -170,6 +170,35 @@ def test_an_instance_is_killed_behind_the_gateway(name: str) -> None:
 
 
 @pytest.mark.clause("COMPOSE-06")
+def test_an_instance_that_is_not_ready_is_passed_over() -> None:
+    """One whose database takes no connection any more: all that it says is 503."""
+    ask_postgres("CREATE DATABASE elsewhere")
+    url = "postgresql://users:not-a-secret@postgres/elsewhere"
+    run = ("run", "--detach", "--use-aliases", "--env", f"DATABASE_URL={url}", "node_api")
+    lost = compose(*run).stdout.split()[-1]
+    try:
+        deadline = time.monotonic() + 30
+        while "listening" not in docker("logs", lost).stdout:
+            assert time.monotonic() < deadline
+        ask_postgres("ALTER DATABASE elsewhere ALLOW_CONNECTIONS false")
+        ask_postgres(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'elsewhere'"
+        )
+        with asking(GATEWAY) as api:
+            answers = [api.get("/users?limit=1").status for _ in range(60)]
+        assert answers == [200] * 60
+        refused = [line for line in docker("logs", lost).stdout.splitlines() if ":503" in line]
+        assert refused, "it was never asked"
+    finally:
+        docker("rm", "--force", lost)
+        ask_postgres("DROP DATABASE elsewhere WITH (FORCE)")
+
+
+def ask_postgres(statement: str) -> None:
+    compose("exec", "-T", "postgres", "psql", "-U", "users", "-c", statement)
+
+
+@pytest.mark.clause("COMPOSE-06")
 def test_with_nobody_left_the_gateway_says_so() -> None:
     compose("stop", "python_api", "node_api")
     with asking(GATEWAY) as api:

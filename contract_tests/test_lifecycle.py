@@ -92,6 +92,7 @@ WRONG = [
         {"DATABASE_STATEMENT_TIMEOUT": "0"},
         "DATABASE_STATEMENT_TIMEOUT must be an integer from 1 to 60",
     ),
+    ({"REQUEST_TIMEOUT": "0"}, "REQUEST_TIMEOUT must be an integer from 1 to 3600"),
     ({"KEEP_ALIVE_TIMEOUT": "3601"}, "KEEP_ALIVE_TIMEOUT must be an integer from 1 to 3600"),
     ({"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT must be an integer from 1 to 60"),
     ({"IDEMPOTENCY_TTL": "1h"}, "IDEMPOTENCY_TTL must be an integer from 1 to 31536000"),
@@ -395,6 +396,45 @@ def test_a_connection_that_nobody_uses_is_closed_in_time(launched: Launch) -> No
             assert not connection.readable(0.6)
         assert connection.readable(5)
         assert connection.closed()
+
+
+@pytest.mark.clause("OPS-26")
+@pytest.mark.parametrize("half", ["head", "body", "chunk", "second"])
+def test_a_request_that_does_not_come_in_is_cut_in_time(launched: Launch, half: str) -> None:
+    service = launched(REQUEST_TIMEOUT="1")
+    api = service.api
+    head = [("Host", api.host), JSON]
+    data = {
+        "head": b"GET /users HTTP/1.1\r\nHos",
+        "body": message("POST", "/users", [*head, ("Content-Length", "9")], b"{"),
+        "chunk": message("POST", "/users", [*head, ("Transfer-Encoding", "chunked")], b"5\r\n{"),
+        "second": api.message("GET", "/healthz") + b"G",
+    }[half]
+    with api.connect(20.0) as connection:
+        start = time.monotonic()
+        connection.send(data)
+        if half == "second":
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+        assert not connection.readable(0.7)
+        assert connection.readable(5)
+        assert connection.closed()
+        assert 0.9 < time.monotonic() - start < 5
+    expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
+
+
+@pytest.mark.clause("OPS-26")
+def test_a_request_that_has_come_in_is_given_its_time(launched: Launch) -> None:
+    """Waiting for a lock takes longer than a request may take to come in; so does a pause."""
+    service = launched(**PATIENT, REQUEST_TIMEOUT="1")
+    api, fields = service.api, expect.somebody()
+    with api.connect(20.0) as connection:
+        with locked(service.database_url):
+            connection.send(creation(api, fields))
+            assert not connection.readable(3)
+        expect.user(connection.read("POST"), 201, **fields)
+        assert not connection.readable(3)
+        connection.send(api.message("GET", "/healthz"))
+        expect.body(connection.read(), 200, b'{"status":"ok"}')
 
 
 # Several processes

@@ -132,7 +132,7 @@ def sources() -> list[Path]:
 def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)(.+?)\)", README):
         path, _, anchor = target.partition("#")
-        text = (services.ROOT / path).read_text(encoding="utf-8")
+        text = (services.ROOT / (path or "README.md")).read_text(encoding="utf-8")
         assert not anchor or re.search(
             rf"^#+ {anchor.replace('-', ' ')}$", text, re.MULTILINE | re.IGNORECASE
         )

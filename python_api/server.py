@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, cast
 
 import httptools
@@ -49,7 +50,7 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return."""
     config = uvicorn.Config(
         head_as_get(app),
-        http=Protocol,
+        http=cast(Any, partial(Protocol, settings.request_timeout)),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -131,9 +132,11 @@ def refusal(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, request_timeout: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self._renew_parser()
+        self._request_timeout = request_timeout
+        self._cut: asyncio.TimerHandle | None = None
         self.reading: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes: int | None = None
         self.refused = False
@@ -141,6 +144,11 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._stop_the_clock()
+        super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more, but may wait for answers: stay open until they are given."""
@@ -192,6 +200,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
+        self._stop_the_clock()
+        self._cut = self.loop.call_later(self._request_timeout, self.transport.abort)
         self.reading = "head"
         self.head_bytes = None
 
@@ -222,9 +232,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has been read."""
+        self._stop_the_clock()
         if self.reading == "body":
             self.reading = "nothing"
             super().on_message_complete()
+
+    def _stop_the_clock(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
 
     def _hand_over(self, app: ASGIApp) -> None:
         """Have `app` answer the request, once those before it are answered."""

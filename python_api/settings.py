@@ -42,6 +42,8 @@ class Settings:
     idempotency_ttl: int
     """Seconds."""
     cors_origins: tuple[str, ...]
+    request_timeout: int
+    """Seconds."""
     keep_alive_timeout: int
     """Seconds."""
     shutdown_timeout: int
@@ -64,6 +66,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
         cors_origins=_origins(environment),
+        request_timeout=_integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
         keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
         shutdown_timeout=_integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
     )

@@ -47,6 +47,9 @@ declare module "node:http" {
 export async function listen(settings: Settings): Promise<Server> {
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
+    headersTimeout: settings.requestTimeout * 1000,
+    requestTimeout: settings.requestTimeout * 1000,
+    connectionsCheckingInterval: 1000,
     keepAliveTimeout: settings.keepAliveTimeout * 1000,
     requireHostHeader: false,
   });
@@ -83,11 +86,14 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
     connections.get(socket)?.parseAgain(incoming, rest, server),
   );
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
-  server.on("clientError", (error: NodeJS.ErrnoException, socket) =>
-    connections
-      .get(socket)
-      ?.refuse(error.code === "HPE_HEADER_OVERFLOW" ? "headers-too-large" : "bad-request"),
-  );
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
+      socket.destroy();
+    } else {
+      const overflow = error.code === "HPE_HEADER_OVERFLOW";
+      void connections.get(socket)?.refuse(overflow ? "headers-too-large" : "bad-request");
+    }
+  });
   await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
   await shutdown(server, connections, settings.shutdownTimeout);
 }

@@ -39,6 +39,8 @@ export type Settings = Readonly<{
   idempotencyTtl: number;
   corsOrigins: readonly string[];
   /** Seconds. */
+  requestTimeout: number;
+  /** Seconds. */
   keepAliveTimeout: number;
   /** Seconds. */
   shutdownTimeout: number;
@@ -63,6 +65,7 @@ export function readSettings(environment: Environment): Settings {
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
     corsOrigins: origins(environment),
+    requestTimeout: integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
     keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
     shutdownTimeout: integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
   };
