@@ -80,7 +80,8 @@ export class Observation {
   }
 }
 
-type Metrics = { type: "metrics"; id: number; text?: string };
+// What a process asks the first one, and what that one answers; without a text, it has none.
+type Metrics = { type: "metrics"; id: number; text?: string | null };
 const workers = new AggregatorRegistry();
 let asked = 0;
 
@@ -88,7 +89,8 @@ let asked = 0;
 export function shareMetrics(): void {
   cluster.on("message", async (worker, message: Metrics) => {
     if (message.type === "metrics") {
-      const text = await workers.clusterMetrics();
+      // A process that dies meanwhile leaves the others' answer incomplete.
+      const text = await workers.clusterMetrics().catch(() => null);
       worker.send({ ...message, text } satisfies Metrics, () => undefined);
     }
   });
@@ -101,11 +103,15 @@ export function renderMetrics(): Promise<string> {
   }
   asked += 1;
   const id = asked;
-  return new Promise((resolve) => {
-    const take = (message: Metrics) => {
-      if (message.type === "metrics" && message.id === id) {
+  return new Promise((resolve, reject) => {
+    const take = ({ type, id: answered, text }: Metrics) => {
+      if (type === "metrics" && answered === id) {
         process.off("message", take);
-        resolve(message.text ?? "");
+        if (text) {
+          resolve(text);
+        } else {
+          reject(new Error("Not every process answered for its metrics."));
+        }
       }
     };
     process.on("message", take);
