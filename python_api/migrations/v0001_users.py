@@ -56,6 +56,6 @@ def upgrade() -> None:
     if connection.dialect.name == "postgresql" and connection.scalar(sa.text(HAS_TRIGRAMS)):
         op.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         op.execute(
-            "CREATE INDEX ix_users_q ON users "
+            "CREATE INDEX IF NOT EXISTS ix_users_q ON users "
             "USING gin (name_lower gin_trgm_ops, email gin_trgm_ops)"
         )

@@ -63,7 +63,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   if (postgres && (await HAS_TRIGRAMS.execute(db)).rows[0]?.exists) {
     await sql`CREATE EXTENSION IF NOT EXISTS pg_trgm`.execute(db);
     await sql`
-      CREATE INDEX ix_users_q ON users USING gin (name_lower gin_trgm_ops, email gin_trgm_ops)
+      CREATE INDEX IF NOT EXISTS ix_users_q ON users
+      USING gin (name_lower gin_trgm_ops, email gin_trgm_ops)
     `.execute(db);
   }
 }
