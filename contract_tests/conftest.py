@@ -28,7 +28,7 @@ import pytest
 pytest.register_assert_rewrite("contract_tests.harness.expect")
 
 # The assertions of `expect` are to be explained as a test's are, so this comes first.
-from contract_tests.harness import clauses, databases, services  # noqa: E402
+from contract_tests.harness import clauses, databases, services, verdict  # noqa: E402
 from contract_tests.harness.client import Client  # noqa: E402
 from contract_tests.harness.databases import Engine, OwnPostgres, Postgres  # noqa: E402
 from contract_tests.harness.services import Kind, NotStartedError, Service  # noqa: E402
@@ -64,10 +64,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--compose", action="store_true", help="docker-compose.yml's tests, alone; needs Docker"
     )
+    verdict.add_options(group)
     group.addoption("--seed", help="of the choice among several services that act as one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(verdict.Verdict(config))
     config.addinivalue_line("markers", "clause(*ids): the clauses of CONTRACT.md that it proves")
     config.addinivalue_line(
         "markers", "settings(**env): the settings that the fixture `service` starts with"

@@ -48,6 +48,13 @@ def marked_direct() -> set[str]:
     return {clause for source in sources for clause in mark.findall(source)}
 
 
+def core() -> set[str]:
+    """The clauses of the level "core": those of the groups that its line names."""
+    (line,) = (line for line in _lines() if line.startswith("- `core`: "))
+    groups = set(line.removeprefix("- `core`: ").split(", "))
+    return {clause for clause in clauses() if clause.rpartition("-")[0] in groups}
+
+
 def routes() -> dict[tuple[str, str], list[str]]:
     """The table of routes: method and path -> the clauses and groups of clauses that govern it."""
     return {
