@@ -5,6 +5,7 @@
 - `expect`: the only place that knows the canonical user and the canonical problem.
 - `services`: our two services as processes (`processes`: which end when the tests do).
 - `databases`: SQLite files and PostgreSQL servers, and connections of ours to them.
+- `differential`: one request to all targets, and what may differ in the answers.
 - `load`: clients that create users without a pause.
 - `clauses`: CONTRACT.md and the tests' markers, read as text.
 """
