@@ -26,6 +26,13 @@ contract: setup ## The contract alone, against running services: TARGETS="python
 	@test -n '$(TARGETS)' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
 	@$(pytest) $(foreach target,$(TARGETS),--target '$(target)') $(ARGS)
 
+.PHONY: prove
+prove: setup ## The long proof: 50,000 requests and 2,000 sequences to all targets, 100 histories
+	@DIFFERENTIAL=$(or $(DIFFERENTIAL),50000) STATEFUL=$(or $(STATEFUL),2000) \
+	  HISTORIES=$(or $(HISTORIES),100) $(pytest) -n auto --maxprocesses 4 \
+	  contract_tests/test_differential.py contract_tests/test_stateful.py \
+	  contract_tests/test_histories.py $(ARGS)
+
 .PHONY: compose
 compose: setup ## What docker-compose.yml starts, proven; needs Docker and the ports 8000, 3000, 8080
 	@$(pytest) contract_tests/test_compose.py --compose $(ARGS)

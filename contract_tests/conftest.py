@@ -162,8 +162,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is not about a target where targets are given."""
     if config.stash[_foreign]:
-        asking = {"api", "targets"}
-        about = [item for item in items if asking & set(getattr(item, "fixturenames", ()))]
+        about = [item for item in items if "_clients" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=[item for item in items if item not in set(about)])
         items[:] = about
 

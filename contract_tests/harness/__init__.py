@@ -6,6 +6,9 @@
 - `services`: our two services as processes (`processes`: which end when the tests do).
 - `databases`: SQLite files and PostgreSQL servers, and connections of ours to them.
 - `differential`: one request to all targets, and what may differ in the answers.
+- `model`: the contract as a plain model of the users, for sequences of requests.
+- `history`: whether what concurrent clients saw has an order.
 - `load`: clients that create users without a pause.
+- `verdict`: what a run says of each target, clause by clause.
 - `clauses`: CONTRACT.md and the tests' markers, read as text.
 """
