@@ -16,7 +16,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 
-from contract_tests.harness import differential
+from contract_tests.harness import differential, expect
 from contract_tests.harness.client import Client
 from contract_tests.harness.differential import Difference, Request
 
@@ -26,18 +26,30 @@ SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 T = TypeVar("T")
 
 
-@pytest.fixture
-def targets(
-    request: pytest.FixtureRequest, pytestconfig: pytest.Config, _clients: dict[str, Client]
-) -> list[Client]:
-    """All targets but gateways, which answer some requests themselves."""
+@pytest.fixture(scope="module")
+def apart(pytestconfig: pytest.Config, _clients: dict[str, Client]) -> list[Client]:
+    """The targets with users of their own: of those that share a database only the first.
+
+    Gateways are left out: they answer some requests themselves.
+    """
     gateways = {named.partition("=")[0] for named in pytestconfig.getoption("--gateway")}
-    direct = [client for name, client in _clients.items() if name not in gateways]
-    if len(direct) < 2:
-        pytest.skip("a single target differs from no other")
-    for client in direct:
+    email = expect.unique_email()
+    fields = {"name": "Ada", "email": email}
+    return [
+        client
+        for name, client in _clients.items()
+        if name not in gateways and client.post("/users", json=fields).status == 201
+    ]
+
+
+@pytest.fixture
+def targets(request: pytest.FixtureRequest, apart: list[Client]) -> list[Client]:
+    """All targets that can be compared."""
+    if len(apart) < 2:
+        pytest.skip("no two targets with databases of their own")
+    for client in apart:
         client.begin(request.node.nodeid)
-    return direct
+    return apart
 
 
 # The corpus
