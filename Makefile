@@ -33,6 +33,10 @@ prove: setup ## The long proof: 50,000 requests and 2,000 sequences to all targe
 	  contract_tests/test_differential.py contract_tests/test_stateful.py \
 	  contract_tests/test_histories.py $(ARGS)
 
+.PHONY: mutants
+mutants: setup ## Faults planted one by one, and whether a test minds; ARGS="--leave-one-out"
+	@$(python) -m contract_tests.mutants $(ARGS)
+
 .PHONY: compose
 compose: setup ## What docker-compose.yml starts, proven; needs Docker and the ports 8000, 3000, 8080
 	@$(pytest) contract_tests/test_compose.py --compose $(ARGS)

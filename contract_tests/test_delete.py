@@ -39,6 +39,8 @@ def test_deleted_user_is_gone_everywhere(api: Client) -> None:
     token = unique()
     ada, eve = api.create(name=f"Ada {token}"), api.create(name=f"Eve {token}")
     path = f"/users/{ada['id']}"
+    user(api.get(path), 200, **ada)
+    users(api.get(f"/users?q={token}"), [ada, eve], next=False)
     empty(api.delete(path), 204)
     problem(api.raw(api.message("GET", path)), "user-not-found")
     problem(api.put(path, json={"name": "Ada", "email": ada["email"]}), "user-not-found")

@@ -72,9 +72,7 @@ OPERATIONS = {
 
 @pytest.fixture
 def document(api: Client) -> Document:
-    answer = api.get("/openapi.json")
-    expect.body(answer, 200, answer.body)
-    document: Document = answer.json()
+    document: Document = api.get("/openapi.json").json()
     return document
 
 
@@ -123,8 +121,10 @@ def examples(place: str, described: Any) -> Iterator[tuple[str, Any, Any]]:
 
 
 @pytest.mark.clause("DOC-01")
-def test_the_document_is_json(document: Document) -> None:
-    assert set(document) == {"openapi", "info", "paths", "components"}
+def test_the_document_is_json(api: Client) -> None:
+    answer = api.get("/openapi.json")
+    expect.body(answer, 200, answer.body)
+    assert set(answer.json()) == {"openapi", "info", "paths", "components"}
 
 
 @pytest.mark.clause("DOC-02")
@@ -135,7 +135,7 @@ def test_all_services_have_the_same_document(document: Document, first: Client) 
 @pytest.mark.clause("DOC-03")
 def test_the_document_is_valid(document: Document) -> None:
     assert document["openapi"].startswith("3.1.")
-    OpenAPIV31SpecValidator(document).validate()
+    assert [*OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
 @pytest.mark.clause("DOC-04")

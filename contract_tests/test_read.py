@@ -30,6 +30,7 @@ def test_200_the_user(api: Client) -> None:
 def test_200_the_user_as_it_is_now(api: Client) -> None:
     ada = api.create()
     path = f"/users/{ada['id']}"
+    user(api.get(path), 200, **ada)
     answer = api.patch(path, json={"name": "Countess"})
     ada |= {"name": "Countess", "version": 2, "updated_at": answer.json()["updated_at"]}
     answer = api.get(path)

@@ -28,8 +28,11 @@ class Answer:
         return values[0] if values else None
 
     def json(self) -> Any:
-        """The body, decoded."""
-        return json.loads(self.body)
+        """The body, decoded; AssertionError when it is no JSON."""
+        try:
+            return json.loads(self.body.decode())
+        except ValueError as error:
+            raise AssertionError(f"not JSON: {error}: {self.body[:500]!r}") from None
 
 
 def message(

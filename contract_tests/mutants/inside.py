@@ -1,0 +1,631 @@
+"""Faults inside the services, where the wire can't plant them: patches to a copy of their code.
+
+A patch names a file of the service and a text that stands in it exactly once; without such a text
+it adds the file. What is shipped is read and never changed.
+"""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from contract_tests.harness.services import ROOT, Kind
+
+SOURCES: dict[Kind, str] = {"python": "python_api", "node": "node_api"}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One text in place of another."""
+
+    file: str
+    old: str
+    new: str
+
+    def changed(self, directory: Path) -> str:
+        """What the file holds then, of the service in this directory; nothing is written."""
+        path = directory / self.file
+        if not self.old:
+            assert not path.exists(), path
+            return self.new
+        text = path.read_text("utf-8")
+        count = text.count(self.old)
+        assert count == 1, f"{self.file} has {count} times {self.old!r}"
+        return text.replace(self.old, self.new)
+
+    def apply(self, directory: Path) -> None:
+        """Change the file in this copy of a service."""
+        text = self.changed(directory)
+        (directory / self.file).write_text(text, "utf-8")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """One fault; the same one on both sides, in each one's language."""
+
+    name: str
+    clause: str
+    what: str
+    python: tuple[Patch, ...]
+    node: tuple[Patch, ...]
+
+    def patches(self, kind: Kind) -> tuple[Patch, ...]:
+        """What to change of this service."""
+        return self.python if kind == "python" else self.node
+
+
+@contextmanager
+def copied(kind: Kind, patches: tuple[Patch, ...]) -> Iterator[Path]:
+    """The root of a copy of this repository in which the service is patched; both run from it."""
+    with TemporaryDirectory(prefix="mutant-") as directory:
+        root = Path(directory)
+        for entry in ROOT.iterdir():
+            if entry.name not in (*SOURCES.values(), ".git"):
+                (root / entry.name).symlink_to(entry)
+        shutil.copytree(ROOT / "python_api", root / "python_api")
+        node = root / "node_api"
+        node.mkdir()
+        for entry in (ROOT / "node_api").iterdir():
+            if entry.name != "src":
+                (node / entry.name).symlink_to(entry)
+        shutil.copytree(ROOT / "node_api" / "src", node / "src")
+        for patch in patches:
+            patch.apply(root / SOURCES[kind])
+        yield root
+
+
+def _one(
+    name: str, clause: str, what: str, python: tuple[str, str, str], node: tuple[str, str, str]
+) -> Inside:
+    """A fault of one patch a side; Node's file is below `src`."""
+    file, *texts = node
+    return Inside(name, clause, what, (Patch(*python),), (Patch(f"src/{file}", *texts),))
+
+
+_INSIDE = [
+    # What is stored, and when
+    Inside(
+        "look_before_insert",
+        "UNIQ-01",
+        "Whether an email is taken is looked up before the insert, in a transaction of its own.",
+        (
+            Patch(
+                "users/routes.py",
+                "        now = datetime.now(UTC)\n        async with database.transaction() as"
+                " connection:\n            if key:\n",
+                "        now = datetime.now(UTC)\n"
+                "        from sqlalchemy import text\n"
+                "        from python_api.problems import Problem\n"
+                "        async with database.connection() as connection:\n"
+                "            look = text('SELECT 1 FROM users WHERE email = :email')\n"
+                "            taken = await connection.execute(look, {'email': new.email})\n"
+                "            if not key and taken.first():\n"
+                "                raise Problem('email-taken')\n"
+                "        import asyncio\n"
+                "        await asyncio.sleep(0.2)\n"
+                "        async with database.transaction() as connection:\n            if key:\n",
+            ),
+            Patch(
+                "users/store.py",
+                "        result = await connection.execute(CREATE, values)\n"
+                "    except IntegrityError as error:\n        raise _email_taken(error) from error\n",
+                "        result = await connection.execute(CREATE, values)\n"
+                "    except IntegrityError as error:\n        raise RuntimeError from error\n",
+            ),
+        ),
+        (
+            Patch(
+                "src/users/routes.ts",
+                "    const fields = parseBody(NewUser, parseJson(body));\n"
+                "    const now = new Date();\n",
+                "    const fields = parseBody(NewUser, parseJson(body));\n"
+                "    const now = new Date();\n"
+                "    const taken = await database.connection.selectFrom('users').select('id')\n"
+                "      .where('email', '=', fields.email).executeTakeFirst();\n"
+                "    if (!key && taken) throw new (await import('../problems.ts'))"
+                ".Problem('email-taken');\n"
+                "    await new Promise((resolve) => setTimeout(resolve, 200));\n",
+            ),
+            Patch(
+                "src/users/store.ts",
+                "    return await statement.executeTakeFirstOrThrow();\n  } catch (error) {\n"
+                "    throw emailTaken(error);\n",
+                "    return await statement.executeTakeFirstOrThrow();\n  } catch (error) {\n"
+                "    throw new Error(String(error));\n",
+            ),
+        ),
+    ),
+    Inside(
+        "transaction_not_committed",
+        "USR-CREATE-05",
+        "A transaction is rolled back at its end, but for the schema's.",
+        (
+            Patch("sqlite.py", 'exec_driver_sql("COMMIT")', 'exec_driver_sql("ROLLBACK")'),
+            Patch(
+                "sqlite.py",
+                "        async with database.transaction():\n            migrate(connection)\n",
+                '        connection.exec_driver_sql("BEGIN IMMEDIATE")\n'
+                "        migrate(connection)\n"
+                '        connection.exec_driver_sql("COMMIT")\n',
+            ),
+        ),
+        (
+            Patch(
+                "src/sqlite.ts",
+                "  override async rollbackTransaction(",
+                "  static begun = false;\n\n"
+                "  override async commitTransaction(connection: DatabaseConnection) {\n"
+                '    const word = WaitingDriver.begun ? "rollback" : "commit";\n'
+                "    WaitingDriver.begun = true;\n"
+                "    await connection.executeQuery(CompiledQuery.raw(word));\n"
+                "  }\n\n  override async rollbackTransaction(",
+            ),
+        ),
+    ),
+    _one(
+        "change_is_undone",
+        "USR-REPLACE-07",
+        "A replacement is undone at once: the answer shows what isn't stored.",
+        (
+            "users/routes.py",
+            (
+                "            user = await store.change_user(connection, user_id, changes, condition, now)\n"
+                "        return _answered(user)\n\n"
+                '    @router.patch("/users/{id}"'
+            ),
+            (
+                "            user = await store.change_user(connection, user_id, changes, condition, now)\n"
+                "            back = {'name': '?', 'email': user.email}\n"
+                "            await store.change_user(connection, user_id, back, None, now)\n"
+                "        return _answered(user)\n\n"
+                '    @router.patch("/users/{id}"'
+            ),
+        ),
+        (
+            "users/routes.ts",
+            (
+                "    const user = await database.transaction((connection) =>\n"
+                "      store.changeUser(connection, id, changes, condition, now),\n    );\n"
+                "    return answered(c, user);\n  });\n\n"
+                '  router.patch("/users/:id"'
+            ),
+            (
+                "    const user = await database.transaction(async (connection) => {\n"
+                "      const one = await store.changeUser(connection, id, changes, condition, now);\n"
+                "      const back = { name: '?', email: one.email };\n"
+                "      await store.changeUser(connection, id, back, null, now);\n"
+                "      return one;\n    });\n"
+                "    return answered(c, user);\n  });\n\n"
+                '  router.patch("/users/:id"'
+            ),
+        ),
+    ),
+    _one(
+        "two_versions_a_change",
+        "UNIQ-05",
+        "A change is two versions.",
+        (
+            "users/store.py",
+            '"version": users.c.version + 1,',
+            '"version": users.c.version + 2,',
+        ),
+        (
+            "users/store.ts",
+            'version: eb("version", "+", 1),',
+            'version: eb("version", "+", 2),',
+        ),
+    ),
+    _one(
+        "read_of_a_moment_ago",
+        "UNIQ-08",
+        "A read shows what another read found up to 0.2 s ago.",
+        (
+            "users/routes.py",
+            "        if condition and condition.match_weakly(user.etag):\n",
+            (
+                "        import time\n"
+                "        seen = globals().setdefault('SEEN', {})\n"
+                "        then, kept = seen.get(user_id, (0.0, user))\n"
+                "        if time.monotonic() - then < 0.2:\n"
+                "            user = kept\n"
+                "        else:\n"
+                "            seen[user_id] = (time.monotonic(), user)\n"
+                "        if condition and condition.match_weakly(user.etag):\n"
+            ),
+        ),
+        (
+            "users/routes.ts",
+            "    const user = await store.readUser(database.connection, id);\n",
+            (
+                "    let user = await store.readUser(database.connection, id);\n"
+                "    const seen = ((globalThis as any).seen ??= new Map());\n"
+                "    const kept = seen.get(id);\n"
+                "    if (kept && Date.now() - kept.then < 200) user = kept.user;\n"
+                "    else seen.set(id, { then: Date.now(), user });\n"
+            ),
+        ),
+    ),
+    _one(
+        "ids_are_used_again",
+        "REP-09",
+        "SQLite gives the id of the newest user again after its deletion.",
+        (
+            "migrations/v0001_users.py",
+            "sqlite_autoincrement=True",
+            "sqlite_autoincrement=False",
+        ),
+        (
+            "migrations/v0001_users.ts",
+            "column.generatedAlwaysAsIdentity() : column.autoIncrement())",
+            "column.generatedAlwaysAsIdentity() : column)",
+        ),
+    ),
+    # Order, search and pages
+    _one(
+        "unordered_ties",
+        "USR-LIST-07",
+        "Users that are equal in the sorted member stand in any order.",
+        (
+            "users/store.py",
+            'return [first] if page.column == "id" else [first, users.c.id.asc()]',
+            "return [first]",
+        ),
+        ("users/store.ts", '(query) => query.orderBy("id", "asc"))', "(query) => query)"),
+    ),
+    _one(
+        "page_begins_with_the_last",
+        "CURSOR-04",
+        "A page begins with the user that the cursor names.",
+        (
+            "users/store.py",
+            "return and_(within, or_(beyond, users.c.id > cursor.id))",
+            "return and_(within, or_(beyond, users.c.id >= cursor.id))",
+        ),
+        (
+            "users/store.ts",
+            'eb.or([further, eb("id", ">", cursor.id)])',
+            'eb.or([further, eb("id", ">=", cursor.id)])',
+        ),
+    ),
+    _one(
+        "full_page_has_a_link",
+        "USR-LIST-18",
+        "A page that is just full links to an empty one.",
+        (
+            "users/routes.py",
+            "if len(users) > page.limit else {}",
+            "if len(shown) == page.limit else {}",
+        ),
+        (
+            "users/routes.ts",
+            "users.length > page.limit ?",
+            "users.length >= page.limit ?",
+        ),
+    ),
+    _one(
+        "q_looks_at_the_name_alone",
+        "USR-LIST-10",
+        "q doesn't find by email.",
+        (
+            "users/store.py",
+            'users.c.email.like(pattern, escape="/")',
+            'users.c.name_lower.like(pattern, escape="/")',
+        ),
+        ("users/store.ts", 'contains(eb, "email", text)', 'contains(eb, "name_lower", text)'),
+    ),
+    _one(
+        "q_is_lower_cased_in_ascii",
+        "USR-LIST-11",
+        "q is compared with the name as SQLite's LIKE does.",
+        ("users/store.py", "users.c.name_lower.like(", "users.c.name.like("),
+        ("users/store.ts", 'contains(eb, "name_lower", text)', 'contains(eb, "name" as any, text)'),
+    ),
+    _one(
+        "wildcards_in_q",
+        "USR-LIST-12",
+        "% and _ in q stand for others.",
+        ("users/store.py", 're.compile("[%_/]")', 're.compile("[/]")'),
+        ("users/store.ts", "/[%_/]/g", "/[/]/g"),
+    ),
+    _one(
+        "q_is_not_trimmed",
+        "USR-LIST-14",
+        "q keeps the white space around it.",
+        ("users/pages.py", 'sent["q"][0].strip(TRIMMED)', 'sent["q"][0]'),
+        ("users/pages.ts", "null : trim(sent.q[0])", "null : sent.q[0]"),
+    ),
+    _one(
+        "q_has_no_longest",
+        "USR-LIST-15",
+        "q is not judged.",
+        ("users/pages.py", '"q": None if q is None else text_rule(q)', '"q": None'),
+        ("users/pages.ts", "q: q === null ? null : textRule(q)", "q: null"),
+    ),
+    _one(
+        "fifty_one_by_default",
+        "USR-LIST-03",
+        "Without a limit there are 51 users.",
+        ("users/pages.py", 'else "50"', 'else "51"'),
+        ("users/pages.ts", '?? "50"', '?? "51"'),
+    ),
+    _one(
+        "cursor_is_bound_to_no_q",
+        "CURSOR-06",
+        "A cursor is taken with another q.",
+        (
+            "users/pages.py",
+            "(after.sort, after.q) != (sort, q)",
+            "after.sort != sort",
+        ),
+        ("users/pages.ts", "(after.sort !== sort || after.q !== q)", "after.sort !== sort"),
+    ),
+    _one(
+        "cursor_need_not_be_canonical",
+        "CURSOR-09",
+        "A cursor is taken that no service wrote.",
+        ("users/pages.py", "and _encode_cursor(cursor) == text else", "else"),
+        ("users/pages.ts", "isPlace(cursor) && encodeCursor(cursor) === text", "isPlace(cursor)"),
+    ),
+    _one(
+        "cursor_holds_any_moment",
+        "CURSOR-10",
+        "The key of a cursor for created_at is any text.",
+        ("users/pages.py", '"created_at": _is_moment', '"created_at": _is_text'),
+        ("users/pages.ts", '["created_at", isMoment]', '["created_at", isText]'),
+    ),
+    # Limits
+    _one(
+        "thirty_one_levels",
+        "JSON-10",
+        "31 levels of nesting are read.",
+        ("requests.py", "MAX_NESTING = 32", "MAX_NESTING = 31"),
+        ("requests.ts", "MAX_NESTING = 32", "MAX_NESTING = 31"),
+    ),
+    _one(
+        "brackets_in_strings_nest",
+        "JSON-11",
+        "Brackets inside strings count.",
+        (
+            "requests.py",
+            r"""rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+'""",
+            r"rb'[^\[\]{}]+'",
+        ),
+        ("requests.ts", r"""/"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs""", r"/[^[\]{}]+/gs"),
+    ),
+    _one(
+        "body_is_one_byte_short",
+        "BODY-01",
+        "A body of 65536 bytes is too large.",
+        ("requests.py", "MAX_BODY = 65536", "MAX_BODY = 65535"),
+        ("requests.ts", "MAX_BODY = 65536", "MAX_BODY = 65535"),
+    ),
+    _one(
+        "name_of_ninety_nine",
+        "NAME-03",
+        "A name has 99 code points at most.",
+        ("users/schemas.py", "> 100", "> 99"),
+        ("users/schemas.ts", "> 100", "> 99"),
+    ),
+    _one(
+        "domain_without_a_dot",
+        "EMAIL-03",
+        "A domain needs no dot.",
+        (
+            "users/schemas.py",
+            r'EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"',
+            r'EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})*"',
+        ),
+        (
+            "users/schemas.ts",
+            r"new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`)",
+            r"new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})*$`)",
+        ),
+    ),
+    _one(
+        "email_of_255",
+        "EMAIL-06",
+        "An email has 255 code points at most.",
+        ("users/schemas.py", "> 254", "> 255"),
+        ("users/schemas.ts", "> 254", "> 255"),
+    ),
+    # Changes
+    _one(
+        "every_change_is_a_version",
+        "USR-REPLACE-04",
+        "A PUT or PATCH that changes nothing is a version more.",
+        ("users/store.py", ".where(differs, *_is(", ".where(*_is("),
+        (
+            "users/store.ts",
+            '    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))\n',
+            "",
+        ),
+    ),
+    _one(
+        "patch_that_changes_nothing_is_a_version",
+        "USR-PATCH-03",
+        "A PATCH that changes nothing is a version more.",
+        ("users/store.py", ".where(differs, *_is(", ".where(*_is("),
+        (
+            "users/store.ts",
+            '    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))\n',
+            "",
+        ),
+    ),
+    _one(
+        "condition_is_not_checked_again",
+        "COND-16",
+        "A change that would change nothing isn't held to If-Match.",
+        (
+            "users/store.py",
+            "        _check(condition, current)\n        if all(",
+            "        if all(",
+        ),
+        (
+            "users/store.ts",
+            "    check(condition, current);\n    if (members.every",
+            "    if (members.every",
+        ),
+    ),
+    # Idempotency keys
+    _one(
+        "key_is_kept_too_long",
+        "IDEM-12",
+        "A key is kept an hour longer than IDEMPOTENCY_TTL says.",
+        ("users/idempotency.py", "timedelta(seconds=ttl)", "timedelta(seconds=ttl + 3600)"),
+        ("users/idempotency.ts", "+ ttl * 1000)", "+ (ttl + 3600) * 1000)"),
+    ),
+    _one(
+        "key_is_kept_in_the_clear",
+        "IDEM-16",
+        "The key itself is kept.",
+        (
+            "users/idempotency.py",
+            "hashlib.sha256(name).hexdigest(),",
+            "key,",
+        ),
+        ("users/idempotency.ts", 'createHash("sha256").update(key).digest("hex"),', "key,"),
+    ),
+    _one(
+        "body_is_hashed_plainly",
+        "IDEM-16",
+        "The hash of the body isn't keyed.",
+        (
+            "users/idempotency.py",
+            "hmac.new(name, body, hashlib.sha256).hexdigest(),",
+            "hashlib.sha256(body).hexdigest(),",
+        ),
+        (
+            "users/idempotency.ts",
+            'createHmac("sha256", key).update(body).digest("hex"),',
+            'createHash("sha256").update(body).digest("hex"),',
+        ),
+    ),
+    _one(
+        "replay_lacks_the_name",
+        "IDEM-04",
+        "A replay has another name than the first answer.",
+        (
+            "users/idempotency.py",
+            "kept.values(response=user.model_dump_json())",
+            "kept.values(response=user.model_copy(update={'name': '?'}).model_dump_json())",
+        ),
+        (
+            "users/idempotency.ts",
+            "JSON.stringify(user)",
+            "JSON.stringify({ ...user, name: '?' })",
+        ),
+    ),
+    # What an operator sees
+    _one(
+        "health_asks_the_database",
+        "HEALTH-04",
+        "/healthz asks the database.",
+        (
+            "health.py",
+            "async def healthz() -> Response:\n        return",
+            "async def healthz() -> Response:\n        await database.ping()\n        return",
+        ),
+        (
+            "health.ts",
+            'describeRoute(HEALTHZ), (c) => c.json({ status: "ok" })',
+            (
+                "describeRoute(HEALTHZ), async (c) => {\n"
+                '    await database.ping();\n    return c.json({ status: "ok" });\n  }'
+            ),
+        ),
+    ),
+    _one(
+        "route_is_not_logged",
+        "LOG-02",
+        "The log has no route.",
+        ("observability.py", "            route=route,\n", '            route="?",\n'),
+        (
+            "observability.ts",
+            "      ...labels,\n",
+            '      ...labels,\n      route: "?",\n',
+        ),
+    ),
+    _one(
+        "method_is_a_label",
+        "METRICS-04",
+        "Any method is a label of the metrics.",
+        (
+            "observability.py",
+            "method if method in METHODS else OTHER_METHOD",
+            "method",
+        ),
+        ("observability.ts", "METHODS.has(method) ? method : OTHER_METHOD", "method"),
+    ),
+    _one(
+        "nothing_is_synced",
+        "OPS-09",
+        "SQLite runs with synchronous=NORMAL.",
+        ("sqlite.py", '"synchronous": 2', '"synchronous": 1'),
+        ("sqlite.ts", "synchronous: 2", "synchronous: 1"),
+    ),
+    _one(
+        "full_disk_is_unexpected",
+        "OPS-22",
+        "A full database is 500.",
+        ("sqlite.py", "    sqlite3.SQLITE_FULL,\n", ""),
+        ("sqlite.ts", "CORRUPT|FULL|CANTOPEN", "CORRUPT|CANTOPEN"),
+    ),
+    _one(
+        "index_is_missing",
+        "OPS-13",
+        "One of the indexes is not made.",
+        (
+            "migrations/v0001_users.py",
+            '    op.create_index("ix_users_name", "users", ["name", "id"], if_not_exists=True)\n',
+            "",
+        ),
+        ("migrations/v0001_users.ts", 'of ["name", "created_at"]', 'of ["created_at"]'),
+    ),
+    # The pair
+    _one(
+        "route_without_a_row",
+        "PAIR-05",
+        "A route is served that has no row in the contract.",
+        (
+            "health.py",
+            '    @router.get("/readyz", ',
+            (
+                '    @router.get("/livez", **operation({**HEALTHZ, "operationId": "livez"}))\n'
+                "    async def livez() -> Response:\n"
+                '        return JSONResponse({"status": "ok"})\n\n'
+                '    @router.get("/readyz", '
+            ),
+        ),
+        (
+            "health.ts",
+            '  router.get("/readyz", ',
+            (
+                '  router.get("/livez", describeRoute({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'
+                '    c.json({ status: "ok" }),\n  );\n\n'
+                '  router.get("/readyz", '
+            ),
+        ),
+    ),
+    _one(
+        "another_default",
+        "PAIR-03",
+        "A setting has another default than its twin.",
+        (
+            "settings.py",
+            '"KEEP_ALIVE_TIMEOUT", 65,',
+            '"KEEP_ALIVE_TIMEOUT", 60,',
+        ),
+        ("settings.ts", '"KEEP_ALIVE_TIMEOUT", 65,', '"KEEP_ALIVE_TIMEOUT", 60,'),
+    ),
+    _one(
+        "file_without_a_twin",
+        "PAIR-08",
+        "A service has a file that the README doesn't list.",
+        ("extra.py", "", '"""Nothing."""\n'),
+        ("extra.ts", "", "export {};\n"),
+    ),
+]
+
+INSIDE: dict[str, Inside] = {one.name: one for one in _INSIDE}
