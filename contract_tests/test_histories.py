@@ -288,6 +288,11 @@ ALLOWED = {
         changed(2, 9, 2, "Bea", if_match=1),
         refused("change", 3, 4, 412, if_match=1),
     ],
+    "an id that waited for the email while a later one came and went": [
+        created(1, 2, id_=3),
+        replace(DELETED, id=3),
+        created(0, 9, id_=2),
+    ],
     "an email that is free again": [created(0, 1), DELETED, created(6.5, 8, id_=2)],
     "a replay": [
         created(0, 1, key="k"),
