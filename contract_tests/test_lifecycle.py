@@ -18,7 +18,7 @@ import pytest
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.databases import locked
+from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.wire import Answer, message
 
@@ -266,6 +266,25 @@ def test_a_key_is_kept_for_its_time_and_no_longer(launched: Launch) -> None:
     assert everybody(api) == [user, second]
 
 
+@pytest.mark.clause("IDEM-17")
+def test_keys_whose_time_is_over_are_forgotten(launched: Launch) -> None:
+    service = launched(IDEMPOTENCY_TTL="1")
+
+    def create(count: int) -> int:
+        """Create so many users under keys; how many keys are kept then."""
+        for fields in [expect.somebody() for _ in range(count)]:
+            answer = service.api.raw(creation(service.api, fields), method="POST")
+            expect.user(answer, 201, **fields)
+        with Session(service.database_url) as session:
+            ((kept,),) = session.execute("SELECT count(*) FROM idempotency_keys")
+        return int(kept)
+
+    assert create(15) > 0
+    time.sleep(1.1)
+    kept = [create(1) for _ in range(3)]
+    assert kept[-1] <= 3
+
+
 # Stop
 
 
@@ -482,7 +501,7 @@ def test_a_process_that_dies_is_replaced(launched: Launch) -> None:
             expect.body(connection.read(), 200, b'{"status":"ok"}')
     lines = [json.loads(line) for line in service.stdout().splitlines()]
     (died,) = (line for line in lines if line["message"] == "worker died")
-    assert (died["level"], died["pid"]) == ("error", victim)
+    assert (died["level"], died["pid"], died["status"]) == ("error", victim, -signal.SIGKILL)
     assert service.stop() == 0
     await_end(after)
 

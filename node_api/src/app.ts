@@ -53,6 +53,7 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
     for (const [name, value] of Object.entries(cors)) {
       fields.set(name, value);
     }
+    // Where the client has gone before its request was read, nothing is answered.
     if (!incoming.readableAborted) {
       observation.end(routeTemplate(app, c.req.path), c.res.status);
     }

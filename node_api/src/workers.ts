@@ -2,6 +2,7 @@
 
 import cluster, { type Address, type Worker } from "node:cluster";
 import { once } from "node:events";
+import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { log, shareMetrics } from "./observability.ts";
 import { logListening } from "./server.ts";
@@ -53,8 +54,10 @@ async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
     }
     stop.removeEventListener("abort", terminate);
     if (!stop.aborted) {
-      const { pid = 0, exitCode } = worker.process;
-      log("error", "worker died", { pid, status: exitCode ?? 0 });
+      const { pid = 0, exitCode, signalCode } = worker.process;
+      // As Python has it: of one that a signal ended, the signal's number, negative.
+      const status = signalCode ? -constants.signals[signalCode] : (exitCode ?? 0);
+      log("error", "worker died", { pid, status });
       await sleep(RESTART_SECONDS * 1000, undefined, { signal: stop }).catch(() => undefined);
     }
     if (stop.aborted) {

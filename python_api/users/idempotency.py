@@ -36,6 +36,7 @@ async def claim_key(
         "response": "",
         "expires_at": timestamp(now + timedelta(seconds=ttl)),
     }
+    # SQLite's dialect writes PostgreSQL's ON CONFLICT as its own: the two are the same.
     statement = insert(table).values(claim)
     # A key whose time is over is as free as one that nobody used.
     statement = statement.on_conflict_do_update(
