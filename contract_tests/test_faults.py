@@ -292,20 +292,23 @@ await database.close();
 }
 
 
-@pytest.mark.clause("OPS-22", "IDEM-14")
+@pytest.mark.clause("OPS-22", "IDEM-14", "LOG-04")
 @pytest.mark.parametrize("kind", services.KINDS)
 def test_a_full_sqlite_keeps_nothing_half_written(kind: Kind, tmp_path: Path) -> None:
     service = Service(kind, tmp_path, code=FULL[kind])
     service.start()
     try:
         service.await_ready()
-        fill_up(service.api)
+        refused = fill_up(service.api)
         assert service.stop() == 0
+        assert "request failed" in service.log()
+        assert refused["name"] not in service.log()
     finally:
         service.kill()
 
 
-def fill_up(api: Client) -> None:
+def fill_up(api: Client) -> expect.Fields:
+    """Create users until there is no room, and one of them once more with room; returns that one."""
     acknowledged = []
     while True:
         fields = expect.somebody()
@@ -331,3 +334,4 @@ def fill_up(api: Client) -> None:
     assert created["id"] > acknowledged[-1]["id"]
     expect.replay(api.post("/users", json=fields, headers=key), answer)
     assert_each_once(api, [*acknowledged[1::2], created])
+    return fields

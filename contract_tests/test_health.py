@@ -94,7 +94,7 @@ def test_a_lost_database_is_503_and_may_come_back(launched: Launch) -> None:
     expect.user(api.post("/users", json=refused), 201, **refused)
 
 
-@pytest.mark.clause("HEALTH-05", "OPS-10", "USR-CREATE-06")
+@pytest.mark.clause("HEALTH-05", "OPS-10", "USR-CREATE-06", "LOG-04")
 def test_a_write_to_a_locked_database_is_503_in_the_end(launched: Launch) -> None:
     service = launched(DATABASE_TIMEOUT="1", DATABASE_STATEMENT_TIMEOUT="1")
     api = service.api
@@ -109,6 +109,8 @@ def test_a_write_to_a_locked_database_is_503_in_the_end(launched: Launch) -> Non
     expect.user(api.get(path), 200, name=user["name"], email=user["email"])
     expect.users(api.get(f"/users?q={refused['name']}"), [], next=False)
     expect.user(api.post("/users", json=refused), 201, **refused)
+    assert "request failed" in service.log()
+    assert refused["name"] not in service.log()
 
 
 @pytest.mark.clause("HEALTH-04", "OPS-10")

@@ -285,6 +285,19 @@ def test_what_is_not_http_is_cut(api: Client, data: bytes) -> None:
         assert_cut(connection)
 
 
+@pytest.mark.clause("HTTP-08", "HTTP-11")
+@pytest.mark.parametrize("requests", [0, 1, 3])
+def test_what_is_not_http_is_told_to_a_client_that_has_no_more_to_say(
+    api: Client, requests: int
+) -> None:
+    with api.connect() as connection:
+        connection.send(api.message("GET", "/users?limit=1") * requests + b"X-Name: a\r\n\r\n")
+        connection.half_close()
+        for _ in range(requests):
+            assert connection.read().status == 200
+        assert_cut(connection)
+
+
 @pytest.mark.clause("HTTP-08")
 @pytest.mark.parametrize("chunk", [b"zz\r\n", b"-1\r\n", b"0x5\r\n", b"\r\n", b"2\r\n{}x\r\n"])
 @pytest.mark.parametrize("path", ["/users", "/nowhere"])
@@ -761,12 +774,12 @@ def test_a_body_is_counted_in_bytes(api: Client) -> None:
 
 
 @pytest.mark.clause("BODY-02")
-@pytest.mark.parametrize("length", [LIMIT + 1, 10**6, 10**15])
+@pytest.mark.parametrize("length", [f"{LIMIT + 1}", f"{10**6}", f"{10**15}", f"{LIMIT + 1:0>40}"])
 @pytest.mark.parametrize("extra", [[], [("Expect", "100-continue")], [("Connection", "close")]])
 def test_a_length_that_is_too_large_is_answered_at_once(
-    api: Client, length: int, extra: list[tuple[str, str]]
+    api: Client, length: str, extra: list[tuple[str, str]]
 ) -> None:
-    head = [("Host", api.host), JSON, ("Content-Length", str(length)), *extra]
+    head = [("Host", api.host), JSON, ("Content-Length", length), *extra]
     for method, path in (("POST", "/users"), ("PUT", "/users/1"), ("PATCH", "/users/1")):
         with api.connect() as connection:
             connection.send(message(method, path, head))

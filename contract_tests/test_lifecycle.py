@@ -246,6 +246,19 @@ def test_sqlite_syncs_every_commit(started_by_us: Kind, tmp_path: Path) -> None:
     assert list(map(json.loads, printed.splitlines())) == [["wal", full, on]] * 2
 
 
+@pytest.mark.clause("PAIR-03", "OPS-14")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_the_path_of_a_database_is_taken_as_it_is(kind: Kind, tmp_path: Path) -> None:
+    file = tmp_path / "a b%20c+d?e=f#g&h.db"
+    service = services.launch(kind, directory=tmp_path, database_url=f"sqlite:///{file}")
+    try:
+        service.api.create()
+        assert service.stop() == 0
+    finally:
+        service.kill()
+    assert file.exists()
+
+
 @pytest.mark.clause("IDEM-12")
 def test_a_key_is_kept_for_its_time_and_no_longer(launched: Launch) -> None:
     service = launched(IDEMPOTENCY_TTL="1")

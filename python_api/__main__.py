@@ -26,6 +26,7 @@ async def run(settings: Settings) -> None:
                 await serve(create_app(settings, database), settings, listener)
                 return
     except SchemaError as error:
+        # OPS-17
         sys.exit(str(error))
     except (DBAPIError, LostError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
@@ -33,6 +34,7 @@ async def run(settings: Settings) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             sys.exit(f"Cannot listen on port {settings.port} of {settings.host}.")
+        # OPS-04
         sys.exit(f"Port {settings.port} on {settings.host} is in use.")
     await supervise(settings, listener)
 
@@ -40,6 +42,7 @@ async def run(settings: Settings) -> None:
 def main() -> None:
     """Run the service as the environment says."""
     end_well_on_signals()
+    # OPS-03
     try:
         settings = read_settings(os.environ)
     except SettingsError as error:

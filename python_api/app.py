@@ -31,6 +31,7 @@ METHODS = (
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
     """The service over this database, ready to be served."""
+    # ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(CommonHeaders, cors_origins=settings.cors_origins)
     app.add_exception_handler(Problem, answer_problem)
@@ -56,9 +57,13 @@ class CommonHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 fields = MutableHeaders(scope=message)
+                # HDR-01, IDEM-03
                 fields["X-Request-Id"] = this_request
+                # HDR-05
                 fields["X-Content-Type-Options"] = "nosniff"
+                # HDR-06
                 fields["Cache-Control"] = "no-cache" if "ETag" in fields else "no-store"
+                # CORS-02, CORS-03
                 fields.update(
                     cors_headers(
                         self.cors_origins,
@@ -67,9 +72,11 @@ class CommonHeaders:
                         fields.get("allow") if message["status"] == 204 else None,
                     )
                 )
+                # LOG-01, METRICS-02, METRICS-03
                 observation.end(route_template(scope), message["status"])
             await send(message)
 
+        # OPS-11
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -78,6 +85,7 @@ class CommonHeaders:
             await answer_failure(error, this_request)(scope, receive, send_with_headers)
 
 
+# LOG-02, METRICS-04
 def route_template(scope: Scope) -> str:
     """The template of the request's path, such as `/users/{id}`, whatever its method."""
     route = scope.get("route")
@@ -87,9 +95,12 @@ def route_template(scope: Scope) -> str:
 def answer_failure(error: Exception, this_request: str) -> Response:
     """503 when the database couldn't be had, 500 for what nobody expected; the log has the cause."""
     cause = "".join(traceback.format_exception(error))
+    # OPS-12
     log("error", "request failed", request_id=this_request, error=cause)
+    # HEALTH-03, HEALTH-05
     if is_unavailable(error):
         return render_problem(Problem("unavailable", headers={"Retry-After": "1"}))
+    # OPS-11
     return render_problem(Problem("internal"))
 
 
@@ -99,17 +110,22 @@ async def answer_problem(_request: Request, error: Exception) -> Response:
     return render_problem(error)
 
 
+# ROUTE-13, BODY-07
 async def answer_unrouted(request: Request, _error: Exception) -> Response:
     """404 for a path that has no route; else 204 for OPTIONS and 405 for any other method."""
     methods = allowed_methods(request)
+    # ROUTE-03, PROB-10
     if not methods:
         return render_problem(Problem("not-found"))
     allow = {"Allow": ", ".join(methods)}
+    # ROUTE-12
     if request.method == HTTPMethod.OPTIONS:
         return Response(None, 204, allow)
+    # ROUTE-01, PROB-11
     return render_problem(Problem("method-not-allowed", headers=allow))
 
 
+# ROUTE-02
 def allowed_methods(request: Request) -> list[str]:
     """The methods of the request's path, in alphabetical order; none if it has no route."""
     methods: set[str] = {

@@ -35,6 +35,7 @@ class Database(Protocol):
         """Ask the database for an answer. Raises a driver's error when there is none."""
 
 
+# OPS-15
 def open_database(settings: Settings) -> AbstractAsyncContextManager[Database]:
     """Open the database that the settings name and prepare its schema.
 

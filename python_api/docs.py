@@ -25,8 +25,10 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
+# DOC-08
 SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n'
 
+# DOC-07
 ASSETS = files("fastapi_swagger.resources")
 
 
@@ -34,24 +36,29 @@ def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
     """The document and the page; none of these routes stands in the document itself."""
     router = APIRouter(include_in_schema=False)
 
+    # DOC-01
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
         app: FastAPI = request.app
         return JSONResponse(openapi_document(app, schemas))
 
+    # DOC-06, DOC-07, DOC-08
     @router.get("/docs")
     async def docs() -> Response:
         return Response(PAGE, media_type="text/html")
 
+    # DOC-09
     @router.get("/docs/init.js")
     async def script() -> Response:
         return Response(SCRIPT, media_type="text/javascript")
 
+    # HDR-12, DOC-09
     @router.get("/docs/swagger-ui-bundle.js")
     async def bundle() -> Response:
         content = ASSETS.joinpath("swagger-ui-bundle.js").read_bytes()
         return Response(content, media_type="text/javascript")
 
+    # DOC-09
     @router.get("/docs/swagger-ui.css")
     async def style() -> Response:
         content = ASSETS.joinpath("swagger-ui.css").read_bytes()

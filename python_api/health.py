@@ -45,15 +45,18 @@ def health_routes(database: Database) -> APIRouter:
     """`/healthz`, `/readyz` and `/metrics`."""
     router = APIRouter()
 
+    # HEALTH-01, HEALTH-04
     @router.get("/healthz", **operation(HEALTHZ))
     async def healthz() -> Response:
         return JSONResponse({"status": "ok"})
 
+    # HEALTH-02, HEALTH-03
     @router.get("/readyz", **operation(READYZ))
     async def readyz() -> Response:
         await database.ping()
         return JSONResponse({"status": "ok"})
 
+    # METRICS-01
     @router.get("/metrics", **operation(METRICS))
     async def metrics() -> Response:
         return Response(render_metrics(), headers={"Content-Type": METRICS_TYPE})

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 VERSION_TABLE = "schema_version"
 STEPS = Path(__file__).parent / "migrations"
 
+# OPS-16
 # The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it
 # is the same in all services.
 LOCK = 7_249_811_404
@@ -23,6 +24,7 @@ class SchemaError(Exception):
     """The database's schema is not one that this service knows."""
 
 
+# OPS-05
 def migrate(connection: Connection) -> None:
     """Run the steps that are missing, in the transaction that holds the lock.
 
@@ -33,6 +35,7 @@ def migrate(connection: Connection) -> None:
     newest = script.get_current_head()
     version = context.get_current_revision()
     known = [step.revision for step in script.walk_revisions()]
+    # OPS-17
     if version is not None and version not in known:
         raise SchemaError(
             f"The database has the schema version {version}, this service knows {newest} at most."

@@ -19,8 +19,10 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+# HDR-02
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
+# LOG-03, METRICS-04
 # Every value that a label can have is known beforehand: no client can make them grow.
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 OTHER_METHOD = "other"
@@ -28,10 +30,13 @@ NO_ROUTE = "none"
 LABELS = ("method", "route", "status")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+# METRICS-01
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
+# METRICS-02
 REQUESTS = Counter("http_requests_total", "Requests answered.", LABELS)
+# METRICS-03
 DURATIONS = Histogram(
     "http_request_duration_seconds",
     "Seconds from a request's head to its answer's.",
@@ -40,16 +45,19 @@ DURATIONS = Histogram(
 )
 
 
+# HDR-02, HDR-03
 def request_id(sent: Sequence[str]) -> str:
     """The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID."""
     return sent[0] if len(sent) == 1 and REQUEST_ID.fullmatch(sent[0]) else str(uuid4())
 
 
+# REP-04
 def timestamp(moment: datetime) -> str:
     """A moment (in UTC) as RFC 3339 text with three fraction digits and `Z`."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+# OPS-01, OPS-12, LOG-01
 def log(level: str, message: str, **fields: str | float) -> None:
     """Write one line to the log."""
     line = {"time": timestamp(datetime.now(UTC)), "level": level, "message": message, **fields}
@@ -60,6 +68,7 @@ class Observation:
     """A request under way: its time begins with it."""
 
     def __init__(self, method: str, this_request: str) -> None:
+        # LOG-03, METRICS-04
         self._method = method if method in METHODS else OTHER_METHOD
         self._request_id = this_request
         self._start = perf_counter()
@@ -68,8 +77,11 @@ class Observation:
         """Count the request, and log it, as its answer leaves; `route` is the path's template."""
         seconds = perf_counter() - self._start
         labels = (self._method, route, str(status))
+        # METRICS-02
         REQUESTS.labels(*labels).inc()
+        # METRICS-03
         DURATIONS.labels(*labels).observe(seconds)
+        # LOG-01, LOG-04
         log(
             "info",
             "request",
@@ -81,11 +93,13 @@ class Observation:
         )
 
 
+# METRICS-05
 def share_metrics(directory: str) -> None:
     """Have the processes that are started from here on count into files in this directory."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 
+# METRICS-05
 def render_metrics() -> bytes:
     """The metrics in Prometheus' text format, of all processes behind one port together."""
     if multiprocessing.parent_process() is None:

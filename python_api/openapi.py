@@ -21,6 +21,7 @@ INFO: dict[str, Any] = {
     "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
 }
 
+# DOC-04
 HEADERS: dict[str, dict[str, Any]] = {
     "Cache-Control": {
         "description": "`no-cache` with an `ETag`, else `no-store`.",
@@ -126,6 +127,7 @@ class _PlainSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
+# DOC-02
 def model_schema(model: type[BaseModel]) -> dict[str, Any]:
     """The model's JSON Schema."""
     schema = model.model_json_schema(schema_generator=_PlainSchema)
@@ -144,6 +146,7 @@ def content(
     return {media_type: {"schema": schema, "example": example}}
 
 
+# DOC-04
 def problems(*possible: str | Problem) -> dict[str, Any]:
     """The responses, by status, that tell of these problems or of those that are always possible.
 
@@ -176,6 +179,7 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
     return responses
 
 
+# DOC-05
 def operation(described: Mapping[str, Any]) -> dict[str, Any]:
     """An OpenAPI operation, in the words of FastAPI's decorators."""
     return {
@@ -191,8 +195,10 @@ def operation(described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+# DOC-02, DOC-03
 def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]:
     """The document of the routes that `app` serves now, with the features' `schemas`."""
+    # DOC-05
     document = get_openapi(**INFO, routes=app.routes)
     document["components"] = {
         "schemas": {

@@ -14,6 +14,7 @@ from python_api.settings import Settings
 
 UNIQUE_VIOLATION = "23505"
 
+# OPS-18, OPS-21
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
 # the moment: connection, read-only, serialization and deadlock, resources, lock not available,
 # intervention (a time limit among them), system. Whatever refuses a connection does so too.
@@ -35,6 +36,7 @@ class PostgresDatabase:
         self._engine = engine
         self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    # OPS-08
     def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection in a transaction. Waits for a free one as long as the settings allow."""
         return _borrowed(self._engine.begin())
@@ -56,14 +58,19 @@ async def open_postgres(settings: Settings) -> AsyncIterator[PostgresDatabase]:
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=_connector(settings, settings.database_statement_timeout),
+        # LOG-04
+        hide_parameters=True,
+        # OPS-20
         pool_size=settings.database_pool_size,
         max_overflow=0,
+        # OPS-20
         pool_timeout=settings.database_timeout,
     )
     yield PostgresDatabase(engine)
     await engine.dispose()
 
 
+# OPS-05, OPS-16
 async def _prepare(settings: Settings) -> None:
     """Bring the schema up to date, one service at a time; a long step may take its time."""
     creator = _connector(settings, statement_timeout=None)
@@ -78,6 +85,7 @@ def _connector(
 ) -> Callable[[], Awaitable[asyncpg.Connection]]:
     """A function that opens a connection whose statements are limited, in seconds."""
     limits = {"application_name": "python_api"}
+    # OPS-10, OPS-21
     if statement_timeout:
         limits["statement_timeout"] = f"{statement_timeout}s"
         # A service that stands still doesn't hold its locks for ever.
@@ -88,6 +96,7 @@ def _connector(
             return await asyncpg.connect(
                 settings.database_url,
                 timeout=settings.database_timeout,
+                # OPS-21
                 command_timeout=statement_timeout and statement_timeout + GRACE_SECONDS,
                 server_settings=limits,
             )
@@ -97,6 +106,7 @@ def _connector(
     return connect
 
 
+# OPS-18, OPS-20
 @asynccontextmanager
 async def _borrowed(
     connecting: AbstractAsyncContextManager[AsyncConnection],

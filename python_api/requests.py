@@ -17,36 +17,48 @@ from starlette.datastructures import Headers
 
 from python_api.problems import Issue, Problem, issue
 
+# BODY-01
 MAX_BODY = 65536
 MAX_NESTING = 32
 MAX_INTEGER = 2**53 - 1
 
+# ROUTE-06, ROUTE-08
 # RFC 3986, 3.3: the characters of a path, but for `%`.
 PLAIN_PATH = re.compile(r"/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*")
+# ROUTE-07
 DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 
 # RFC 9110, 5.6.2, 5.6.4, 5.6.6
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+# CTYPE-03
 PARAMETER = re.compile(rf"[ \t]*;(?:[ \t]*({TOKEN})=({TOKEN}|{QUOTED}))?")
+# CTYPE-03, CTYPE-04, CTYPE-10
 MEDIA_TYPE = re.compile(rf"({TOKEN}/{TOKEN})((?:{PARAMETER.pattern})*)[ \t]*")
 
+# COND-08
 # RFC 9110, 8.8.3 and 5.6.1
 ENTITY_TAG = re.compile(r'(?:W/)?"[!#-~\x80-\xff]*"')
+# COND-08, COND-09, COND-18
 ENTITY_TAGS = re.compile(
     rf"[ \t,]*{ENTITY_TAG.pattern}(?:[ \t]*,(?:[ \t]*{ENTITY_TAG.pattern})?)*[ \t]*"
 )
 
+# IDEM-07
 KEY = re.compile(r"[!-~]{1,255}")
 NATURAL = re.compile(r"[1-9][0-9]*")
+# QUERY-04
 ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
+# CTYPE-07, CTYPE-08
 JSON = frozenset({"application/json"})
+# CTYPE-08
 MERGE_PATCH = frozenset({"application/json", "application/merge-patch+json"})
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
+# ROUTE-06, ROUTE-07, ROUTE-08
 def route_path(path: str) -> str:
     """The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
 
@@ -61,12 +73,16 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
     Raises unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
     much, body-too-large; the server below reads the rest and forgets it.
     """
+    # PROB-12
     if not _has_media_type(request.headers, accepted):
         raise Problem("unsupported-media-type")
-    length = request.headers.get("content-length", "0")
-    if int(length[:16]) > MAX_BODY:
+    # int() takes no more than 4,300 digits, zeros at their head among them.
+    length = request.headers.get("content-length", "").lstrip("0") or "0"
+    # BODY-02, PROB-13
+    if int(length) > MAX_BODY:
         raise Problem("body-too-large")
     body = bytearray()
+    # BODY-01, BODY-03, BODY-05
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
@@ -76,15 +92,19 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
 
 def _has_media_type(headers: Headers, accepted: Container[str]) -> bool:
     lines = headers.getlist("content-type")
+    # CTYPE-01, CTYPE-04, CTYPE-06
     match = MEDIA_TYPE.fullmatch(lines[0]) if len(lines) == 1 else None
+    # CTYPE-02, CTYPE-07, CTYPE-09
     if not match or match[1].lower() not in accepted or "content-encoding" in headers:
         return False
+    # CTYPE-02, CTYPE-05
     return all(
         name.lower() != "charset" or _unquote(value).lower() == "utf-8"
         for name, value in PARAMETER.findall(match[2])
     )
 
 
+# CTYPE-03
 def _unquote(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
 
@@ -96,10 +116,14 @@ def parse_json(body: bytes) -> object:
     place in any body, and one of 5,000 digits must not cost anything.
     """
     try:
+        # JSON-10, JSON-12
         if _nesting(body) > MAX_NESTING:
             raise Problem("malformed-json")
+        # JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-17
         return json.loads(
+            # JSON-05, JSON-06, JSON-07
             body.decode("utf-8"),
+            # JSON-13
             parse_int=lambda _: 0,
             parse_float=lambda _: 0,
             parse_constant=_refuse_constant,
@@ -108,11 +132,13 @@ def parse_json(body: bytes) -> object:
         raise Problem("malformed-json") from None
 
 
+# JSON-02
 def _refuse_constant(_name: str) -> NoReturn:
     # NaN, Infinity and -Infinity, which Python would take.
     raise Problem("malformed-json")
 
 
+# JSON-10, JSON-11
 def _nesting(body: bytes) -> int:
     """How deep arrays and objects go, counted before parsing: a parser may run out of stack."""
     depth = deepest = 0
@@ -124,12 +150,15 @@ def _nesting(body: bytes) -> int:
 
 def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = ()) -> Model:
     """The document as a `model`. Raises validation, with `issues` of the path before its own."""
+    # JSON-14
     if not isinstance(document, dict):
         raise Problem("validation", [*issues, issue("pointer", "#", "wrong-type")])
     # Unknown members are found here: pydantic fails on a name with an unpaired surrogate.
     known = {name: document[name] for name in model.model_fields if name in document}
+    # JSON-16, PROB-07
     unknown = sorted(document.keys() - known.keys())
     broken = [issue("pointer", _pointer(name), "unknown") for name in unknown]
+    # PROB-06, PROB-07, PROB-08
     try:
         fields = model.model_validate(known)
     except ValidationError as error:
@@ -140,23 +169,27 @@ def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = (
     return fields
 
 
+# PROB-05
 def _pointer(name: str) -> str:
     """The member's JSON Pointer as a URI fragment (RFC 6901, 6)."""
     token = name.replace("~", "~0").replace("/", "~1")
     return "#/" + percent_encode(re.sub("[\ud800-\udfff]", "\ufffd", token))
 
 
+# USR-LIST-17, PROB-05
 def percent_encode(text: str) -> str:
     """The text with everything but RFC 3986's unreserved characters percent-encoded."""
     return quote(text, safe="")
 
 
+# ID-01, ID-02, ID-03
 def id_issues(text: str) -> list[Issue]:
     """What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1)."""
     code = integer_rule(text, MAX_INTEGER)
     return [issue("parameter", "id", code)] if code else []
 
 
+# ID-04
 def path_id(text: str) -> int:
     """The id that a path names. Raises validation."""
     if issues := id_issues(text):
@@ -164,16 +197,21 @@ def path_id(text: str) -> int:
     return int(text)
 
 
+# USR-LIST-04
 def integer_rule(text: str, highest: int) -> str | None:
     """The rule that the text breaks as a canonical decimal from 1 to `highest`, if any."""
+    # ID-02
     if text == "0":
         return "too-small"
+    # ID-01
     if not NATURAL.fullmatch(text):
         return "malformed"
+    # ID-03
     too_large = len(text) > len(str(highest)) or int(text) > highest
     return "too-large" if too_large else None
 
 
+# QUERY-02, QUERY-06
 def parse_query(query: bytes) -> list[tuple[str, str]]:
     """The query's parameters in the order sent, `+` being a space. Raises malformed-query."""
     parameters = []
@@ -184,6 +222,7 @@ def parse_query(query: bytes) -> list[tuple[str, str]]:
     return parameters
 
 
+# QUERY-03, QUERY-04, QUERY-05, QUERY-10
 def _decode(text: bytes) -> str:
     if ESCAPE.search(text):
         raise Problem("malformed-query")
@@ -198,6 +237,7 @@ def idempotency_key(headers: Headers) -> str | None:
     lines = headers.getlist("idempotency-key")
     if not lines:
         return None
+    # IDEM-07
     if len(lines) > 1 or not KEY.fullmatch(lines[0]):
         raise _malformed_header("Idempotency-Key")
     return lines[0]
@@ -210,14 +250,17 @@ class EntityTags:
     tags: frozenset[str] | None
     """The tags as sent, the weak ones with their `W/`; None stands for `*`."""
 
+    # COND-03, COND-04, COND-05, COND-06
     def match(self, etag: str) -> bool:
         """Strong comparison: whether a tag that isn't weak is `etag`."""
         return self.tags is None or etag in self.tags
 
+    # COND-11
     def match_weakly(self, etag: str) -> bool:
         """Weak comparison: whether a tag, weak or not, is `etag`."""
         return self.match(etag) or self.match(f"W/{etag}")
 
+    # COND-04, COND-05, COND-06
     @property
     def versions(self) -> list[int] | None:
         """The versions that match strongly; None stands for all."""
@@ -232,11 +275,15 @@ def entity_tags(headers: Headers, name: str) -> EntityTags | None:
     lines = headers.getlist(name)
     if not lines:
         return None
+    # COND-07
     value = ", ".join(lines)
+    # COND-03
     if value == "*":
         return EntityTags(None)
+    # COND-09, COND-10
     if not ENTITY_TAGS.fullmatch(value):
         raise _malformed_header(name)
+    # COND-04
     return EntityTags(frozenset(ENTITY_TAG.findall(value)))
 
 

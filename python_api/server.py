@@ -30,15 +30,18 @@ MAX_HEADER_BYTES = 16384
 MAX_HEAD_BYTES = 131072
 LINGER_SECONDS = 2
 
+# HTTP-02
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    # OPS-02
     return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
 
 
+# OPS-01
 def log_listening(listener: socket.socket) -> None:
     """Tell the log where the socket listens."""
     address, port = listener.getsockname()[:2]
@@ -54,14 +57,19 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
         ws="none",
         lifespan="off",
         log_config=None,
+        # LOG-04
         access_log=False,
+        # ROUTE-15
         proxy_headers=False,
+        # HDR-07, HDR-08
         server_header=False,
+        # OPS-25
         timeout_keep_alive=settings.keep_alive_timeout,
     )
     await Server(config, settings).serve(sockets=[listener])
 
 
+# OPS-07
 def end_well_on_signals() -> None:
     """Have the exit status 0 after a signal: uvicorn raises the one that stopped it once more."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -75,6 +83,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.settings = settings
 
+    # OPS-06, OPS-07, OPS-23
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, let the requests under way end, cut off those that don't in time."""
         loop = asyncio.get_running_loop()
@@ -87,6 +96,7 @@ class Server(uvicorn.Server):
             cast(Protocol, connection).transport.abort()
 
 
+# ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
 def head_as_get(app: ASGIApp) -> ASGIApp:
     """`app`, for which HEAD is GET: uvicorn keeps the body back (RFC 9110, 9.3.2)."""
 
@@ -98,10 +108,12 @@ def head_as_get(app: ASGIApp) -> ASGIApp:
     return answer
 
 
+# HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03
 def refuse(code: str) -> ASGIApp:
     """An application that answers everything with this problem and closes the connection."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        # HDR-04
         # Nothing that such a request says is trusted, its method and its id neither.
         this_request = request_id([])
         observation = Observation(OTHER_METHOD, this_request)
@@ -109,6 +121,7 @@ def refuse(code: str) -> ASGIApp:
         response.headers["X-Request-Id"] = this_request
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
+        # HTTP-06
         response.headers["Connection"] = "close"
         observation.end(NO_ROUTE, response.status_code)
         await response(scope, receive, send)
@@ -118,12 +131,16 @@ def refuse(code: str) -> ASGIApp:
 
 def refusal(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
     """The code of the problem that a request is refused with, whatever it asks for, if any."""
+    # HTTP-04
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
+    # HTTP-04, HTTP-05
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         return "headers-too-large"
     hosts = [value for name, value in headers if name == b"host"]
+    # HTTP-01, HTTP-02
     if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
         return "bad-request"
+    # HTTP-03
     # Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
     origin_form = target.startswith(b"/") and b"#" not in target and method != b"CONNECT"
     return None if origin_form else "bad-request"
@@ -150,9 +167,12 @@ class Protocol(HttpToolsProtocol):
         self._stop_the_clock()
         super().connection_lost(exc)
 
+    # HTTP-11
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more, but may wait for answers: stay open until they are given."""
         cycle: RequestResponseCycle | None = self.cycle
+        if self.refused:  # what can't be read has no other end
+            self.reading = "nothing"
         if cycle is None or cycle.response_complete or self.reading != "nothing":
             return False
         cycle.keep_alive = False
@@ -160,21 +180,25 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; after a refusal, it is read and forgotten."""
+        # HTTP-06
         if self.refused or self.transport.is_closing():
             return
         self._unset_keepalive_if_required()
         size = len(data)
+        # HTTP-08, HTTP-09
         try:
             while rest := self._feed(data):
                 data = rest
         except httptools.HttpParserError:
             self._give_up("bad-request")
+        # HTTP-04
         if self.reading == "head":
             # The chunk in which a head begins holds the end of what came before, too.
             self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
             if self.head_bytes > MAX_HEAD_BYTES:
                 self._give_up("headers-too-large")
 
+    # HTTP-12, HTTP-13
     def _feed(self, data: bytes) -> bytes:
         """Parse, up to a request that asks for an upgrade; what is to be parsed then is returned.
 
@@ -194,6 +218,7 @@ class Protocol(HttpToolsProtocol):
             return b"\r\n".join([*head, b"", data[upgrade.args[0] :]])
         return b""
 
+    # HTTP-09, HTTP-18
     def _renew_parser(self) -> None:
         self.parser = httptools.HttpRequestParser(self)
 
@@ -201,10 +226,12 @@ class Protocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._stop_the_clock()
+        # OPS-26
         self._cut = self.loop.call_later(self._request_timeout, self.transport.abort)
         self.reading = "head"
         self.head_bytes = None
 
+    # HTTP-14, HTTP-15, HTTP-17, BODY-05
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field; a trailer field isn't one (RFC 9110, 6.5)."""
         if self.reading == "head":
@@ -215,16 +242,20 @@ class Protocol(HttpToolsProtocol):
         if self.refused:
             return
         code = refusal(self.parser.get_method(), self.url, self.headers)
+        # HTTP-07
         if code:
             self.refused = True
             self._hand_over(refuse(code))
         elif not self.parser.should_upgrade():
+            # ROUTE-14
             path, _, query = self.url.partition(b"?")
             self._hand_over(self.config.loaded_app)
             self.scope["raw_path"] = path
+            # ROUTE-06
             self.scope["path"] = route_path(path.decode("latin-1"))
             self.scope["query_string"] = query
 
+    # HTTP-19, BODY-04, BODY-06, BODY-07
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         if self.reading == "body":
@@ -241,6 +272,7 @@ class Protocol(HttpToolsProtocol):
         if self._cut is not None:
             self._cut.cancel()
 
+    # HTTP-10, HTTP-11, HTTP-16
     def _hand_over(self, app: ASGIApp) -> None:
         """Have `app` answer the request, once those before it are answered."""
         self.app = cast(Any, app)
@@ -248,6 +280,7 @@ class Protocol(HttpToolsProtocol):
         self.reading = "body"
         super().on_headers_complete()
 
+    # HTTP-08, HTTP-09
     def _give_up(self, code: str) -> None:
         """Answer what can't be read with a problem, after the requests before it, and close."""
         self.refused = True
@@ -285,6 +318,7 @@ class LingeringTransport:
         """Whether nothing more can be sent."""
         return self._lingering or self._transport.is_closing()
 
+    # BODY-04
     def close(self) -> None:
         """Close, at once if the client has sent its request, else when it is done or in a while."""
         if self._protocol.reading == "nothing":

@@ -56,7 +56,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     Raises SettingsError for the first that is wrong.
     """
     return Settings(
+        # OPS-02
         host=environment.get("HOST") or "127.0.0.1",
+        # OPS-02
         port=_integer(environment, "PORT", 8000, 0, 65535),
         web_concurrency=_integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
         database_url=_database_url(environment),
@@ -72,6 +74,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
+# OPS-03
 def _integer(
     environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int
 ) -> int:

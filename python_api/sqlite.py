@@ -11,16 +11,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import CursorResult, Executable, create_engine, event, text
+from sqlalchemy import URL, CursorResult, Executable, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import StaticPool
 
 from python_api.migrate import migrate
 from python_api.settings import Settings
 
+# OPS-08, OPS-09
 # A power cut loses nothing that was answered: FULL syncs the log at each commit.
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
+# OPS-10, OPS-22
 # SQLite's primary result codes for a database that can't be had at the moment.
 LOST = {
     sqlite3.SQLITE_BUSY,
@@ -62,6 +64,7 @@ class SqliteDatabase:
         self._turn = asyncio.Lock()
         self._timeout = timeout
 
+    # UNIQ-09, OPS-08, OPS-14
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
         """The connection in a transaction."""
@@ -85,6 +88,7 @@ class SqliteDatabase:
         async with self.connection() as connection:
             await connection.execute(text("SELECT 1 FROM users LIMIT 1"))
 
+    # OPS-10
     async def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
@@ -100,6 +104,7 @@ class SqliteDatabase:
             return False
         return True
 
+    # OPS-22
     def _roll_back(self) -> None:
         # Where the disk is full or broken, SQLite has rolled back by itself.
         driver = self._connection.connection.driver_connection
@@ -110,9 +115,13 @@ class SqliteDatabase:
 @asynccontextmanager
 async def open_sqlite(settings: Settings) -> AsyncIterator[SqliteDatabase]:
     """Open the file that the settings name, and prepare its schema."""
+    # The path is taken as it stands: of a URL, SQLAlchemy would decode it.
+    path = settings.database_url.removeprefix("sqlite:///")
     engine = create_engine(
-        settings.database_url,
+        URL.create("sqlite", database=path),
         poolclass=StaticPool,
+        # LOG-04
+        hide_parameters=True,
         # Transactions begin and end where this module says so, not where sqlite3 guesses.
         isolation_level="AUTOCOMMIT",
         connect_args={"timeout": settings.database_timeout},
@@ -120,6 +129,7 @@ async def open_sqlite(settings: Settings) -> AsyncIterator[SqliteDatabase]:
     event.listen(engine, "connect", _configure)
     with engine.connect() as connection:
         database = SqliteDatabase(connection, settings.database_timeout)
+        # OPS-05, OPS-16
         async with database.transaction():
             migrate(connection)
         yield database
@@ -142,6 +152,7 @@ def _sqlite_code(error: Exception) -> int | None:
     return getattr(cause, "sqlite_errorcode", None)
 
 
+# OPS-09
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     for name, value in PRAGMAS.items():
         connection.execute(f"PRAGMA {name} = {value}")

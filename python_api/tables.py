@@ -10,6 +10,7 @@ from sqlalchemy.types import TypeEngine
 from python_api.observability import timestamp
 
 
+# REP-04, OPS-15
 class Timestamp(TypeDecorator[str]):
     """RFC 3339 text in UTC, which SQLite keeps as it is and PostgreSQL as a moment."""
 

@@ -24,6 +24,7 @@ RESTART_SECONDS = 1
 spawn = multiprocessing.get_context("spawn")
 
 
+# OPS-24
 async def supervise(settings: Settings, listener: socket.socket) -> None:
     """Keep `settings.web_concurrency` processes serving until SIGTERM or SIGINT; then stop them.
 
@@ -41,6 +42,7 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
                 group.create_task(_keep_one(settings, listener, stop))
 
 
+# OPS-24
 async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
@@ -62,6 +64,7 @@ def work(settings: Settings, listener: socket.socket) -> None:
     uvloop.run(_work(settings, listener))
 
 
+# OPS-24
 async def _work(settings: Settings, listener: socket.socket) -> None:
     # A worker whose parent is gone, however that ended, stops as on SIGTERM.
     parent = multiprocessing.parent_process()

@@ -93,9 +93,8 @@ _INSIDE = [
         (
             Patch(
                 "users/routes.py",
-                "        now = datetime.now(UTC)\n        async with database.transaction() as"
-                " connection:\n            if key:\n",
-                "        now = datetime.now(UTC)\n"
+                "        new = parse_body(NewUser, parse_json(body))\n",
+                "        new = parse_body(NewUser, parse_json(body))\n"
                 "        from sqlalchemy import text\n"
                 "        from python_api.problems import Problem\n"
                 "        async with database.connection() as connection:\n"
@@ -104,8 +103,7 @@ _INSIDE = [
                 "            if not key and taken.first():\n"
                 "                raise Problem('email-taken')\n"
                 "        import asyncio\n"
-                "        await asyncio.sleep(0.2)\n"
-                "        async with database.transaction() as connection:\n            if key:\n",
+                "        await asyncio.sleep(0.2)\n",
             ),
             Patch(
                 "users/store.py",
@@ -118,10 +116,8 @@ _INSIDE = [
         (
             Patch(
                 "src/users/routes.ts",
+                "    const fields = parseBody(NewUser, parseJson(body));\n",
                 "    const fields = parseBody(NewUser, parseJson(body));\n"
-                "    const now = new Date();\n",
-                "    const fields = parseBody(NewUser, parseJson(body));\n"
-                "    const now = new Date();\n"
                 "    const taken = await database.connection.selectFrom('users').select('id')\n"
                 "      .where('email', '=', fields.email).executeTakeFirst();\n"
                 "    if (!key && taken) throw new (await import('../problems.ts'))"

@@ -21,8 +21,10 @@ export type App = Hono<Env>;
 
 /** The service over this database, ready to be served. */
 export function createApp(settings: Settings, database: Database): App {
+  // ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15
   const app = new Hono<Env>({ getPath: (_, options) => options?.env?.incoming.routePath ?? "" });
   app.use(commonHeaders(app, settings.corsOrigins));
+  // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
   app.route("/", usersRoutes(database, settings));
@@ -41,9 +43,13 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
     c.set("requestId", thisRequest);
     await next();
     const fields = c.res.headers;
+    // HDR-01, IDEM-03
     fields.set("X-Request-Id", thisRequest);
+    // HDR-05
     fields.set("X-Content-Type-Options", "nosniff");
+    // HDR-06
     fields.set("Cache-Control", fields.has("ETag") ? "no-cache" : "no-store");
+    // CORS-02, CORS-03
     const cors = corsHeaders(
       corsOrigins,
       sent["origin"] ?? [],
@@ -53,6 +59,7 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
     for (const [name, value] of Object.entries(cors)) {
       fields.set(name, value);
     }
+    // LOG-01, METRICS-02, METRICS-03
     // Where the client has gone before its request was read, nothing is answered.
     if (!incoming.readableAborted) {
       observation.end(routeTemplate(app, c.req.path), c.res.status);
@@ -60,6 +67,7 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
   };
 }
 
+// LOG-02, METRICS-04
 /** The template of the path, such as `/users/{id}`, whatever its method. */
 function routeTemplate(app: App, path: string): string {
   const [route] = routesOf(app, path);
@@ -78,26 +86,34 @@ function answerFailure(error: Error, c: Context<Env>): Response {
     return c.body(null);
   }
   const cause = error.stack ?? String(error);
+  // OPS-12
   log("error", "request failed", { request_id: c.get("requestId"), error: cause });
+  // HEALTH-03, HEALTH-05
   if (isUnavailable(error)) {
     return renderProblem(new Problem("unavailable", [], { "Retry-After": "1" }));
   }
+  // OPS-11
   return renderProblem(new Problem("internal"));
 }
 
+// ROUTE-13, BODY-07
 /** 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method. */
 function answerUnrouted(app: App, c: Context<Env>): Response {
   const methods = allowedMethods(app, c.req.path);
+  // ROUTE-03, PROB-10
   if (methods.length === 0) {
     return renderProblem(new Problem("not-found"));
   }
   const allow = { Allow: methods.join(", ") };
+  // ROUTE-12
   if (c.req.method === "OPTIONS") {
     return c.body(null, 204, allow);
   }
+  // ROUTE-01, PROB-11
   return renderProblem(new Problem("method-not-allowed", [], allow));
 }
 
+// ROUTE-02
 /** The path's methods, in alphabetical order; none if it has no route. */
 function allowedMethods(app: App, path: string): string[] {
   const methods = routesOf(app, path).map((route) => route.method);

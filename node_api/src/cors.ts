@@ -1,6 +1,8 @@
 /** CORS (Fetch standard): one table of what an allowed origin gets, off without `CORS_ORIGINS`. */
 
+// CORS-04
 const EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id";
+// CORS-06
 const ACCEPTED = "Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 const MAX_AGE = "600";
 
@@ -16,15 +18,20 @@ export function corsHeaders(
   requested: readonly string[],
   allow: string | null,
 ): Record<string, string> {
+  // CORS-01
   if (allowed.length === 0) {
     return {};
   }
+  // CORS-02
   const fields: Record<string, string> = { Vary: "Origin" };
   const [origin] = origins;
+  // CORS-05, CORS-07
   if (origin === undefined || origins.length !== 1 || !allowed.includes(origin)) {
     return fields;
   }
+  // CORS-03
   fields["Access-Control-Allow-Origin"] = origin;
+  // CORS-04, CORS-06
   if (allow && requested.length > 0) {
     fields["Access-Control-Allow-Methods"] = allow;
     fields["Access-Control-Allow-Headers"] = ACCEPTED;

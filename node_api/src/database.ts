@@ -22,6 +22,7 @@ export class Database {
     this.connection = connection;
   }
 
+  // OPS-08
   /** What `work` gives, in a transaction: committed at the end, rolled back on an exception. */
   transaction<T>(work: (connection: Transaction<Tables>) => Promise<T>): Promise<T> {
     return this.connection.transaction().execute(work);
@@ -38,6 +39,7 @@ export class Database {
   }
 }
 
+// OPS-15
 /**
  * Open the database that the settings name and prepare its schema.
  *

@@ -20,6 +20,7 @@ const PAGE = `<!doctype html>
 </body>
 </html>
 `;
+// DOC-08
 const SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n';
 
 const HTML = { "Content-Type": "text/html; charset=utf-8" };
@@ -30,21 +31,27 @@ const CSS = { "Content-Type": "text/css; charset=utf-8" };
 export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>): Hono {
   const router = new Hono();
 
+  // DOC-01
   router.get("/openapi.json", async (c) => c.json(await openapiDocument(app, schemas)));
 
+  // DOC-06, DOC-07, DOC-08
   router.get("/docs", (c) => c.body(PAGE, 200, HTML));
 
+  // DOC-09
   router.get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT));
 
+  // HDR-12, DOC-09
   router.get("/docs/swagger-ui-bundle.js", async (c) =>
     c.body(await asset("swagger-ui-bundle.js"), 200, JAVASCRIPT),
   );
 
+  // DOC-09
   router.get("/docs/swagger-ui.css", async (c) => c.body(await asset("swagger-ui.css"), 200, CSS));
 
   return router;
 }
 
+// DOC-07
 async function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
   return Uint8Array.from(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`))));
 }

@@ -43,13 +43,16 @@ const METRICS: Operation = {
 export function healthRoutes(database: Database): Hono {
   const router = new Hono();
 
+  // HEALTH-01, HEALTH-04
   router.get("/healthz", describeRoute(HEALTHZ), (c) => c.json({ status: "ok" }));
 
+  // HEALTH-02, HEALTH-03
   router.get("/readyz", describeRoute(READYZ), async (c) => {
     await database.ping();
     return c.json({ status: "ok" });
   });
 
+  // METRICS-01
   router.get("/metrics", describeRoute(METRICS), async (c) =>
     c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
   );

@@ -11,6 +11,7 @@ import { supervise } from "./workers.ts";
 
 /** Serve until told to stop. Exits with one clear line when that can't even begin. */
 async function run(settings: Settings): Promise<void> {
+  // OPS-17
   const database = await openDatabase(settings).catch((error: Error) =>
     exit(
       error instanceof SchemaError
@@ -25,6 +26,7 @@ async function run(settings: Settings): Promise<void> {
   }
   try {
     const app = createApp(settings, database);
+    // OPS-04
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(
         error.code === "EADDRINUSE"
@@ -49,6 +51,7 @@ function exit(line: string): never {
 
 /** Run the service as the environment says. */
 function main(): Promise<void> {
+  // OPS-03
   try {
     return run(readSettings(process.env));
   } catch (error) {

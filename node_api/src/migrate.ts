@@ -14,6 +14,7 @@ const VERSION_TABLE = "schema_version";
 // In their order, by the version that each leads to.
 const STEPS = new Map<string, Migration>([["0001", users]]);
 
+// OPS-16
 // The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it
 // is the same in all services.
 export const LOCK = 7_249_811_404;
@@ -21,6 +22,7 @@ export const LOCK = 7_249_811_404;
 /** The database's schema is not one that this service knows. */
 export class SchemaError extends Error {}
 
+// OPS-05
 /**
  * Run the steps that are missing, in the transaction that holds the lock.
  *
@@ -37,6 +39,7 @@ export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
   const record = await connection.selectFrom(VERSION_TABLE).selectAll().executeTakeFirst();
   const versions = [...STEPS.keys()];
   const newest = versions.at(-1) ?? "";
+  // OPS-17
   if (record && !STEPS.has(record.version_num)) {
     throw new SchemaError(
       `The database has the schema version ${record.version_num}, ` +

@@ -10,8 +10,10 @@ import {
   register,
 } from "prom-client";
 
+// HDR-02
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
+// LOG-03, METRICS-04
 // Every value that a label can have is known beforehand: no client can make them grow.
 const METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
 export const OTHER_METHOD = "other";
@@ -19,14 +21,17 @@ export const NO_ROUTE = "none";
 const LABELS = ["method", "route", "status"] as const;
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
+// METRICS-01
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 collectDefaultMetrics();
+// METRICS-02
 const REQUESTS = new Counter({
   name: "http_requests_total",
   help: "Requests answered.",
   labelNames: LABELS,
 });
+// METRICS-03
 const DURATIONS = new Histogram({
   name: "http_request_duration_seconds",
   help: "Seconds from a request's head to its answer's.",
@@ -34,17 +39,20 @@ const DURATIONS = new Histogram({
   buckets: BUCKETS,
 });
 
+// HDR-02, HDR-03
 /** The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID. */
 export function requestId(sent: readonly string[]): string {
   const [first] = sent;
   return first !== undefined && sent.length === 1 && REQUEST_ID.test(first) ? first : randomUUID();
 }
 
+// REP-04
 /** A moment as RFC 3339 text with three fraction digits and `Z`. */
 export function timestamp(moment: Date): string {
   return moment.toISOString();
 }
 
+// OPS-01, OPS-12, LOG-01
 /** Write one line to the log. */
 export function log(
   level: string,
@@ -62,6 +70,7 @@ export class Observation {
   readonly #start = performance.now();
 
   constructor(method: string, thisRequest: string) {
+    // LOG-03, METRICS-04
     this.#method = METHODS.has(method) ? method : OTHER_METHOD;
     this.#requestId = thisRequest;
   }
@@ -70,8 +79,11 @@ export class Observation {
   end(route: string, status: number): void {
     const milliseconds = performance.now() - this.#start;
     const labels = { method: this.#method, route, status };
+    // METRICS-02
     REQUESTS.inc(labels);
+    // METRICS-03
     DURATIONS.observe(labels, milliseconds / 1000);
+    // LOG-01, LOG-04
     log("info", "request", {
       request_id: this.#requestId,
       ...labels,
@@ -85,6 +97,7 @@ type Metrics = { type: "metrics"; id: number; text?: string | null };
 const workers = new AggregatorRegistry();
 let asked = 0;
 
+// METRICS-05
 /** Have the processes that are started from here on answer together for the metrics. */
 export function shareMetrics(): void {
   cluster.on("message", async (worker, message: Metrics) => {
@@ -96,6 +109,7 @@ export function shareMetrics(): void {
   });
 }
 
+// METRICS-05
 /** The metrics in Prometheus' text format, of all processes behind one port together. */
 export function renderMetrics(): Promise<string> {
   if (!cluster.isWorker) {

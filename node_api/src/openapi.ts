@@ -17,6 +17,7 @@ const INFO = {
     "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
 };
 
+// DOC-04
 const HEADERS = {
   "Cache-Control": {
     description: "`no-cache` with an `ETag`, else `no-store`.",
@@ -117,6 +118,7 @@ export type Operation = DescribeRouteOptions;
 type Responses = NonNullable<Operation["responses"]>;
 type Described = Extract<Responses[string], { description: string }>;
 
+// DOC-02
 /** The model's JSON Schema. */
 export function modelSchema(model: z.ZodType): object {
   const { $schema, ...schema } = z.toJSONSchema(model, { io: "input" });
@@ -139,6 +141,7 @@ export function content<Schema extends object>(
   return { [mediaType]: { schema, example } };
 }
 
+// DOC-04
 /**
  * The responses, by status, that tell of these problems or of those that are always possible.
  *
@@ -169,11 +172,13 @@ export function problems(...possible: (Code | Problem)[]): Responses {
   return responses;
 }
 
+// DOC-02, DOC-03
 /** The document of the routes that `app` serves now, with the features' `schemas`. */
 export async function openapiDocument<E extends Env>(
   app: Hono<E>,
   schemas: Record<string, object>,
 ): Promise<object> {
+  // DOC-05
   const document = await generateSpecs(app, {
     documentation: { openapi: "3.1.0", info: INFO },
   });

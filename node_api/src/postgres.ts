@@ -9,6 +9,7 @@ import type { Tables } from "./tables.ts";
 
 const UNIQUE_VIOLATION = "23505";
 
+// OPS-18, OPS-21
 // The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
 // the moment: connection, read-only, serialization and deadlock, resources, lock not available,
 // intervention (a time limit among them), system. Whatever refuses a connection does so too.
@@ -24,6 +25,7 @@ const PREPARED_PARAMETERS = 12;
 
 const { INT8, TIMESTAMPTZ } = types.builtins;
 const parseMoment: (text: string) => Date = types.getTypeParser(TIMESTAMPTZ);
+// REP-04, REP-08, OPS-15
 const PARSERS = new Map<number, (text: string) => unknown>([
   [INT8, Number],
   [TIMESTAMPTZ, (text) => timestamp(parseMoment(text))],
@@ -37,14 +39,18 @@ export async function openPostgres(settings: Settings): Promise<Kysely<Tables>> 
   await prepare(settings);
   const limit = settings.databaseStatementTimeout * 1000;
   return connect(settings, {
+    // OPS-20
     max: settings.databasePoolSize,
+    // OPS-10, OPS-21
     statement_timeout: limit,
+    // OPS-21
     query_timeout: limit + GRACE_SECONDS * 1000,
     // A service that stands still doesn't hold its locks for ever.
     idle_in_transaction_session_timeout: 2 * limit,
   });
 }
 
+// OPS-05, OPS-16
 /** Bring the schema up to date, one service at a time; a long step may take its time. */
 async function prepare(settings: Settings): Promise<void> {
   const connection = connect(settings, { max: 1 });
@@ -62,6 +68,7 @@ async function prepare(settings: Settings): Promise<void> {
 function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
   const pool = new Pool({
     connectionString: settings.databaseUrl,
+    // OPS-20
     connectionTimeoutMillis: settings.databaseTimeout * 1000,
     application_name: "node_api",
     types: {
@@ -69,9 +76,11 @@ function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
     },
     ...limits,
   });
+  // OPS-18
   // A connection that breaks while nobody uses it: the next request gets another one.
   pool.on("error", () => undefined);
   const sessions = {
+    // OPS-20
     connect: async () => new Session(await pool.connect().catch(lost)),
     end: () => pool.end(),
     options: pool.options,
@@ -81,6 +90,7 @@ function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
   return new Kysely<Tables>({ dialect });
 }
 
+// OPS-18
 /** A connection of the pool: prepares its statements, and isn't used again once it is lost. */
 class Session {
   readonly #client: PoolClient;

@@ -9,27 +9,35 @@ import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
 import { type Issue, issue, Problem, type Rule } from "./problems.ts";
 
+// BODY-01
 export const MAX_BODY = 65536;
 export const MAX_NESTING = 32;
 export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 
+// ROUTE-06, ROUTE-08
 // RFC 3986, 3.3: the characters of a path, but for `%`.
 const PLAIN_PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*$/;
+// ROUTE-07
 const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
 
 // RFC 9110, 5.6.2, 5.6.4, 5.6.6
 const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
+// CTYPE-03
 const PARAMETER = new RegExp(`[ \\t]*;(?:[ \\t]*(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
+// CTYPE-03, CTYPE-04, CTYPE-10
 const MEDIA_TYPE = new RegExp(`^(${TOKEN}/${TOKEN})((?:${PARAMETER.source})*)[ \\t]*$`);
 const QUOTED_PAIR = /\\(.)/g;
 
+// COND-08
 // RFC 9110, 8.8.3 and 5.6.1
 const ENTITY_TAG = /(?:W\/)?"[!#-~\x80-\xff]*"/g;
+// COND-08, COND-09, COND-18
 const ENTITY_TAGS = new RegExp(
   `^[ \\t,]*${ENTITY_TAG.source}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG.source})?)*[ \\t]*$`,
 );
 
+// IDEM-07
 const KEY = /^[!-~]{1,255}$/;
 const NATURAL = /^[1-9][0-9]*$/;
 const PLUS = /\+/g;
@@ -37,7 +45,9 @@ const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
 // What encodeURIComponent leaves although RFC 3986 reserves it.
 const RESERVED = /[!'()*]/g;
 
+// CTYPE-07, CTYPE-08
 export const JSON_ONLY: ReadonlySet<string> = new Set(["application/json"]);
+// CTYPE-08
 export const MERGE_PATCH: ReadonlySet<string> = new Set([
   "application/json",
   "application/merge-patch+json",
@@ -46,6 +56,7 @@ export const MERGE_PATCH: ReadonlySet<string> = new Set([
 /** Header fields: of each name, in lower case, the values of its lines. */
 export type Headers = Readonly<NodeJS.Dict<string[]>>;
 
+// ROUTE-06, ROUTE-07, ROUTE-08
 /**
  * The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
  *
@@ -65,16 +76,20 @@ export function readBody(
   incoming: IncomingMessage,
   accepted: ReadonlySet<string>,
 ): Promise<Buffer> {
+  // PROB-12
   if (!hasMediaType(incoming.headersDistinct, accepted)) {
     throw new Problem("unsupported-media-type");
   }
+  // BODY-02, PROB-13
   if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) {
     throw new Problem("body-too-large");
   }
   const chunks: Buffer[] = [];
   let size = 0;
+  // BODY-04
   // Not `for await`, which would destroy the connection when it is left early.
   return new Promise((resolve, reject) => {
+    // BODY-01, BODY-03, BODY-05
     incoming.on("data", (chunk: Buffer) => {
       size += chunk.length;
       if (size > MAX_BODY) {
@@ -91,17 +106,21 @@ export function readBody(
 
 function hasMediaType(headers: Headers, accepted: ReadonlySet<string>): boolean {
   const lines = headers["content-type"] ?? [];
+  // CTYPE-01, CTYPE-04, CTYPE-06
   const match = lines.length === 1 ? MEDIA_TYPE.exec(lines[0] ?? "") : null;
   const [, type = "", parameters = ""] = match ?? [];
+  // CTYPE-02, CTYPE-07, CTYPE-09
   if (!accepted.has(type.toLowerCase()) || headers["content-encoding"]) {
     return false;
   }
+  // CTYPE-02, CTYPE-05
   return [...parameters.matchAll(PARAMETER)].every(
     ([, name = "", value = ""]) =>
       name.toLowerCase() !== "charset" || unquote(value).toLowerCase() === "utf-8",
   );
 }
 
+// CTYPE-03
 function unquote(value: string): string {
   return value.startsWith('"') ? value.slice(1, -1).replace(QUOTED_PAIR, "$1") : value;
 }
@@ -113,16 +132,20 @@ function unquote(value: string): string {
  */
 export function parseJson(body: Buffer): unknown {
   try {
+    // JSON-05, JSON-06, JSON-07
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+    // JSON-10, JSON-12
     if (nesting(text) > MAX_NESTING) {
       throw new Problem("malformed-json");
     }
+    // JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-13, JSON-17
     return JSON.parse(text);
   } catch {
     throw new Problem("malformed-json");
   }
 }
 
+// JSON-10, JSON-11
 /** How deep arrays and objects go, counted before parsing: a parser may run out of stack. */
 function nesting(text: string): number {
   let depth = 0;
@@ -140,17 +163,21 @@ export function parseBody<Shape extends z.ZodRawShape>(
   document: unknown,
   issues: readonly Issue[] = [],
 ): z.infer<z.ZodObject<Shape>> {
+  // JSON-14
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
     throw new Problem("validation", [...issues, issue("pointer", "#", "wrong-type")]);
   }
   // Unknown members are found here, as on the other side.
   const members = Object.entries(document);
   const known = Object.fromEntries(members.filter(([name]) => Object.hasOwn(model.shape, name)));
+  // JSON-16
   const unknown = Object.keys(document).filter((name) => !Object.hasOwn(model.shape, name));
+  // PROB-07
   const broken = unknown
     .sort(byCodePoint)
     .map((name) => issue("pointer", pointer(name), "unknown"));
   const result = model.safeParse(known);
+  // PROB-06, PROB-07, PROB-08
   if (!result.success) {
     const rules = result.error.issues.map((one) =>
       issue("pointer", `#/${String(one.path[0])}`, one.message as Rule),
@@ -163,6 +190,7 @@ export function parseBody<Shape extends z.ZodRawShape>(
   return result.data;
 }
 
+// PROB-07
 /** Compares as Python does; `<` would compare UTF-16 units. */
 function byCodePoint(left: string, right: string): number {
   const lefts = Array.from(left, (character) => character.codePointAt(0) ?? 0);
@@ -173,12 +201,14 @@ function byCodePoint(left: string, right: string): number {
     : (lefts[differs] ?? 0) - (rights[differs] ?? -1);
 }
 
+// PROB-05
 /** The member's JSON Pointer as a URI fragment (RFC 6901, 6). */
 function pointer(name: string): string {
   const token = name.replaceAll("~", "~0").replaceAll("/", "~1");
   return `#/${percentEncode(token.toWellFormed())}`;
 }
 
+// USR-LIST-17, PROB-05
 /** The text with everything but RFC 3986's unreserved characters percent-encoded. */
 export function percentEncode(text: string): string {
   return encodeURIComponent(text).replace(
@@ -187,12 +217,14 @@ export function percentEncode(text: string): string {
   );
 }
 
+// ID-01, ID-02, ID-03
 /** What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1). */
 export function idIssues(text: string): Issue[] {
   const code = integerRule(text, MAX_INTEGER);
   return code ? [issue("parameter", "id", code)] : [];
 }
 
+// ID-04
 /** The id that a path names. Throws validation. */
 export function pathId(text: string): number {
   const issues = idIssues(text);
@@ -202,17 +234,22 @@ export function pathId(text: string): number {
   return Number(text);
 }
 
+// USR-LIST-04
 /** The rule that the text breaks as a canonical decimal from 1 to `highest`, if any. */
 export function integerRule(text: string, highest: number): Rule | null {
+  // ID-02
   if (text === "0") {
     return "too-small";
   }
+  // ID-01
   if (!NATURAL.test(text)) {
     return "malformed";
   }
+  // ID-03
   return BigInt(text) > highest ? "too-large" : null;
 }
 
+// QUERY-02, QUERY-06
 /** The query's parameters in the order sent, `+` being a space. Throws malformed-query. */
 export function parseQuery(query: string): [name: string, value: string][] {
   return query
@@ -224,6 +261,7 @@ export function parseQuery(query: string): [name: string, value: string][] {
     });
 }
 
+// QUERY-03, QUERY-04, QUERY-05, QUERY-10
 function decode(text: string): string {
   try {
     return decodeURIComponent(text.replace(PLUS, " "));
@@ -239,6 +277,7 @@ export function idempotencyKey(headers: Headers): string | null {
     return null;
   }
   const [key = ""] = lines;
+  // IDEM-07
   if (lines.length > 1 || !KEY.test(key)) {
     throw malformedHeader("Idempotency-Key");
   }
@@ -254,16 +293,19 @@ export class EntityTags {
     this.tags = tags;
   }
 
+  // COND-03, COND-04, COND-05, COND-06
   /** Strong comparison: whether a tag that isn't weak is `etag`. */
   match(etag: string): boolean {
     return this.tags === null || this.tags.has(etag);
   }
 
+  // COND-11
   /** Weak comparison: whether a tag, weak or not, is `etag`. */
   matchWeakly(etag: string): boolean {
     return this.match(etag) || this.match(`W/${etag}`);
   }
 
+  // COND-04, COND-05, COND-06
   /** The versions that match strongly; null stands for all. */
   get versions(): number[] | null {
     if (this.tags === null) {
@@ -281,13 +323,17 @@ export function entityTags(headers: Headers, name: string): EntityTags | null {
   if (!lines) {
     return null;
   }
+  // COND-07
   const value = lines.join(", ");
+  // COND-03
   if (value === "*") {
     return new EntityTags(null);
   }
+  // COND-09, COND-10
   if (!ENTITY_TAGS.test(value)) {
     throw malformedHeader(name);
   }
+  // COND-04
   return new EntityTags(new Set(value.match(ENTITY_TAG)));
 }
 

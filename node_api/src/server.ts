@@ -28,6 +28,7 @@ const MAX_HEADER_BYTES = 16384;
 const MAX_HEAD_BYTES = 131072;
 const LINGER_SECONDS = 2;
 
+// HTTP-02
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
 
 type Answer = ReturnType<typeof getRequestListener>;
@@ -45,19 +46,26 @@ declare module "node:http" {
 
 /** A server that listens where the settings say. Rejects if the port is taken. */
 export async function listen(settings: Settings): Promise<Server> {
+  // HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
+    // OPS-26
     headersTimeout: settings.requestTimeout * 1000,
+    // OPS-26
     requestTimeout: settings.requestTimeout * 1000,
     connectionsCheckingInterval: 1000,
+    // OPS-25
     keepAliveTimeout: settings.keepAliveTimeout * 1000,
+    // HTTP-01
     requireHostHeader: false,
   });
+  // OPS-02
   server.listen({ host: settings.host, port: settings.port, backlog: 2048 });
   await once(server, "listening");
   return server;
 }
 
+// OPS-01
 /** Tell the log where the socket listens. */
 export function logListening({ address, port }: Pick<AddressInfo, "address" | "port">): void {
   const host = address.includes(":") ? `[${address}]` : address;
@@ -66,7 +74,9 @@ export function logListening({ address, port }: Pick<AddressInfo, "address" | "p
 
 /** Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return. */
 export async function serve(app: App, settings: Settings, server: Server): Promise<void> {
+  // HTTP-19, HDR-09, BODY-04, BODY-06, BODY-07
   const answer = getRequestListener(app.fetch, { autoCleanupIncoming: false });
+  // HTTP-11
   // A client that sends no more may still wait for answers.
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
@@ -76,28 +86,36 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
       socket.once("close", () => connections.delete(socket));
     }
   });
+  // HTTP-14, HTTP-15
   // An expectation that Node doesn't know is not met with a 417, but ignored.
   for (const event of ["request", "checkExpectation"]) {
     server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
       connections.get(incoming.socket)?.take(incoming, outgoing),
     );
   }
+  // HTTP-12
   server.on("upgrade", (incoming, socket, rest) =>
     connections.get(socket)?.parseAgain(incoming, rest, server),
   );
+  // HTTP-08
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
+  // HTTP-08, HTTP-09
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    // OPS-26
     if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
       socket.destroy();
     } else {
+      // HTTP-04
       const overflow = error.code === "HPE_HEADER_OVERFLOW";
       void connections.get(socket)?.refuse(overflow ? "headers-too-large" : "bad-request");
     }
   });
+  // OPS-06
   await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
   await shutdown(server, connections, settings.shutdownTimeout);
 }
 
+// OPS-06, OPS-07, OPS-23
 /** Close the port, let the requests under way end, cut off those that don't in time. */
 async function shutdown(
   server: Server,
@@ -120,14 +138,18 @@ async function shutdown(
 
 /** The code of the problem that a request is refused with, whatever it asks for, if any. */
 function refusal({ url = "", rawHeaders, headersDistinct }: IncomingMessage): Code | null {
+  // HTTP-04
   const size = rawHeaders.reduce((sum, nameOrValue) => sum + nameOrValue.length + 2, url.length);
+  // HTTP-04, HTTP-05
   if (size > MAX_HEADER_BYTES || rawHeaders.length / 2 > MAX_HEADERS) {
     return "headers-too-large";
   }
   const [host, ...others] = headersDistinct["host"] ?? [];
+  // HTTP-01, HTTP-02
   if (host === undefined || others.length > 0 || !HOST.test(host)) {
     return "bad-request";
   }
+  // HTTP-03
   // Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
   return url.startsWith("/") && !url.includes("#") ? null : "bad-request";
 }
@@ -150,9 +172,17 @@ class Connection {
     this.#socket = socket;
     this.#answer = answer;
     const destroySoon = socket.destroySoon.bind(socket);
-    socket.destroySoon = () => (this.#last?.incoming.complete ? destroySoon() : this.#linger());
+    socket.destroySoon = () => {
+      if (!this.#last?.incoming.complete) {
+        this.#linger();
+      } else if (!this.#refused || this.#closing) {
+        // Else a refusal waits for its turn, and closes then.
+        destroySoon();
+      }
+    };
   }
 
+  // HTTP-10, HTTP-11
   /** A request has come: answer it after those before it. */
   take(incoming: IncomingMessage, outgoing: ServerResponse): void {
     this.#last = { incoming, outgoing };
@@ -166,29 +196,36 @@ class Connection {
 
   /** Hand the request over, with its raw target, or refuse it. */
   async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    // HTTP-06
     if (this.#closing || incoming === this.#broken) {
       return;
     }
     const code = refusal(incoming);
+    // HTTP-07
     if (code) {
       const { status, headers, body } = await renderRefusal(code);
       outgoing.writeHead(status, headers).end(body);
       this.#closing = true;
     } else {
+      // ROUTE-14
       const [path = "", ...query] = (incoming.url ?? "").split("?");
+      // ROUTE-06
       incoming.routePath = routePath(path);
       incoming.rawQuery = query.join("?");
       // The adapter would make a URL of these, and fail where that can't be done.
       incoming.url = "/";
       incoming.headers.host = "localhost";
       incoming.sentMethod = incoming.method ?? "";
+      // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
       // HEAD is GET, and Node keeps the body back (RFC 9110, 9.3.2).
       incoming.method = incoming.method === "HEAD" ? "GET" : incoming.method;
       await this.#answer(incoming, outgoing);
     }
+    // HTTP-16
     this.#closing ||= !outgoing.shouldKeepAlive;
   }
 
+  // HTTP-08, HTTP-09
   /** Answer with a problem, after the requests before this one, and close the connection. */
   async refuse(code: Code): Promise<void> {
     if (this.#refused) {
@@ -214,6 +251,7 @@ class Connection {
     this.#linger();
   }
 
+  // HTTP-12, HTTP-13
   /**
    * Parse a request again as one that asks for no upgrade, once those before it are answered.
    *
@@ -250,6 +288,7 @@ class Connection {
     }
   }
 
+  // OPS-06
   /** Close, once the requests so far are answered. */
   shutdown(): void {
     if (this.#pending === 0 || !this.#last) {
@@ -259,6 +298,7 @@ class Connection {
     }
   }
 
+  // BODY-04
   /**
    * Close, but not in the face of a client that is still sending.
    *
@@ -272,10 +312,12 @@ class Connection {
   }
 }
 
+// HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03
 /** An answer that refuses a request with this problem and closes the connection. */
 async function renderRefusal(
   code: Code,
 ): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
+  // HDR-04
   // Nothing that such a request says is trusted, its method and its id neither.
   const thisRequest = requestId([]);
   const observation = new Observation(OTHER_METHOD, thisRequest);
@@ -284,10 +326,12 @@ async function renderRefusal(
   const headers = {
     Date: new Date().toUTCString(),
     "Content-Type": response.headers.get("Content-Type") ?? "",
+    // HDR-09
     "Content-Length": Buffer.byteLength(body),
     "X-Request-Id": thisRequest,
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
+    // HTTP-06
     Connection: "close",
   };
   observation.end(NO_ROUTE, response.status);

@@ -55,7 +55,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
  */
 export function readSettings(environment: Environment): Settings {
   return {
+    // OPS-02
     host: environment["HOST"] || "127.0.0.1",
+    // OPS-02
     port: integer(environment, "PORT", 3000, 0, 65535),
     webConcurrency: integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
     databaseUrl: databaseUrl(environment),
@@ -71,6 +73,7 @@ export function readSettings(environment: Environment): Settings {
   };
 }
 
+// OPS-03
 function integer(
   environment: Environment,
   name: string,

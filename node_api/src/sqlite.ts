@@ -18,9 +18,11 @@ import { migrate } from "./migrate.ts";
 import type { Settings } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
+// OPS-08, OPS-09
 // A power cut loses nothing that was answered: FULL syncs the log at each commit.
 const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
 
+// OPS-10, OPS-22
 // SQLite's primary result codes for a database that can't be had at the moment.
 const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
 
@@ -34,6 +36,7 @@ export async function openSqlite(settings: Settings): Promise<Kysely<Tables>> {
   configure(database);
   const dialect = new WaitingDialect(database, settings.databaseTimeout);
   const connection = new Kysely<Tables>({ dialect });
+  // OPS-05, OPS-16
   await connection.transaction().execute(migrate);
   return connection;
 }
@@ -78,6 +81,7 @@ class WaitingDriver extends SqliteDriver {
     this.#timeout = timeout;
   }
 
+  // UNIQ-09, OPS-10, OPS-14
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     const deadline = Date.now() + this.#timeout * 1000;
     while (true) {
@@ -93,6 +97,7 @@ class WaitingDriver extends SqliteDriver {
     }
   }
 
+  // OPS-22
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     // Where the disk is full or broken, SQLite has rolled back by itself.
     if (this.#database.inTransaction) {
@@ -101,6 +106,7 @@ class WaitingDriver extends SqliteDriver {
   }
 }
 
+// OPS-09
 function configure(database: Sqlite.Database): void {
   for (const [name, value] of Object.entries(PRAGMAS)) {
     database.pragma(`${name} = ${value}`);

@@ -10,6 +10,7 @@ import type { Settings } from "./settings.ts";
 
 const RESTART_SECONDS = 1;
 
+// OPS-24
 /**
  * Keep `settings.webConcurrency` processes serving until SIGTERM or SIGINT; then stop them.
  *
@@ -25,6 +26,7 @@ export async function supervise(settings: Settings): Promise<void> {
   const first = fork();
   const firstEnd = once(first, "exit");
   const listening = await Promise.race([once(first, "listening"), firstEnd]);
+  // OPS-04
   if (first.isDead()) {
     process.exitCode = Number(listening[0]);
     return;
@@ -34,6 +36,7 @@ export async function supervise(settings: Settings): Promise<void> {
   await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
 }
 
+// OPS-24
 function fork(): Worker {
   const worker = cluster.fork();
   const { pid = 0 } = worker.process;
@@ -41,6 +44,7 @@ function fork(): Worker {
   return worker;
 }
 
+// OPS-24
 async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
   let worker = begun;
   while (true) {

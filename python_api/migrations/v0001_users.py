@@ -11,6 +11,7 @@ revision = "0001"
 down_revision = None
 
 BIG_INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# USR-LIST-08
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 TIMESTAMP = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True, precision=3), "postgresql")
 
@@ -24,6 +25,7 @@ SELECT EXISTS (
 """
 
 
+# OPS-13
 def upgrade() -> None:
     """From an empty database to version 0001."""
     op.create_table(
@@ -39,14 +41,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "users",
+        # REP-09
         sa.Column("id", BIG_INTEGER, sa.Identity(always=True), primary_key=True, nullable=False),
+        # USR-CREATE-08
         sa.Column("name", TEXT, nullable=False),
         sa.Column("name_lower", TEXT, nullable=False),
+        # UNIQ-01, UNIQ-07
         sa.Column("email", TEXT, nullable=False, unique=True),
         sa.Column("created_at", TIMESTAMP, nullable=False),
         sa.Column("updated_at", TIMESTAMP, nullable=False),
         sa.Column("version", BIG_INTEGER, nullable=False),
         if_not_exists=True,
+        # REP-09
         # SQLite would give the id of the newest user again after its deletion.
         sqlite_autoincrement=True,
     )

@@ -95,6 +95,7 @@ WRONG_BODY = (
     Problem("validation", [issue("pointer", "#/email", "malformed")]),
 )
 
+# DOC-04
 CREATE_USER: dict[str, Any] = {
     "operationId": "createUser",
     "summary": "Create a user",

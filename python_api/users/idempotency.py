@@ -20,6 +20,7 @@ from python_api.users.schemas import User
 SWEPT = 10
 
 
+# IDEM-15, OPS-23
 async def claim_key(
     connection: Connection, key: str, body: bytes, now: datetime, ttl: int
 ) -> User | None:
@@ -34,25 +35,31 @@ async def claim_key(
         "key_hash": key_hash,
         "body_hash": body_hash,
         "response": "",
+        # IDEM-12
         "expires_at": timestamp(now + timedelta(seconds=ttl)),
     }
     # SQLite's dialect writes PostgreSQL's ON CONFLICT as its own: the two are the same.
     statement = insert(table).values(claim)
+    # IDEM-12, IDEM-13
     # A key whose time is over is as free as one that nobody used.
     statement = statement.on_conflict_do_update(
         index_elements=["key_hash"], set_=claim, where=table.c.expires_at <= timestamp(now)
     )
     result = await connection.execute(statement)
+    # IDEM-17
     if result.rowcount:
         await _sweep(connection, now)
         return None
     kept = await connection.execute(select(table).where(table.c.key_hash == key_hash))
     row = kept.one()
+    # IDEM-05, PROB-17
     if row.body_hash != body_hash:
         raise Problem("idempotency-key-reused")
+    # IDEM-02, IDEM-04
     return User.model_validate_json(row.response)
 
 
+# IDEM-04, IDEM-15
 async def keep_response(connection: Connection, key: str, user: User) -> None:
     """Keep the user that was created under a claimed key, as it is now, to be given again."""
     key_hash, _ = _hashes(key, b"")
@@ -61,6 +68,7 @@ async def keep_response(connection: Connection, key: str, user: User) -> None:
     await connection.execute(kept.values(response=user.model_dump_json()))
 
 
+# IDEM-17
 async def _sweep(connection: Connection, now: datetime) -> None:
     """Forget some keys whose time is over: a few more than one, so that they never pile up.
 
@@ -73,6 +81,7 @@ async def _sweep(connection: Connection, now: datetime) -> None:
     await connection.execute(delete(table).where(table.c.key_hash.in_(some)))
 
 
+# IDEM-06, IDEM-16
 def _hashes(key: str, body: bytes) -> tuple[str, str]:
     name = key.encode("ascii")
     return (

@@ -34,83 +34,113 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
     """The routes under `/users`."""
     router = APIRouter()
 
+    # IDEM-09, PROB-14, PROB-15, PROB-16
     @router.post("/users", **operation(docs.CREATE_USER))
     async def create_user(request: Request) -> Response:
         body = await read_body(request, JSON)
+        # IDEM-11
         key = idempotency_key(request.headers)
         new = parse_body(NewUser, parse_json(body))
+        # REP-05, REP-06
         now = datetime.now(UTC)
+        # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
         async with database.transaction() as connection:
+            # IDEM-10, PROB-17
             if key:
                 kept = await claim_key(connection, key, body, now, settings.idempotency_ttl)
+                # IDEM-02
                 if kept:
                     return _created(kept, {"Idempotency-Replayed": "true"})
             user = await store.create_user(connection, new, now)
             if key:
                 await keep_response(connection, key, user)
+        # IDEM-01
         return _created(user, {})
 
     @router.get("/users", **operation(docs.LIST_USERS))
     async def list_users(request: Request) -> Response:
+        # QUERY-01, PROB-14
         page = parse_page(parse_query(request.scope["query_string"]))
+        # USR-LIST-19
         async with database.connection() as connection:
             users = await store.list_users(connection, page)
+        # USR-LIST-03
         shown = users[: page.limit]
+        # USR-LIST-02, USR-LIST-18, CURSOR-12
         headers = {"Link": next_link(page, shown[-1])} if len(users) > page.limit else {}
+        # REP-10, USR-LIST-01
         return Response(Users.dump_json(shown), 200, headers, media_type="application/json")
 
+    # HDR-11, HDR-12
     @router.get("/users/{id}", **operation(docs.GET_USER))
     async def get_user(request: Request) -> Response:
+        # COND-14, COND-17
         condition = entity_tags(request.headers, "If-None-Match")
         user_id = path_id(request.path_params["id"])
+        # USR-READ-04, COND-15
         async with database.connection() as connection:
             user = await store.read_user(connection, user_id)
+        # COND-11, COND-13
         if condition and condition.match_weakly(user.etag):
             return Response(None, 304, {"ETag": user.etag})
+        # USR-READ-01
         return _answered(user)
 
+    # USR-REPLACE-01, PROB-14, PROB-15, PROB-16
     @router.put("/users/{id}", **operation(docs.REPLACE_USER))
     async def replace_user(request: Request) -> Response:
         body = await read_body(request, JSON)
+        # COND-14, COND-17
         condition = entity_tags(request.headers, "If-Match")
         document = parse_json(body)
+        # PROB-08
         issues = id_issues(request.path_params["id"])
+        # USR-REPLACE-02
         changes = parse_body(NewUser, document, issues).model_dump()
         user_id = int(request.path_params["id"])
         now = datetime.now(UTC)
+        # USR-REPLACE-06, USR-REPLACE-07
         async with database.transaction() as connection:
             user = await store.change_user(connection, user_id, changes, condition, now)
         return _answered(user)
 
     @router.patch("/users/{id}", **operation(docs.PATCH_USER))
     async def patch_user(request: Request) -> Response:
+        # CTYPE-08
         body = await read_body(request, MERGE_PATCH)
         condition = entity_tags(request.headers, "If-Match")
         document = parse_json(body)
         issues = id_issues(request.path_params["id"])
+        # USR-PATCH-01, USR-PATCH-02
         changes = parse_body(UserChanges, document, issues).model_dump(exclude_unset=True)
         user_id = int(request.path_params["id"])
         now = datetime.now(UTC)
+        # USR-PATCH-07, USR-PATCH-09
         async with database.transaction() as connection:
             user = await store.change_user(connection, user_id, changes, condition, now)
         return _answered(user)
 
+    # BODY-06
     @router.delete("/users/{id}", **operation(docs.DELETE_USER))
     async def delete_user(request: Request) -> Response:
         condition = entity_tags(request.headers, "If-Match")
         user_id = path_id(request.path_params["id"])
+        # USR-DELETE-03
         async with database.transaction() as connection:
             await store.delete_user(connection, user_id, condition)
+        # USR-DELETE-01
         return Response(None, 204)
 
     return router
 
 
+# USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01
 def _created(user: User, headers: dict[str, str]) -> Response:
     headers = {"Location": f"/users/{user.id}", "ETag": user.etag, **headers}
     return Response(user.model_dump_json(), 201, headers, media_type="application/json")
 
 
+# HDR-09, HDR-10, REP-01, REP-02, COND-01
 def _answered(user: User) -> Response:
     headers = {"ETag": user.etag}
     return Response(user.model_dump_json(), 200, headers, media_type="application/json")

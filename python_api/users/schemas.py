@@ -8,33 +8,45 @@ from pydantic_core import PydanticCustomError
 
 from python_api.requests import MAX_INTEGER
 
+# NAME-01
 # The languages' own trims differ in what they take for white space.
 TRIMMED = " \t\r\n"
+# NAME-04, NAME-05
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# EMAIL-01
 # The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain.
 LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]"
+# EMAIL-04
 LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+# EMAIL-01, EMAIL-02, EMAIL-03
 EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
 
 
+# NAME-06, USR-LIST-15
 def text_rule(text: str) -> LiteralString | None:
     """The rule that a trimmed name or search text breaks, if any. Lengths are in code points."""
+    # NAME-02
     if not text:
         return "too-short"
+    # NAME-03
     if len(text) > 100:
         return "too-long"
+    # NAME-04, NAME-05
     return "malformed" if FORBIDDEN.search(text) else None
 
 
 def email_rule(email: str) -> LiteralString | None:
     """The rule that an email breaks, if any: its length is judged before its form."""
+    # EMAIL-06, EMAIL-07
     if len(email) > 254 or len(email.rpartition("@")[0]) > 64:
         return "too-long"
+    # EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09
     return None if re.fullmatch(EMAIL, email) else "malformed"
 
 
+# NAME-01, NAME-06, NAME-07
 def _name(value: object) -> str:
     name = _string(value).strip(TRIMMED)
     _keep(text_rule(name))
@@ -44,16 +56,19 @@ def _name(value: object) -> str:
 def _email(value: object) -> str:
     email = _string(value)
     _keep(email_rule(email))
+    # EMAIL-05, EMAIL-10
     # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k).
     return email.lower()
 
 
+# JSON-15, USR-PATCH-04
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("wrong-type", "not a string")
     return value
 
 
+# PROB-04, PROB-06
 def _keep(broken_rule: LiteralString | None) -> None:
     # The error's type is the contract's code; pydantic's own texts are never shown.
     if broken_rule:
@@ -88,6 +103,7 @@ NewName = Annotated[str | None, PlainValidator(_name), WithJsonSchema(NAME_SCHEM
 NewEmail = Annotated[str | None, PlainValidator(_email), WithJsonSchema(EMAIL_SCHEMA)]
 
 
+# USR-CREATE-04, USR-REPLACE-02
 class NewUser(BaseModel):
     """The body of a creation or a replacement."""
 
@@ -97,6 +113,7 @@ class NewUser(BaseModel):
     email: Email
 
 
+# USR-PATCH-01, USR-PATCH-04
 class UserChanges(BaseModel):
     """The body of a change: a JSON Merge Patch (RFC 7396)."""
 
@@ -106,18 +123,22 @@ class UserChanges(BaseModel):
     email: NewEmail = None
 
 
+# REP-03
 class User(BaseModel):
     """A user as clients see it; its members stand in this order."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
+    # REP-08
     id: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     name: str
     email: str
     created_at: Annotated[str, Field(pattern=TIMESTAMP)]
     updated_at: Annotated[str, Field(pattern=TIMESTAMP)]
+    # REP-08
     version: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 
+    # USR-CREATE-03, COND-01
     @property
     def etag(self) -> str:
         """The strong entity tag of this version (RFC 9110, 8.8.3)."""

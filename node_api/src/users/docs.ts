@@ -97,6 +97,7 @@ const WRONG_BODY = [
   new Problem("validation", [issue("pointer", "#/email", "malformed")]),
 ] as const;
 
+// DOC-04
 export const CREATE_USER: Operation = {
   operationId: "createUser",
   summary: "Create a user",

@@ -14,6 +14,7 @@ import type { User } from "./schemas.ts";
 
 const SWEPT = 10;
 
+// IDEM-15, OPS-23
 /**
  * Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.
  *
@@ -32,8 +33,10 @@ export async function claimKey(
     key_hash: keyHash,
     body_hash: bodyHash,
     response: "",
+    // IDEM-12
     expires_at: timestamp(new Date(now.getTime() + ttl * 1000)),
   };
+  // IDEM-12, IDEM-13
   // A key whose time is over is as free as one that nobody used.
   const claimed = await connection
     .insertInto("idempotency_keys")
@@ -45,6 +48,7 @@ export async function claimKey(
         .where("idempotency_keys.expires_at", "<=", timestamp(now)),
     )
     .executeTakeFirst();
+  // IDEM-17
   if (claimed.numInsertedOrUpdatedRows) {
     await sweep(connection, now);
     return null;
@@ -54,12 +58,15 @@ export async function claimKey(
     .selectAll()
     .where("key_hash", "=", keyHash)
     .executeTakeFirstOrThrow();
+  // IDEM-05, PROB-17
   if (row.body_hash !== bodyHash) {
     throw new Problem("idempotency-key-reused");
   }
+  // IDEM-02, IDEM-04
   return JSON.parse(row.response);
 }
 
+// IDEM-04, IDEM-15
 /** Keep the user that was created under a claimed key, as it is now, to be given again. */
 export async function keepResponse(connection: Connection, key: string, user: User): Promise<void> {
   const [keyHash] = hashes(key, Buffer.of());
@@ -70,6 +77,7 @@ export async function keepResponse(connection: Connection, key: string, user: Us
     .execute();
 }
 
+// IDEM-17
 /**
  * Forget some keys whose time is over: a few more than one, so that they never pile up.
  *
@@ -87,6 +95,7 @@ async function sweep(connection: Connection, now: Date): Promise<void> {
   await connection.deleteFrom("idempotency_keys").where("key_hash", "in", some).execute();
 }
 
+// IDEM-06, IDEM-16
 function hashes(key: string, body: Buffer): [keyHash: string, bodyHash: string] {
   return [
     createHash("sha256").update(key).digest("hex"),

@@ -35,14 +35,20 @@ type Env = { Bindings: HttpBindings };
 export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   const router = new Hono<Env>();
 
+  // IDEM-09, PROB-14, PROB-15, PROB-16
   router.post("/users", describeRoute(docs.CREATE_USER), async (c) => {
     const body = await readBody(c.env.incoming, JSON_ONLY);
+    // IDEM-11
     const key = idempotencyKey(c.env.incoming.headersDistinct);
     const fields = parseBody(NewUser, parseJson(body));
+    // REP-05, REP-06
     const now = new Date();
+    // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
     return await database.transaction(async (connection) => {
+      // IDEM-10, PROB-17
       if (key) {
         const kept = await claimKey(connection, key, body, now, settings.idempotencyTtl);
+        // IDEM-02
         if (kept) {
           return created(c, kept, { "Idempotency-Replayed": "true" });
         }
@@ -51,36 +57,52 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
       if (key) {
         await keepResponse(connection, key, user);
       }
+      // IDEM-01
       return created(c, user, {});
     });
   });
 
   router.get("/users", describeRoute(docs.LIST_USERS), async (c) => {
+    // QUERY-01, PROB-14
     const page = parsePage(parseQuery(c.env.incoming.rawQuery));
+    // USR-LIST-19
     const users = await store.listUsers(database.connection, page);
+    // USR-LIST-03
     const shown = users.slice(0, page.limit);
+    // USR-LIST-02, USR-LIST-18, CURSOR-12
     const last = users.length > page.limit ? shown.at(-1) : undefined;
+    // REP-10, USR-LIST-01
     return c.json(shown, 200, last ? { Link: nextLink(page, last) } : {});
   });
 
+  // HDR-11, HDR-12
   router.get("/users/:id", describeRoute(docs.GET_USER), async (c) => {
+    // COND-14, COND-17
     const condition = entityTags(c.env.incoming.headersDistinct, "If-None-Match");
     const id = pathId(c.req.param("id"));
+    // USR-READ-04, COND-15
     const user = await store.readUser(database.connection, id);
+    // COND-11, COND-13
     if (condition?.matchWeakly(etag(user))) {
       return c.body(null, 304, { ETag: etag(user) });
     }
+    // USR-READ-01
     return answered(c, user);
   });
 
+  // USR-REPLACE-01, PROB-14, PROB-15, PROB-16
   router.put("/users/:id", describeRoute(docs.REPLACE_USER), async (c) => {
     const body = await readBody(c.env.incoming, JSON_ONLY);
+    // COND-14, COND-17
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
+    // PROB-08
     const issues = idIssues(c.req.param("id"));
+    // USR-REPLACE-02
     const changes = parseBody(NewUser, document, issues);
     const id = Number(c.req.param("id"));
     const now = new Date();
+    // USR-REPLACE-06, USR-REPLACE-07
     const user = await database.transaction((connection) =>
       store.changeUser(connection, id, changes, condition, now),
     );
@@ -88,33 +110,41 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   router.patch("/users/:id", describeRoute(docs.PATCH_USER), async (c) => {
+    // CTYPE-08
     const body = await readBody(c.env.incoming, MERGE_PATCH);
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
     const issues = idIssues(c.req.param("id"));
+    // USR-PATCH-01, USR-PATCH-02
     const changes = parseBody(UserChanges, document, issues);
     const id = Number(c.req.param("id"));
     const now = new Date();
+    // USR-PATCH-07, USR-PATCH-09
     const user = await database.transaction((connection) =>
       store.changeUser(connection, id, changes, condition, now),
     );
     return answered(c, user);
   });
 
+  // BODY-06
   router.delete("/users/:id", describeRoute(docs.DELETE_USER), async (c) => {
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const id = pathId(c.req.param("id"));
+    // USR-DELETE-03
     await database.transaction((connection) => store.deleteUser(connection, id, condition));
+    // USR-DELETE-01
     return c.body(null, 204);
   });
 
   return router;
 }
 
+// USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01
 function created(c: Context<Env>, user: User, headers: Record<string, string>): Response {
   return c.json(user, 201, { Location: `/users/${user.id}`, ETag: etag(user), ...headers });
 }
 
+// HDR-09, HDR-10, REP-01, REP-02, COND-01
 function answered(c: Context<Env>, user: User): Response {
   return c.json(user, 200, { ETag: etag(user) });
 }

@@ -3,18 +3,24 @@
 import { z } from "zod";
 import type { Rule } from "../problems.ts";
 
+// NAME-01
 // The languages' own trims differ in what they take for white space.
 const TRIMMED = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+// NAME-04, NAME-05
 // With the u flag, a surrogate in a class is an unpaired one.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\ud800-\udfff]/u;
 
+// EMAIL-01
 // The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain.
 const LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]";
+// EMAIL-04
 const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
+// EMAIL-01, EMAIL-02, EMAIL-03
 const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
 const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 
+// NAME-03, EMAIL-06, EMAIL-07
 /** How many code points a text has; its length counts UTF-16 units. */
 export function codePoints(text: string): number {
   return [...text].length;
@@ -25,26 +31,33 @@ export function trim(text: string): string {
   return text.replace(TRIMMED, "");
 }
 
+// NAME-06, USR-LIST-15
 /** The rule that a trimmed name or search text breaks, if any. Lengths are in code points. */
 export function textRule(text: string): Rule | null {
+  // NAME-02
   if (text === "") {
     return "too-short";
   }
+  // NAME-03
   if (codePoints(text) > 100) {
     return "too-long";
   }
+  // NAME-04, NAME-05
   return FORBIDDEN.test(text) ? "malformed" : null;
 }
 
 /** The rule that an email breaks, if any: its length is judged before its form. */
 export function emailRule(email: string): Rule | null {
   const local = email.slice(0, Math.max(email.lastIndexOf("@"), 0));
+  // EMAIL-06, EMAIL-07
   if (codePoints(email) > 254 || codePoints(local) > 64) {
     return "too-long";
   }
+  // EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09
   return EMAIL.test(email) ? null : "malformed";
 }
 
+// PROB-04, PROB-06
 /** A check that tells the broken rule as the issue's message; zod's own texts are never shown. */
 function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
   return (payload) => {
@@ -55,6 +68,7 @@ function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
   };
 }
 
+// JSON-15, USR-CREATE-04, USR-PATCH-04
 const string = z.string({
   error: ({ input }): Rule => (input === undefined ? "missing" : "wrong-type"),
 });
@@ -77,17 +91,21 @@ const EMAIL_SCHEMA = {
   examples: ["ada@example.com"],
 };
 
+// NAME-01, NAME-06, NAME-07
 const nameField = string.overwrite(trim).check(keep(textRule)).meta(NAME_SCHEMA);
 const emailField = string
   .check(keep(emailRule))
+  // EMAIL-05, EMAIL-10
   // Only now: of what isn't ASCII, this makes letters that are (U+212A becomes a k).
   .overwrite((text) => text.toLowerCase())
   .meta(EMAIL_SCHEMA);
 
+// USR-CREATE-04, USR-REPLACE-02
 /** The body of a creation or a replacement. */
 export const NewUser = z.strictObject({ name: nameField, email: emailField });
 export type NewUser = z.infer<typeof NewUser>;
 
+// USR-PATCH-01, USR-PATCH-04
 /** The body of a change: a JSON Merge Patch (RFC 7396). */
 export const UserChanges = NewUser.partial();
 export type UserChanges = z.infer<typeof UserChanges>;
@@ -103,6 +121,7 @@ export const User = z.strictObject({
 });
 export type User = z.infer<typeof User>;
 
+// USR-CREATE-03, COND-01
 /** The strong entity tag of this version of the user (RFC 9110, 8.8.3). */
 export function etag(user: User): string {
   return `"${user.version}"`;

@@ -9,7 +9,9 @@ import type { Tables } from "../tables.ts";
 import type { Cursor, Page } from "./pages.ts";
 import { etag, type NewUser, type User, type UserChanges } from "./schemas.ts";
 
+// REP-03, REP-10
 const COLUMNS = ["id", "name", "email", "created_at", "updated_at", "version"] as const;
+// USR-LIST-12
 const WILDCARD = /[%_/]/g;
 
 type Where = ExpressionBuilder<Tables, "users">;
@@ -18,15 +20,19 @@ type Where = ExpressionBuilder<Tables, "users">;
 export async function createUser(connection: Connection, user: NewUser, now: Date): Promise<User> {
   const statement = connection
     .insertInto("users")
+    // REP-06
     .values({
       name: user.name,
+      // USR-LIST-11
       name_lower: user.name.toLowerCase(),
       email: user.email,
       created_at: timestamp(now),
       updated_at: timestamp(now),
+      // REP-07
       version: 1,
     })
     .returning(COLUMNS);
+  // USR-CREATE-07, UNIQ-01
   try {
     return await statement.executeTakeFirstOrThrow();
   } catch (error) {
@@ -34,10 +40,12 @@ export async function createUser(connection: Connection, user: NewUser, now: Dat
   }
 }
 
+// UNIQ-08, OPS-14
 /** The user with this id. Throws user-not-found. */
 export async function readUser(connection: Connection, id: number): Promise<User> {
   const statement = connection.selectFrom("users").select(COLUMNS).where("id", "=", id);
   const user = await statement.executeTakeFirst();
+  // ID-04, USR-READ-02, PROB-18
   if (!user) {
     throw new Problem("user-not-found");
   }
@@ -50,11 +58,16 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
   return await connection
     .selectFrom("users")
     .select(COLUMNS)
+    // USR-LIST-05, USR-LIST-06
     .orderBy(page.column, page.descending ? "desc" : "asc")
+    // USR-LIST-07, CURSOR-03
     .$if(page.column !== "id", (query) => query.orderBy("id", "asc"))
+    // USR-LIST-18
     .limit(page.limit + 1)
+    // USR-LIST-10, USR-LIST-13
     .$if(q !== null, (query) =>
       query.where((eb) => {
+        // USR-LIST-11
         const text = (q ?? "").toLowerCase();
         return eb.or([contains(eb, "name_lower", text), contains(eb, "email", text)]);
       }),
@@ -80,17 +93,25 @@ export async function changeUser(
   const members = Object.entries(changes) as [keyof UserChanges, string][];
   const statement = connection
     .updateTable("users")
+    // REP-11
     .set((eb) => ({
       ...changes,
+      // USR-LIST-11
       ...(changes.name !== undefined && { name_lower: changes.name.toLowerCase() }),
       updated_at: timestamp(now),
+      // REP-07, USR-PATCH-08, UNIQ-05
       version: eb("version", "+", 1),
     }))
+    // USR-REPLACE-04, USR-PATCH-03
     .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))
+    // UNIQ-03, PROB-19
     .where((eb) => is(eb, id, condition))
     .returning(COLUMNS);
+  // UNIQ-09
   while (true) {
+    // USR-PATCH-02
     if (members.length > 0) {
+      // USR-REPLACE-05, USR-PATCH-06, UNIQ-02
       try {
         const user = await statement.executeTakeFirst();
         if (user) {
@@ -100,7 +121,9 @@ export async function changeUser(
         throw emailTaken(error);
       }
     }
+    // USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
     const current = await readUser(connection, id);
+    // COND-16
     check(condition, current);
     if (members.every(([name, value]) => current[name] === value)) {
       return current;
@@ -114,16 +137,20 @@ export async function deleteUser(
   id: number,
   condition: EntityTags | null,
 ): Promise<void> {
+  // UNIQ-07
   const statement = connection.deleteFrom("users").where((eb) => is(eb, id, condition));
   while (true) {
     const result = await statement.executeTakeFirst();
+    // UNIQ-06
     if (result.numDeletedRows > 0) {
       return;
     }
+    // USR-DELETE-02, COND-15
     check(condition, await readUser(connection, id));
   }
 }
 
+// COND-02, COND-03
 function is(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
   const versions = condition?.versions ?? null;
   const found = eb("id", "=", id);
@@ -134,21 +161,25 @@ function is(eb: Where, id: number, condition: EntityTags | null): Expression<Sql
   return found.and(versions.length > 0 ? eb("version", "in", versions) : eb.lit(false));
 }
 
+// COND-02, PROB-19
 function check(condition: EntityTags | null, user: User): void {
   if (condition && !condition.match(etag(user))) {
     throw new Problem("version-mismatch");
   }
 }
 
+// USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
 function emailTaken(error: unknown): unknown {
   return isUniqueViolation(error) ? new Problem("email-taken") : error;
 }
 
+// USR-LIST-12
 function contains(eb: Where, column: "name_lower" | "email", text: string): Expression<SqlBool> {
   const pattern = `%${text.replace(WILDCARD, "/$&")}%`;
   return sql<SqlBool>`${eb.ref(column)} LIKE ${pattern} ESCAPE '/'`;
 }
 
+// CURSOR-03, CURSOR-04
 function beyond(eb: Where, cursor: Cursor, page: Page): Expression<SqlBool> {
   // It was checked to be of the column's type.
   const key = cursor.key as never;
