@@ -27,11 +27,12 @@ contract: setup ## The contract alone, against running services: TARGETS="python
 	@$(pytest) $(foreach target,$(TARGETS),--target '$(target)') $(ARGS)
 
 .PHONY: prove
-prove: setup ## The long proof: 50,000 requests and 2,000 sequences to all targets, 100 histories
-	@DIFFERENTIAL=$(or $(DIFFERENTIAL),50000) STATEFUL=$(or $(STATEFUL),2000) \
-	  HISTORIES=$(or $(HISTORIES),100) $(pytest) -n auto --maxprocesses 4 \
-	  contract_tests/test_differential.py contract_tests/test_stateful.py \
-	  contract_tests/test_histories.py $(ARGS)
+prove: setup ## The long proof: 50,000 requests and 2,000 sequences; ARGS="--seed 7"
+	@$(python) -m contract_tests.prove $(ARGS)
+
+.PHONY: report
+report: setup ## All of it on one page, .data/report.html: who proves what, what was said, which code
+	@$(python) -m contract_tests.report $(ARGS)
 
 .PHONY: mutants
 mutants: setup ## Faults planted one by one, and whether a test minds; ARGS="--leave-one-out"

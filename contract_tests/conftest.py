@@ -32,6 +32,7 @@ from contract_tests.harness import clauses, databases, services, verdict  # noqa
 from contract_tests.harness.client import Client  # noqa: E402
 from contract_tests.harness.databases import Engine, OwnPostgres, Postgres  # noqa: E402
 from contract_tests.harness.services import Kind, NotStartedError, Service  # noqa: E402
+from contract_tests.report import record  # noqa: E402
 
 # Our services, by the names of the targets that they are.
 OURS: dict[str, tuple[Kind, Engine]] = {
@@ -65,11 +66,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--compose", action="store_true", help="docker-compose.yml's tests, alone; needs Docker"
     )
     verdict.add_options(group)
+    record.add_options(group)
     group.addoption("--seed", help="of the choice among several services that act as one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(verdict.Verdict(config))
+    if config.getoption("--record"):
+        config.pluginmanager.register(record.Recorder(config))
     config.addinivalue_line("markers", "clause(*ids): the clauses of CONTRACT.md that it proves")
     config.addinivalue_line(
         "markers", "settings(**env): the settings that the fixture `service` starts with"

@@ -8,6 +8,7 @@ import pytest
 from contract_tests.harness import clauses, expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.services import Kind
+from contract_tests.report import source
 
 ROUTES = clauses.routes()
 
@@ -103,3 +104,28 @@ def test_the_problems_are_those_of_the_contract() -> None:
     }
     assert ours == clauses.problems()
     assert clauses.details() == expect.DETAILS
+
+
+NAMED = source.named()
+
+
+@pytest.mark.clause("PAIR-12")
+def test_every_clause_is_named_at_the_code_that_keeps_it() -> None:
+    known = clauses.clauses()
+    assert NAMED.keys() <= set(known)
+    for clause in known:
+        match clause.rpartition("-")[0]:
+            case "PAIR":
+                assert clause not in NAMED
+            case "COMPOSE":
+                assert set(NAMED[clause]) == {"common"}
+            case _:
+                assert {"python", "node"} <= set(NAMED[clause]), clause
+
+
+@pytest.mark.clause("PAIR-12")
+def test_what_keeps_a_clause_is_shown_in_few_lines() -> None:
+    blocks = {block for sides in NAMED.values() for some in sides.values() for block in some}
+    sizes = sorted(block.last - block.first + 1 for block in blocks)
+    assert sizes[len(sizes) // 2] <= 20
+    assert sizes[-1] <= 120

@@ -2,6 +2,7 @@
 
     DIFFERENTIAL=50000 pytest contract_tests/test_differential.py    so many generated requests
     DIFFERENTIAL_SEED=7 pytest contract_tests/test_differential.py   others; a seed makes the same
+    DIFFERENTIAL_ENTRY="> GET /users" pytest ... -k entry            that, in the corpus' notation
 
 Two sources: the corpus in `contract_tests/differential/`, and Hypothesis, from valid to garbage.
 What is not compared is a short list, `harness.differential.NORMALISATIONS`.
@@ -10,18 +11,21 @@ What is not compared is a short list, `harness.differential.NORMALISATIONS`.
 import json
 import os
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as st
 
-from contract_tests.harness import differential, expect
+from contract_tests.harness import differential, expect, progress
 from contract_tests.harness.client import Client
 from contract_tests.harness.differential import Difference, Request
 
 DIFFERENTIAL = int(os.environ.get("DIFFERENTIAL", "700"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
+ENTRY = os.environ.get("DIFFERENTIAL_ENTRY")
 
 T = TypeVar("T")
 
@@ -52,18 +56,37 @@ def targets(request: pytest.FixtureRequest, apart: list[Client]) -> list[Client]
     return apart
 
 
+@pytest.fixture
+def ask(pytestconfig: pytest.Config, targets: list[Client]) -> Callable[[Sequence[Request]], None]:
+    """A function that asks all targets; a Difference also tells how to ask the same again."""
+    given = [*pytestconfig.getoption("--target"), *pytestconfig.getoption("--gateway")]
+    make = f"make contract TARGETS={shlex.quote(' '.join(given))}" if given else "make test"
+    again = f"{make} ARGS='contract_tests/test_differential.py -k entry -p no:randomly'"
+
+    def ask_all(steps: Sequence[Request]) -> None:
+        try:
+            differential.converse(targets, steps)
+        except Difference as difference:
+            entry = shlex.quote(differential.as_text(steps))
+            raise Difference(f"{difference}\n\nDIFFERENTIAL_ENTRY={entry} \\\n{again}") from None
+
+    return ask_all
+
+
 # The corpus
 
 
 @pytest.mark.clause("PAIR-10")
-@pytest.mark.parametrize("kind", differential.kinds())
-def test_the_corpus_is_answered_alike(targets: list[Client], kind: str) -> None:
+@pytest.mark.parametrize("kind", ["entry"] if ENTRY else differential.kinds())
+def test_the_corpus_is_answered_alike(ask: Callable[[Sequence[Request]], None], kind: str) -> None:
     found = []
-    for entry in differential.entries(kind):
+    entries = differential.parsed(ENTRY, kind) if ENTRY else differential.entries(kind)
+    for entry in entries:
         try:
-            differential.converse(targets, entry.steps)
+            ask(entry.steps)
         except Difference as difference:
             found.append(f"{entry.place}\n{difference}")
+        progress.advance("corpus")
     if found:
         pytest.fail("\n\n".join([f"{len(found)} differ", *found[:20]]), pytrace=False)
 
@@ -400,7 +423,9 @@ OPERATIONS: dict[str, st.SearchStrategy[Sequence[Request]]] = {
 
 @pytest.mark.clause("PAIR-10")
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_whatever_is_asked_is_answered_alike(targets: list[Client], operation: str) -> None:
+def test_whatever_is_asked_is_answered_alike(
+    targets: list[Client], ask: Callable[[Sequence[Request]], None], operation: str
+) -> None:
     asked = 0
 
     @seed(SEED)
@@ -413,19 +438,39 @@ def test_whatever_is_asked_is_answered_alike(targets: list[Client], operation: s
         print_blob=False,
     )
     @given(OPERATIONS[operation])
-    def ask(steps: Sequence[Request]) -> None:
+    def ask_whatever(steps: Sequence[Request]) -> None:
         nonlocal asked
         for target in targets:
             target.begin(repr(steps))
-        differential.converse(targets, steps)
+        ask(steps)
         asked += len(steps)
+        progress.advance("examples")
+        progress.advance("requests", len(steps))
 
     found = ""
     try:
-        ask()
+        ask_whatever()
     except Difference as difference:
         found = "\n".join([str(difference), *getattr(difference, "__notes__", [])])
     if found:  # told without the source lines of all that led to it
         pytest.fail(f"DIFFERENTIAL_SEED={SEED}\n{found}", pytrace=False)
     print(f"{asked} requests, DIFFERENTIAL_SEED={SEED}")
     assert asked >= DIFFERENTIAL // len(OPERATIONS)
+
+
+@pytest.mark.clause("PAIR-10")
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_is_printed_asks_the_same_again(operation: str) -> None:
+    @seed(SEED)
+    @settings(max_examples=100, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+    @given(OPERATIONS[operation])
+    def check(steps: Sequence[Request]) -> None:
+        (entry,) = differential.parsed(differential.as_text(steps), "printed")
+        places = {"id": b"7", "unique": b"u" * 12}
+        printed, asked = (
+            [replace(step, head=step.message(places), body=None, exact=True) for step in some]
+            for some in (entry.steps, steps)
+        )
+        assert printed == asked
+
+    check()

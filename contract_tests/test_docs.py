@@ -1,16 +1,14 @@
 """DOC: the page over the document, as it is sent and as a browser shows it."""
 
 import json
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-from contract_tests.harness import expect
+from contract_tests.harness import browser, expect
+from contract_tests.harness.browser import complaints, found, requested
 from contract_tests.harness.client import Client
 
 CONTENT_TYPES = {
@@ -21,39 +19,12 @@ CONTENT_TYPES = {
     "/openapi.json": "application/json",
 }
 
-SECONDS = 30.0
-
 
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """A headless Chromium that nobody used before and that calls nobody by itself."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser = next(filter(None, map(shutil.which, names)), None)
-    driver = shutil.which("chromedriver")
-    if not browser or not driver:
-        pytest.skip("there is no Chromium with its chromedriver on this machine")
-    options = ChromeOptions()
-    options.binary_location = browser
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        "disable-quic",
-        "no-first-run",
-        "no-proxy-server",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "window-size=1200,2000",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # With the paths of both given, Selenium looks for nothing and downloads nothing.
-    chrome = Chrome(options=options, service=ChromeService(driver))
-    yield chrome
-    chrome.quit()
+    """A browser that nobody used before."""
+    with browser.chromium(tmp_path_factory.mktemp("chromium")) as chrome:
+        yield chrome
 
 
 @pytest.fixture
@@ -65,31 +36,6 @@ def page(api: Client, chrome: Chrome) -> Chrome:
     chrome.get(f"{api.url}/docs")
     found(chrome, "#operations-default-createUser")
     return chrome
-
-
-def found(chrome: Chrome, selector: str) -> WebElement:
-    """What the selector finds, as soon as it is there."""
-    wait = WebDriverWait(chrome, SECONDS, poll_frequency=0.02)
-    return wait.until(lambda _: chrome.find_element(By.CSS_SELECTOR, selector))
-
-
-def complaints(chrome: Chrome) -> list[str]:
-    """What stands in the console, and is more than a remark."""
-    return [
-        entry["message"]
-        for entry in chrome.get_log("browser")
-        if entry["level"] in ("WARNING", "SEVERE")
-    ]
-
-
-def requested(chrome: Chrome) -> list[str]:
-    """The URLs that the page asked for, whatever came of it."""
-    entries = (json.loads(entry["message"])["message"] for entry in chrome.get_log("performance"))
-    return [
-        entry["params"]["request"]["url"]
-        for entry in entries
-        if entry["method"] == "Network.requestWillBeSent"
-    ]
 
 
 @pytest.mark.clause("DOC-06", "DOC-07", "DOC-09")

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from contract_tests.harness import expect
+from contract_tests.harness import expect, progress
 from contract_tests.harness.client import Client, Headers
 from contract_tests.harness.history import (
     Event,
@@ -173,6 +173,7 @@ def written_down(pair: tuple[Client, Client], seed: str, actions: Sequence[str])
     everybody(pair, seed, work)
     for api in pair:
         recorder.read(f"{api.name} at the end", api, recorder.id)
+    progress.advance("histories")
     return recorder.events
 
 

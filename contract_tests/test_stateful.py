@@ -35,7 +35,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, strategies as st
 from hypothesis.errors import FlakyFailure
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from contract_tests.harness import expect
+from contract_tests.harness import expect, progress
 from contract_tests.harness.client import Client
 from contract_tests.harness.model import SORTS, Expected, Model, Page, Step
 from contract_tests.harness.wire import Answer
@@ -80,13 +80,20 @@ class Disagreement(AssertionError):
         self.run = run
 
 
+# Where our services are found when the run is over: after `make up` on SQLite, after
+# `docker compose up` on PostgreSQL, and both on the same there, which is `mixed`.
+PYTHON, NODE = "http://127.0.0.1:8000", "http://127.0.0.1:3000"
+UP = {"python": [PYTHON], "node": [NODE], "mixed": [PYTHON, NODE]}
+
+
 @dataclass(frozen=True)
 class Target:
     """A target, with a client for each of its URLs: what is printed has to name the one asked."""
 
     name: str
-    urls: list[str]
     clients: list[Client]
+    urls: list[str]
+    """What is printed."""
 
 
 class Side:
@@ -260,12 +267,22 @@ class Machine(RuleBasedStateMachine):
         """Show whoever is there at the end: what was only said to be done comes out."""
         if sys.exc_info()[0] is None:
             self.run.take(Step("GET", page=Page("id", 100)))
+            progress.advance("sequences")
+            progress.advance("steps", len(self.run.steps))
 
 
-def search(clients: Iterable[Client], sequences: int, seed: int) -> None:
-    """Let so many sequences run; raises the Disagreement of the first that has one, shortened."""
+def search(clients: Iterable[Client], sequences: int, seed: int, *, ours: bool = False) -> None:
+    """Let so many sequences run; raises the Disagreement of the first that has one, shortened.
+
+    What is printed leads to the targets' URLs, of `ours` to where they are `UP`.
+    """
     targets = [
-        Target(client.name, client.urls, [Client(url) for url in client.urls]) for client in clients
+        Target(
+            client.name,
+            [Client(url) for url in client.urls],
+            UP[client.name.partition("-")[0]] if ours else client.urls,
+        )
+        for client in clients
     ]
     settings = hypothesis.settings(
         max_examples=sequences,
@@ -497,11 +514,16 @@ def targets(_clients: dict[str, Client]) -> list[Client]:
 
 
 @pytest.mark.clause("OPS-14", "OPS-15", "USR-LIST-19", "CURSOR-04", "COND-02", "IDEM-04", "PAIR-10")
-def test_after_any_sequence_every_target_answers_as_the_model(targets: list[Client]) -> None:
+def test_after_any_sequence_every_target_answers_as_the_model(
+    pytestconfig: pytest.Config, targets: list[Client]
+) -> None:
+    ours = not (pytestconfig.getoption("--target") or pytestconfig.getoption("--gateway"))
     try:
-        search(targets, STATEFUL, SEED)
+        search(targets, STATEFUL, SEED, ours=ours)
     except Disagreement as error:
-        pytest.fail(str(error), pytrace=False)  # as it stands, so that it can be copied
+        there = "`make up` (on SQLite) or `docker compose up --wait` (on PostgreSQL)"
+        where = f"# The services are at these URLs after {there}.\n" if ours else ""
+        pytest.fail(f"{where}{error}", pytrace=False)  # as it stands, so that it can be copied
 
 
 # What a proxy does to a request on its way: pass it on, changed or not, and answer, truly or not.

@@ -9,6 +9,8 @@
 - `model`: the contract as a plain model of the users, for sequences of requests.
 - `history`: whether what concurrent clients saw has an order.
 - `load`: clients that create users without a pause.
+- `browser`: Chromium, for pages.
+- `progress`: how far a long run is.
 - `verdict`: what a run says of each target, clause by clause.
 - `clauses`: CONTRACT.md and the tests' markers, read as text.
 """

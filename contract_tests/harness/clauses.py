@@ -25,18 +25,45 @@ class Test:
     clauses: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Group:
+    """Clauses under one heading of the contract, and the text above them, in Markdown."""
+
+    name: str
+    title: str
+    intro: str
+    clauses: tuple[str, ...]
+
+
 def clauses() -> list[str]:
     """The ids of all clauses, in the contract's order (one that stands twice, twice)."""
     return [match[1] for line in _lines() if (match := _CLAUSE.match(line))]
 
 
+def texts() -> dict[str, str]:
+    """The clauses' words, in Markdown."""
+    text = CONTRACT.read_text("utf-8")
+    return dict(re.findall(r"^- \*\*([A-Z0-9-]+)\*\* (.*(?:\n  .*)*)", text, re.MULTILINE))
+
+
+def groups() -> list[Group]:
+    """The groups of clauses, in the contract's order."""
+    sections = re.split(r"^## ", CONTRACT.read_text("utf-8"), flags=re.MULTILINE)[1:]
+    found = []
+    for section in sections:
+        title, _, text = section.partition("\n")
+        members = _CLAUSE.findall(text)
+        if members:
+            intro = text[: text.index("- **")].strip()
+            found.append(Group(members[0].rpartition("-")[0], title, intro, tuple(members)))
+    return found
+
+
 def direct() -> dict[str, str]:
     """The clauses that a gateway can't keep in every case, and why."""
-    text = CONTRACT.read_text("utf-8")
-    found = re.findall(r"^- \*\*([A-Z0-9-]+)\*\* (.*(?:\n  .*)*)", text, re.MULTILINE)
     return {
         clause: " ".join(reason.split())
-        for clause, words in found
+        for clause, words in texts().items()
         if (reason := words.partition("Direct: ")[2])
     }
 

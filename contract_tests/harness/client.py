@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from contract_tests.harness import expect
-from contract_tests.harness.wire import Answer, Connection, message
+from contract_tests.harness.wire import Answer, Connection, listeners, message, tell
 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
@@ -76,7 +76,11 @@ class Client:
             (name.decode("latin-1").lower(), value.decode("latin-1"))
             for name, value in response.headers.raw
         ]
-        return Answer(response.status_code, received, body)
+        answer = Answer(response.status_code, received, body)
+        if listeners:
+            sent = [(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]
+            tell(self.name, message(method, path, sent, request.content), answer)
+        return answer
 
     def get(self, path: str, *, headers: Headers | None = None) -> Answer:
         """GET."""
@@ -137,7 +141,7 @@ class Client:
     def connect(self, timeout: float = 5.0) -> Connection:
         """A fresh raw connection; `timeout` bounds each of its reads, in seconds."""
         parts = urlsplit(self._any())
-        return Connection(parts.hostname or "", parts.port or 80, timeout=timeout)
+        return Connection(parts.hostname or "", parts.port or 80, timeout, self.name)
 
     def raw(self, data: bytes, *, method: str = "GET") -> Answer:
         """The answer to these bytes on a connection of their own.

@@ -374,18 +374,14 @@ def _report(sides: Sequence[_Side], outcomes: Sequence[_Outcome]) -> str:
 
 
 def _shown(data: bytes) -> str:
-    """The request as bytes, and as a command that sends them."""
-    if len(data) > 4000:
-        return f"{data[:2000]!r} ... {data[-500:]!r}, {len(data)} bytes"
-    octal = "".join(
-        chr(byte) if 32 <= byte < 127 and byte not in b"\\%'" else f"\\{byte:03o}" for byte in data
-    )
-    return f"{data!r}\nprintf '{octal}' | nc HOST PORT"
+    """The request as bytes."""
+    shorter = len(data) <= 4000
+    return f"{data!r}" if shorter else f"{data[:2000]!r} ... {data[-500:]!r}, {len(data)} bytes"
 
 
 # The corpus
 
-FLAGS = {"exact", "cut", "alone"}
+FLAGS = ("exact", "cut", "alone", "half_closed")
 
 
 def kinds() -> list[str]:
@@ -396,26 +392,58 @@ def kinds() -> list[str]:
 def entries(kind: str) -> Iterator[Entry]:
     """The requests of a file of the corpus."""
     file = CORPUS / f"{kind}.txt"
+    return parsed(file.read_text("utf-8"), file.name)
+
+
+def parsed(text: str, source: str) -> Iterator[Entry]:
+    """The requests of a text in the corpus' notation."""
     template: list[str] = []
     options, begun = "", 0
-    for n, line in enumerate([*file.read_text("utf-8").split("\n"), ""], 1):
+    for n, line in enumerate([*text.split("\n"), ""], 1):
         if line.startswith(">"):
             if not begun:
                 template, begun = [], n
             template.append(line[1:].removeprefix(" "))
             continue
         if begun and not any("{line}" in part for part in template):
-            yield _entry(f"{file.name}:{begun}", template, options, "")
+            yield _entry(f"{source}:{begun}", template, options, "")
         begun = 0
         if line.startswith("@"):
             options = line[1:]
         elif line and not line.startswith("#"):
-            yield _entry(f"{file.name}:{n}", template, options, line)
+            yield _entry(f"{source}:{n}", template, options, line)
+
+
+def as_text(steps: Sequence[Request]) -> str:
+    """The requests as an entry of the corpus; of their flags only the first one's are told."""
+    flags = [flag for flag in FLAGS if getattr(steps[0], flag)]
+    parts = []
+    for step in steps:
+        if step.exact:
+            parts.append([_escaped(step.head + (step.body or b""))])
+            continue
+        first, *fields = step.head.removesuffix(b"\r\n").split(b"\r\n")
+        lines = [_escaped(line) for line in (first.removesuffix(b" HTTP/1.1"), *fields)]
+        parts.append(lines if step.body is None else [*lines, "", _escaped(step.body)])
+    requests = ["\n".join(f"> {line}".rstrip() for line in lines) for lines in parts]
+    first_line = f"@ {' '.join(flags)}\n" if flags else ""
+    return first_line + "\n> ---\n".join(requests)
+
+
+_UNPLAIN = re.compile(rb"[^ -~]|\\(?=x)|\{(?=line\}|empty\})|^-(?=--\Z)| \Z")
+
+
+def _escaped(data: bytes) -> str:
+    """What `_unescaped` makes these bytes of."""
+    lines = [
+        _UNPLAIN.sub(lambda match: b"\\x%02x" % ord(match[0]), line) for line in data.split(b"\r\n")
+    ]
+    return b"\r\n".join(lines).decode().replace("\r\n", "↵")
 
 
 def _entry(place: str, template: Sequence[str], options: str, line: str) -> Entry:
     flags = frozenset(options.split())
-    assert flags <= FLAGS, f"{place}: {options}"
+    assert flags <= {*FLAGS}, f"{place}: {options}"
     steps: list[list[str]] = [[]]
     for part in template:
         if part == "---":
@@ -426,7 +454,7 @@ def _entry(place: str, template: Sequence[str], options: str, line: str) -> Entr
 
 
 def _request(lines: list[str], flags: frozenset[str]) -> Request:
-    if "exact" in flags and "" not in lines:
+    if "exact" in flags and ("" not in lines or lines == [""]):
         return _flagged(_unescaped("\r\n".join(lines)), None, flags)
     end = lines.index("") if "" in lines else len(lines)
     first, *fields = lines[:end]
@@ -440,8 +468,7 @@ def _request(lines: list[str], flags: frozenset[str]) -> Request:
 
 
 def _flagged(head: bytes, body: bytes | None, flags: frozenset[str]) -> Request:
-    exact, cut, alone = (flag in flags for flag in ("exact", "cut", "alone"))
-    return Request(head, body, exact=exact, cut=cut, alone=alone)
+    return Request(head, body, **{flag: flag in flags for flag in FLAGS})
 
 
 def _unescaped(text: str) -> bytes:

@@ -57,8 +57,7 @@ class Verdict:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Write the clauses and the target down, and forgive what is known."""
         report = yield
-        target = getattr(item, "callspec", None) and item.callspec.params.get("api")  # type: ignore[attr-defined]
-        report.user_properties += [("target", target or "ours"), ("clauses", _clauses(item))]
+        report.user_properties += [("target", target_of(item)), ("clauses", _clauses(item))]
         known = [clause for clause in _clauses(item) if clause in self._known]
         if report.failed and known:
             report.outcome = "skipped"
@@ -108,6 +107,12 @@ class Verdict:
             for target, found in sorted(self._outcomes.items())
         }
         return {"level": self._level, "targets": targets, "unexpected": self.unexpected()}
+
+
+def target_of(item: pytest.Item) -> str:
+    """The name of the target that the test asks; "both" if it is about our services together."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(params.get("api") or params.get("_ours") or "both")
 
 
 def _clauses(item: pytest.Item) -> list[str]:

@@ -4,7 +4,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -49,12 +49,26 @@ def message(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+# Who hears of every exchange: the target's name, the bytes of the request, its answer.
+listeners: list[Callable[[str, bytes, Answer], None]] = []
+
+
+def tell(target: str, request: bytes, answer: Answer) -> None:
+    """Let the listeners know; of requests sent together the first answer comes with all bytes."""
+    for listener in listeners:
+        listener(target, request, answer)
+
+
 class Connection:
     """A TCP connection to a target; answers are read one after the other, as pipelining needs."""
 
-    def __init__(self, host: str, port: int, timeout: float = READ_TIMEOUT) -> None:
+    def __init__(
+        self, host: str, port: int, timeout: float = READ_TIMEOUT, name: str = "target"
+    ) -> None:
         """Connect; `timeout` bounds every read of an answer and every send, in seconds."""
         self._timeout = timeout
+        self._name = name
+        self._sent = b""
         self._socket = socket.create_connection((host, port), timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
@@ -72,6 +86,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it; OSError when the other side no longer takes it."""
+        self._sent += data
         self._socket.settimeout(self._timeout)
         self._socket.sendall(data)
 
@@ -87,18 +102,22 @@ class Connection:
             status, headers = _head(head)
             if status >= 200 or status == 101:
                 break
-        answer = Answer(status, headers, b"")
-        if method == "HEAD" or status in (101, 204, 304):
-            return answer
+        answer = Answer(status, headers, self._body(method, Answer(status, headers, b""), deadline))
+        sent, self._sent = self._sent, b""
+        tell(self._name, sent, answer)
+        return answer
+
+    def _body(self, method: str, answer: Answer, deadline: float) -> bytes:
+        if method == "HEAD" or answer.status in (101, 204, 304):
+            return b""
         if "chunked" in (answer.header("transfer-encoding") or "").lower():
-            body = self._chunks(deadline)
-        elif (length := answer.header("content-length")) is not None:
-            body = self._exactly(int(length), deadline)
-        else:
-            while self._receive(deadline):
-                pass
-            body, self._received = self._received, b""
-        return Answer(status, headers, body)
+            return self._chunks(deadline)
+        if (length := answer.header("content-length")) is not None:
+            return self._exactly(int(length), deadline)
+        while self._receive(deadline):
+            pass
+        body, self._received = self._received, b""
+        return body
 
     def readable(self, seconds: float) -> bool:
         """Whether something comes in within this time; it is left to be read."""

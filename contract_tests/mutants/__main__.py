@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -46,8 +47,9 @@ class Report:
 
 def run_both(mutants: Sequence[str], *options: str) -> dict[Kind, Report]:
     """Run these mutants against both services, side by side, each in a process of its own."""
-    # A pytest that we may run under has nothing to say to those that are started.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    # A pytest that we may run under has nothing to say to those that are started, nor they to it.
+    ours = ("PYTEST_", "PROGRESS")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with contextlib.ExitStack() as stack:
         runs = {}
         for kind in KINDS:
@@ -125,6 +127,15 @@ def tell_result(mutants: Sequence[str], reports: Mapping[Kind, Report]) -> list[
     return survivors
 
 
+def as_json(mutants: Sequence[str], reports: Mapping[Kind, Report]) -> list[dict[str, object]]:
+    """Of each mutant its clause, what it does, and whether it was killed on either side."""
+    return [
+        {"name": mutant, "clause": clause_of(mutant), "what": what(mutant)}
+        | {kind: bool(report.killers(mutant)) for kind, report in reports.items()}
+        for mutant in mutants
+    ]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 where all were killed on both services, and with --leave-one-out no file is idle."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
@@ -139,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="plant nothing: run all tests of the mutants' clauses as they would be",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write down which were killed")
     options = parser.parse_args(arguments)
     mutants = options.only or [*WIRE, *INSIDE]
     if unknown := {*mutants} - {*WIRE, *INSIDE}:
@@ -152,6 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(any(report.control or report.code for report in reports.values()))
     reports = run_both(mutants, *([] if options.leave_one_out else ["--stop-early"]))
     survivors = tell_result(mutants, reports)
+    if options.json:
+        options.json.write_text(json.dumps(as_json(mutants, reports), indent=2) + "\n", "utf-8")
     failed = bool(survivors)
     for kind, report in reports.items():
         if report.control or report.code:

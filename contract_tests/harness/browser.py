@@ -1,0 +1,74 @@
+"""A real browser, for what is a page."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+SECONDS = 30.0
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator[Chrome]:
+    """A headless Chromium with this empty profile, that calls nobody by itself; else it skips."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    driver = shutil.which("chromedriver")
+    if not browser or not driver:
+        pytest.skip("there is no Chromium with its chromedriver on this machine")
+    options = ChromeOptions()
+    options.binary_location = browser
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-dev-shm-usage",
+        "disable-quic",
+        "no-first-run",
+        "no-proxy-server",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "window-size=1200,2000",
+        f"user-data-dir={profile}",
+    ):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # With the paths of both given, Selenium looks for nothing and downloads nothing.
+    chrome = Chrome(options=options, service=ChromeService(driver))
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+def found(chrome: Chrome, selector: str) -> WebElement:
+    """What the selector finds, as soon as it is there."""
+    wait = WebDriverWait(chrome, SECONDS, poll_frequency=0.02)
+    return wait.until(lambda _: chrome.find_element(By.CSS_SELECTOR, selector))
+
+
+def complaints(chrome: Chrome) -> list[str]:
+    """What stands in the console, and is more than a remark."""
+    return [
+        entry["message"]
+        for entry in chrome.get_log("browser")
+        if entry["level"] in ("WARNING", "SEVERE")
+    ]
+
+
+def requested(chrome: Chrome) -> list[str]:
+    """The URLs that the page asked for, whatever came of it."""
+    entries = (json.loads(entry["message"])["message"] for entry in chrome.get_log("performance"))
+    return [
+        entry["params"]["request"]["url"]
+        for entry in entries
+        if entry["method"] == "Network.requestWillBeSent"
+    ]

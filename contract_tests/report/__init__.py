@@ -1,0 +1,1 @@
+"""The report, `make report`: one page that shows what a run has proven."""

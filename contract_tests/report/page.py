@@ -1,0 +1,215 @@
+"""The page: what was recorded, the contract, the mutants and the sources, put together as HTML."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markdown_it import MarkdownIt
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_for_filename
+
+from contract_tests.harness import clauses
+from contract_tests.harness.services import ROOT
+from contract_tests.report import exchange, source
+from contract_tests.report.record import Test
+from contract_tests.report.source import Block
+
+HERE = Path(__file__).parent
+README = ROOT / "README.md"
+
+TARGETS = {
+    "python-sqlite": "FastAPI on SQLite",
+    "node-sqlite": "Hono on SQLite",
+    "python-postgres": "FastAPI on PostgreSQL",
+    "node-postgres": "Hono on PostgreSQL",
+    "mixed": "both on one PostgreSQL, each request sent to one of them at random",
+    "both": "both together: what is about the pair",
+}
+MAX_EXAMPLES = 3
+
+Cells = dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault that was planted: what it does, and whether a test minded, on either side."""
+
+    name: str
+    clause: str
+    what: str
+    python: bool | None
+    node: bool | None
+
+
+def render(
+    tests: Sequence[Test],
+    mutants: Sequence[Mutant],
+    *,
+    made: str,
+    numbers: Sequence[tuple[str, str, str]],
+    versions: Sequence[tuple[str, str]],
+) -> str:
+    """The page as HTML; `numbers` are what stands at its top: a number, what it counts, a remark."""
+    known = {target: index for index, target in enumerate(TARGETS)}
+    targets = sorted(
+        {target for test in tests for target in test.cells},
+        key=lambda target: (known.get(target, -1), target),
+    )
+    lines = _Lines()
+    data = {
+        "made": made,
+        "numbers": numbers,
+        "versions": versions,
+        "targets": targets,
+        "about": {target: TARGETS.get(target, target) for target in targets},
+        "groups": [
+            {
+                "name": group.name,
+                "title": group.title,
+                "intro": MarkdownIt().render(group.intro),
+                "clauses": group.clauses,
+            }
+            for group in clauses.groups()
+        ],
+        "clauses": _clauses(tests, mutants, targets, lines),
+        "lines": lines.all,
+        "files": _files(),
+        "read": _tour(),
+    }
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", r"<\/")
+    page = (HERE / "page.html").read_text("utf-8")
+    for mark, part in (
+        ("/*CSS*/", (HERE / "page.css").read_text("utf-8")),
+        ("/*JS*/", (HERE / "page.js").read_text("utf-8")),
+        ("/*DATA*/", text),
+    ):
+        page = page.replace(mark, part, 1)
+    return page
+
+
+class _Lines:
+    """Lines by their numbers: most stand in many places."""
+
+    def __init__(self) -> None:
+        self.all: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, line: str | None) -> int:
+        """The line's number; -1 for none."""
+        if line is None:
+            return -1
+        number = self._numbers.setdefault(line, len(self.all))
+        if number == len(self.all):
+            self.all.append(line)
+        return number
+
+
+def _clauses(
+    tests: Sequence[Test], mutants: Iterable[Mutant], targets: Sequence[str], lines: _Lines
+) -> dict[str, Any]:
+    named = source.named()
+    texts = clauses.texts()
+    found = {}
+    for clause in clauses.clauses():
+        its = [test for test in tests if clause in test.clauses]
+        # What is about nothing else shows it best.
+        shown = sorted((test for test in its if test.exchanges), key=lambda test: len(test.clauses))
+        found[clause] = {
+            "text": _markdown(texts[clause]),
+            "cells": _sum(its),
+            "tests": [_test(test) for test in its],
+            "mutants": [
+                {"name": one.name, "what": one.what, "python": one.python, "node": one.node}
+                for one in mutants
+                if one.clause == clause
+            ],
+            "examples": [_example(test, targets, lines) for test in shown[:MAX_EXAMPLES]],
+            "code": {
+                side: [
+                    [block.file, block.first, block.last]
+                    for block in named.get(clause, {}).get(side, [])
+                ]
+                for side in (*source.SIDES, "common")
+            },
+        }
+    return found
+
+
+def _markdown(text: str) -> str:
+    """A clause as HTML; its reason and what holds without a gateway stand on their own."""
+    html: str = MarkdownIt().render(re.sub(r"\s+(Why|Direct): ", r"\n\n*\1:* ", text))
+    return html
+
+
+def _sum(tests: Iterable[Test]) -> Cells:
+    """Of each target how many cases passed, of how many that ran."""
+    cells: Cells = {}
+    for test in tests:
+        for target, (passed, ran) in test.cells.items():
+            if ran:
+                before = cells.get(target, (0, 0))
+                cells[target] = (before[0] + passed, before[1] + ran)
+    return cells
+
+
+def _test(test: Test) -> dict[str, Any]:
+    return {
+        "name": test.id,
+        "file": test.file,
+        "line": test.line,
+        "doc": test.doc,
+        "cells": _sum([test]),
+    }
+
+
+def _example(test: Test, targets: Sequence[str], lines: _Lines) -> dict[str, Any]:
+    said = {target: test.exchanges[target] for target in targets if test.exchanges.get(target)}
+    return {
+        "test": f"{test.id}[{test.case}]" if test.case else test.id,
+        "targets": [*said],
+        "rows": [[kind, *map(lines.number, cells)] for kind, cells in exchange.rows(said)],
+    }
+
+
+def _files() -> dict[str, list[str]]:
+    """The sources as HTML, line by line."""
+    paths = [path for side in source.SIDES for path in source.files(side)]
+    paths += [ROOT / name for name in source.COMMON]
+    return {str(path.relative_to(ROOT)): _coloured(path) for path in paths}
+
+
+def _coloured(path: Path) -> list[str]:
+    text = path.read_text("utf-8")
+    lexer = get_lexer_for_filename(path.name, stripnl=False)
+    html: str = highlight(text, lexer, HtmlFormatter(nowrap=True))
+    return html.split("\n")[:-1]
+
+
+def _tour() -> list[dict[str, Any]]:
+    """The pairs of files in the order of the README's table, part beside part."""
+    cell = r"\[`[^`]+`\]\((\S+)\)"
+    rows = re.findall(rf"^\| {cell} \| {cell} \| (.+) \|$", README.read_text("utf-8"), re.MULTILINE)
+    return [
+        {
+            "python": python,
+            "node": node,
+            "what": MarkdownIt().renderInline(what),
+            "sections": [
+                {
+                    "title": section.title,
+                    "python": _range(section.python),
+                    "node": _range(section.node),
+                }
+                for section in source.sections(python, node)
+            ],
+        }
+        for python, node, what in rows
+    ]
+
+
+def _range(block: Block | None) -> tuple[int, int] | None:
+    return (block.first, block.last) if block else None
