@@ -1,8 +1,9 @@
 # Works in a fresh clone with Python 3.11 or later and make: every target sets up what it needs.
 MAKEFLAGS += --no-print-directory
 python := .venv/bin/python
-biome := cd node_api && ../.venv/bin/node node_modules/@biomejs/biome/bin/biome
-tsc := cd node_api && ../.venv/bin/node node_modules/typescript/bin/tsc
+node := $(CURDIR)/.venv/bin/node
+biome := $(node) $(CURDIR)/node_api/node_modules/@biomejs/biome/bin/biome
+tsc := $(node) $(CURDIR)/node_api/node_modules/typescript/bin/tsc
 pytest := $(python) -m pytest
 
 .PHONY: help
@@ -55,14 +56,15 @@ lint: setup ## Style and types on both sides; changes nothing
 	@$(python) -m ruff check
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
-	@$(biome) ci --colors=off
-	@$(tsc)
+	@cd node_api && $(biome) ci --colors=off && $(tsc)
+	@cd contract_tests/report && $(biome) ci --colors=off && $(tsc) --project jsconfig.json
 
 .PHONY: format
 format: setup ## Formats both sides and fixes what can be fixed
 	@$(python) -m ruff check --fix-only
 	@$(python) -m ruff format
-	@$(biome) check --write
+	@cd node_api && $(biome) check --write
+	@cd contract_tests/report && $(biome) check --write
 
 compile := $(python) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml

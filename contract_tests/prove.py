@@ -28,6 +28,7 @@ from rich.progress import (
 )
 
 from contract_tests.harness import differential
+from contract_tests.harness.databases import ENGINES
 from contract_tests.harness.processes import die_with_parent
 from contract_tests.harness.progress import advanced
 from contract_tests.harness.services import ROOT
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make prove", description=__doc__.partition("\n")[0])
     parser.add_argument("--examples", type=int, default=50_000, help="a request or a few each")
     parser.add_argument("--sequences", type=int, default=2_000, help="of the state machine")
-    parser.add_argument("--histories", type=int, default=100, help="of each of the three kinds")
+    parser.add_argument("--histories", type=int, default=100, help="of each kind, on each engine")
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same")
     parser.add_argument("pytest", nargs="*", metavar="OPTION", help="of pytest, after --")
     given = parser.parse_args(arguments)
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "corpus": sum(1 for kind in differential.kinds() for _ in differential.entries(kind)),
         "examples": given.examples,
         "sequences": given.sequences,
-        "histories": given.histories * KINDS_OF_HISTORIES,
+        "histories": given.histories * KINDS_OF_HISTORIES * len(ENGINES),
     }
     counts = {
         "DIFFERENTIAL": given.examples,
@@ -104,7 +105,7 @@ def _watch(process: subprocess.Popen[bytes], directory: Path, totals: Mapping[st
         tasks = {what: bars.add_task(what, total=total) for what, total in totals.items()}
         while process.poll() is None:
             time.sleep(LOOK_SECONDS)
-            done = {what: advanced(directory, what) for what in totals}
+            done = {what: min(advanced(directory, what), total) for what, total in totals.items()}
             for what, task in tasks.items():
                 bars.update(task, completed=done[what])
             if not console.is_terminal and time.monotonic() > told + TELL_SECONDS:

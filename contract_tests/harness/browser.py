@@ -35,6 +35,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         "no-proxy-server",
         "disable-background-networking",
         "disable-component-update",
+        "disable-ipc-flooding-protection",  # which lets a page go to 200 places in 10 s
         "disable-sync",
         "window-size=1200,2000",
         f"user-data-dir={profile}",
@@ -49,10 +50,14 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         chrome.quit()
 
 
+def waiting(chrome: Chrome) -> WebDriverWait[Chrome]:
+    """Something to wait with until what is expected is there."""
+    return WebDriverWait(chrome, SECONDS, poll_frequency=0.02)
+
+
 def found(chrome: Chrome, selector: str) -> WebElement:
     """What the selector finds, as soon as it is there."""
-    wait = WebDriverWait(chrome, SECONDS, poll_frequency=0.02)
-    return wait.until(lambda _: chrome.find_element(By.CSS_SELECTOR, selector))
+    return waiting(chrome).until(lambda _: chrome.find_element(By.CSS_SELECTOR, selector))
 
 
 def complaints(chrome: Chrome) -> list[str]:

@@ -195,7 +195,7 @@ function counted(count, noun) {
 }
 
 /**
- * A name that may be broken at its hyphens and underscores.
+ * A name that may be broken at its marks.
  *
  * @param {string} name
  * @returns {Child[]}
@@ -212,13 +212,11 @@ function breakable(name) {
  * @param {string} first The head of the first column.
  */
 function headOfShares(first) {
-  const heads = data.targets.map((target) =>
-    make(
-      "th",
-      { class: "target", scope: "col", title: data.about[target] ?? null },
-      breakable(target),
-    ),
-  );
+  const heads = data.targets.map((target) => {
+    const title = data.about[target] ?? null;
+    const words = target.split("-").flatMap((word, i) => (i ? [make("br"), word] : [word]));
+    return make("th", { class: "target", scope: "col", "data-target": target, title }, words);
+  });
   return make("thead", {}, make("tr", {}, make("th", { scope: "col" }, first), heads));
 }
 
@@ -696,7 +694,7 @@ function exchangesOf(clause) {
       make("span", { class: "mark" }, "~"),
       " ",
       make("i", {}, "may differ"),
-      ": generated",
+      ": generated, or outside the contract",
     ),
     make(
       "span",
@@ -771,7 +769,7 @@ function comparison(indexes) {
     return ["≠", "differs, and must not"];
   }
   if (new Set(indexes).size > 1 || data.lines[indexes[0]]?.includes("<i>")) {
-    return ["~", "may differ: generated"];
+    return ["~", "may differ: generated, or outside the contract"];
   }
   return ["=", "the same everywhere"];
 }

@@ -175,7 +175,8 @@ def _parts(name: str) -> list[_Part]:
     for first, last in _divided(lines, 0, len(lines), 0):
         inner = _divided(lines, first, last, step) if last - first > LONG else [(first, last)]
         for begin, end in inner:
-            title = _title(lines[begin:end])
+            at_the_top = not found or found[-1].title == IMPORTS
+            title = _title(lines[begin:end]) or (IMPORTS if at_the_top else lines[begin].strip())
             goes_on = bool(found) and title == found[-1].title == IMPORTS
             start = found.pop().block.first - 1 if goes_on else begin
             ids = re.findall(_CLAUSE, " ".join(filter(_NAMES.fullmatch, lines[start:end])))
@@ -201,13 +202,11 @@ def _without_blanks(lines: list[str], first: int, last: int) -> int:
 
 
 def _title(lines: list[str]) -> str:
-    """The name of the first thing that has one."""
+    """The name of the first thing that has one; empty if nothing has."""
     for number in range(len(lines)):
         if match := _TITLE.match("\n".join(lines[number : number + 2])):
             found = {name: value for name, value in match.groupdict().items() if value}
             if "path" in found:
                 return f"{found['method'].upper()} {found['path']}"
             return IMPORTS if "import" in found else next(iter(found.values()))
-    return (
-        IMPORTS if lines[0].startswith(('"""', "/**")) or not lines[0].strip() else lines[0].strip()
-    )
+    return ""
