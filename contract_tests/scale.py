@@ -33,7 +33,7 @@ FROM (
 ) AS made
 """
 
-COLUMNS = "id, name, email, created_at, updated_at, version"
+COLUMNS = "id, name, email, role, created_at, updated_at, version"
 STATEMENTS = {
     "get": f"SELECT {COLUMNS} FROM users WHERE id = 5000",
     "first page": f"SELECT {COLUMNS} FROM users ORDER BY id LIMIT 51",

@@ -534,7 +534,7 @@ def test_user_is_canonical_json(api: Client) -> None:
     user(answer, 201, **members)
     head = b'{"id":%d,"name":' % answer.json()["id"]
     assert answer.body.startswith(head + '"\\"\\\\/</é\u2028\u2029~\u00a0\U0001f600","em'.encode())
-    keys = ["id", "name", "email", "created_at", "updated_at", "version"]
+    keys = ["id", "name", "email", "role", "created_at", "updated_at", "version"]
     assert list(answer.json()) == keys
 
 

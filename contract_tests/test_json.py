@@ -394,7 +394,7 @@ def test_json_that_is_no_object_has_the_wrong_type(api: Client, content: bytes) 
 
 
 @pytest.mark.clause("JSON-15", "USR-PATCH-04")
-@pytest.mark.parametrize("member", ["name", "email"])
+@pytest.mark.parametrize("member", ["name", "email", "role"])
 @pytest.mark.parametrize(
     "value",
     [0, 1, 1.5, True, False, None, [], {}, ["Ada"], {"name": "Ada"}],
@@ -416,7 +416,10 @@ def test_nothing_is_coerced_to_text(api: Client, member: str, value: Any) -> Non
         "Name",
         "NAME",
         "mail",
-        "password",
+        "password_hash",
+        "passwd",
+        "token_epoch",
+        "roles",
         "0",
         "_",
         "__proto__",

@@ -97,6 +97,13 @@ WRONG = [
     ({"KEEP_ALIVE_TIMEOUT": "3601"}, "KEEP_ALIVE_TIMEOUT must be an integer from 1 to 3600"),
     ({"DATABASE_TIMEOUT": "0"}, "DATABASE_TIMEOUT must be an integer from 1 to 60"),
     ({"IDEMPOTENCY_TTL": "1h"}, "IDEMPOTENCY_TTL must be an integer from 1 to 31536000"),
+    ({"ARGON2_MEMORY": "7"}, "ARGON2_MEMORY must be an integer from 8 to 1048576"),
+    (
+        {"ARGON2_MEMORY": "31", "ARGON2_PARALLELISM": "4"},
+        "ARGON2_MEMORY must be at least 8 for each of ARGON2_PARALLELISM",
+    ),
+    ({"ARGON2_ITERATIONS": "0"}, "ARGON2_ITERATIONS must be an integer from 1 to 100"),
+    ({"ARGON2_PARALLELISM": "17"}, "ARGON2_PARALLELISM must be an integer from 1 to 16"),
     ({"SHUTDOWN_TIMEOUT": "61"}, "SHUTDOWN_TIMEOUT must be an integer from 1 to 60"),
     (
         {"CORS_ORIGINS": "*"},

@@ -244,6 +244,8 @@ def test_200_equal_names_by_ascending_id(api: Client, sort: str) -> None:
         "name+",
         "x",
         "version",
+        "role",
+        "password_hash",
         "updated_at",
         "name_lower",
         "rowid",

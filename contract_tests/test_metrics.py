@@ -198,11 +198,13 @@ def test_nothing_that_a_client_sent_is_in_the_log(launched: Launch) -> None:
     service = launched()
     api, secret = service.api, expect.unique()
     fields: expect.Fields = {"name": secret, "email": f"{secret}@example.com"}
-    created = api.post("/users", json=fields, headers={"Idempotency-Key": secret})
+    sent = {**fields, "password": secret}
+    created = api.post("/users", json=sent, headers={"Idempotency-Key": secret})
     path = f"/users/{expect.user(created, 201, **fields)['id']}"
     headers = {"User-Agent": secret, "Cookie": secret, "X-Request-Id": f"({secret})"}
     api.post("/users", json=fields, headers=headers)
     api.patch(path, json={"name": f"{secret}2", "email": "wrong"}, headers={"If-Match": secret})
+    api.patch(path, json={"password": secret, "role": secret})
     api.get(f"/users?q={secret}&{secret}={secret}")
     api.get(f"/{secret}")
     api.get(f"/users/{secret}")

@@ -167,6 +167,7 @@ INTEGER_SETTINGS = [
     *["PORT", "WEB_CONCURRENCY", "DATABASE_POOL_SIZE", "DATABASE_TIMEOUT"],
     *["DATABASE_STATEMENT_TIMEOUT", "IDEMPOTENCY_TTL", "REQUEST_TIMEOUT"],
     *["KEEP_ALIVE_TIMEOUT", "SHUTDOWN_TIMEOUT"],
+    *["ARGON2_MEMORY", "ARGON2_ITERATIONS", "ARGON2_PARALLELISM"],
 ]
 EXAMPLE = "postgresql://users:not-a-secret@localhost/users"
 ENVIRONMENTS: list[dict[str, str]] = [
@@ -181,7 +182,16 @@ ENVIRONMENTS: list[dict[str, str]] = [
         {"ALLOW_EXAMPLE_PASSWORD": value, "DATABASE_URL": EXAMPLE}
         for value in ["true", "false", "", "True", "1", "yes", " true", "true\n"]
     ),
+    *({"ARGON2_MEMORY": value} for value in ["7", "8", "1048576", "1048577", ""]),
+    *(
+        {"ARGON2_MEMORY": memory, "ARGON2_PARALLELISM": lanes}
+        for memory, lanes in [("8", "1"), ("15", "2"), ("16", "2"), ("127", "16"), ("128", "16")]
+    ),
+    *({"ARGON2_ITERATIONS": value} for value in ["100", "101", "2"]),
+    *({"ARGON2_PARALLELISM": value} for value in ["16", "17", "2"]),
     # The first that is wrong is named.
+    {"ARGON2_MEMORY": "7", "ARGON2_PARALLELISM": "17", "ARGON2_ITERATIONS": "0"},
+    {"ARGON2_MEMORY": "8", "ARGON2_PARALLELISM": "17", "ARGON2_ITERATIONS": "0"},
     {"PORT": "a", "DATABASE_URL": "a", "DATABASE_TIMEOUT": "a"},
     {"SHUTDOWN_TIMEOUT": "a", "CORS_ORIGINS": "a", "IDEMPOTENCY_TTL": "a"},
     {"DATABASE_TIMEOUT": "a", "DATABASE_URL": "a"},
@@ -203,12 +213,12 @@ def test_both_sides_read_the_same_settings() -> None:
             assert theirs.pop("port") == 3000
         assert ours == theirs, environment
         if isinstance(ours, str):
-            assert re.fullmatch(r"[A-Z_]+ must be [^\n]+", ours)
+            assert re.fullmatch(r"[A-Z0-9_]+ must be [^\n]+", ours)
 
 
 @pytest.mark.clause("PAIR-03")
 def test_both_sides_read_the_same_variables() -> None:
-    name = re.compile(r"[\"'](?:environment\.)?([A-Z][A-Z_]+)[\"']")
+    name = re.compile(r"[\"'](?:environment\.)?([A-Z][A-Z0-9_]+)[\"']")
     python, node = (
         set(name.findall(file.read_text("utf-8")))
         for file in (PYTHON / "settings.py", NODE / "settings.ts")

@@ -86,11 +86,13 @@ def test_every_other_problem_has_no_errors(api: Client) -> None:
     ids=ascii,
 )
 def test_no_value_is_repeated(api: Client, value: str) -> None:
-    answer = post(api, name=[value], email=value, password=value)
+    answer = post(api, name=[value], email=value, role=value, password=[value], secret=value)
     errors = [
         error("wrong-type", pointer="#/name"),
         error("malformed", pointer="#/email"),
-        error("unknown", pointer="#/password"),
+        error("malformed", pointer="#/role"),
+        error("wrong-type", pointer="#/password"),
+        error("unknown", pointer="#/secret"),
     ]
     problem(answer, "validation", errors)
 
@@ -174,12 +176,14 @@ def test_one_error_for_a_member_the_first(api: Client) -> None:
     ids=ascii,
 )
 def test_errors_stand_in_the_order_of_code_points(api: Client, names: list[str]) -> None:
-    members = {"email": "x", "name": 1}
+    members = {"password": "x", "role": "x", "email": "x", "name": 1}
     for order in (names, names[::-1], names[1:] + names[:1]):
         answer = post(api, **dict.fromkeys(order, 1), **members)
         errors = [
             error("wrong-type", pointer="#/name"),
             error("malformed", pointer="#/email"),
+            error("malformed", pointer="#/role"),
+            error("too-short", pointer="#/password"),
             *(error("unknown", pointer=_pointer(name)) for name in names),
         ]
         problem(answer, "validation", errors)

@@ -1,6 +1,9 @@
 """OPS: one schema for every service, and one database for several at the same time."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+import hmac
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -120,7 +123,7 @@ def test_all_services_prepare_the_same_schema(new_url: Callable[[str], str]) -> 
         assert schema(url) == described[-1]
     assert {"users", "idempotency_keys", "schema_version"} <= set(described[0])
     assert described[0] == described[1]
-    assert described[0]["version"] == [("0001",)]
+    assert described[0]["version"] == [("0002",)]
 
 
 @pytest.mark.clause("OPS-16", "OPS-13")
@@ -145,28 +148,134 @@ def test_a_newer_database_ends_the_start_with_one_line(spawned: Callable[..., Se
     service.start()
     assert service.wait(services.START_TIMEOUT) == 1
     assert service.stderr() == (
-        "The database has the schema version 9999, this service knows 0001 at most.\n"
+        "The database has the schema version 9999, this service knows 0002 at most.\n"
     )
     with Session(service.database_url) as session:
         assert session.execute("SELECT version_num FROM schema_version") == [("9999",)]
         assert session.execute("SELECT id, email FROM users") == [(user["id"], user["email"])]
 
 
-@pytest.mark.clause("OPS-05")
-def test_a_database_from_before_versions_were_kept_is_taken(
-    launched: Callable[..., Service],
+# Prepare a database as version 0001 did: with the steps that are in this directory.
+PREPARE_0001 = """
+import asyncio, pathlib, sys
+from python_api import migrate
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+migrate.STEPS = pathlib.Path(sys.argv[2])
+
+async def prepare():
+    async with open_database(read_settings({"DATABASE_URL": sys.argv[1]})):
+        pass
+
+asyncio.run(prepare())
+"""
+
+
+@pytest.fixture
+def url_of_0001(new_url: Callable[[str], str], tmp_path: Path) -> str:
+    """The URL of a database of version 0001, which one service prepared and another might have."""
+    steps = tmp_path / "steps"
+    steps.mkdir()
+    shutil.copy(services.ROOT / "python_api" / "migrations" / "v0001_users.py", steps)
+    url = new_url("old")
+    services.run_code({"python": PREPARE_0001, "node": ""}, "python", url, str(steps))
+    return url
+
+
+OLD_USERS = (
+    ("Ada", "ada", "ada@example.com", "2020-01-02T03:04:05.060Z", "2020-01-02T03:04:05.060Z", 1),
+    ("Bea", "bea", "bea@example.com", "2020-01-02T03:04:05.061Z", "2021-01-02T03:04:05.000Z", 7),
+)
+
+
+def fill_0001(session: Session) -> list[dict[str, Any]]:
+    """Put users in, as version 0001 did; returns them as they are shown now."""
+    columns = "name, name_lower, email, created_at, updated_at, version"
+    for user in OLD_USERS:
+        session.execute(f"INSERT INTO users ({columns}) VALUES {user}")
+    return [
+        {
+            "id": number,
+            "name": name,
+            "email": email,
+            "role": "member",
+            "created_at": created_at,
+            "updated_at": updated_at,
+            "version": version,
+        }
+        for number, (name, _, email, created_at, updated_at, version) in enumerate(OLD_USERS, 1)
+    ]
+
+
+@pytest.fixture(params=services.KINDS)
+def started(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
+    """A function that starts a service on this database."""
+    running = []
+
+    def start(url: str) -> Service:
+        running.append(services.launch(request.param, directory=tmp_path / "new", database_url=url))
+        return running[-1]
+
+    yield start
+    for service in running:
+        service.kill()
+
+
+@pytest.mark.clause("OPS-05", "OPS-13", "ROLE-03", "PASSWORD-16")
+@pytest.mark.parametrize("known", [True, False], ids=["version-kept", "no-version"])
+def test_an_older_database_keeps_its_users(
+    url_of_0001: str,
+    new_url: Callable[[str], str],
+    started: Callable[[str], Service],
+    known: bool,
 ) -> None:
-    service = launched()
-    user = service.api.create()
-    expected = schema(service.database_url)
-    assert service.stop() == 0
-    with Session(service.database_url) as session:
-        session.execute("DROP TABLE schema_version")
-        session.execute("DROP INDEX ix_users_name")
-        session.execute("DROP INDEX ix_users_created_at")
-    service.restart()
-    expect.users(service.api.get("/users"), [user], next=False)
-    assert schema(service.database_url) == expected
+    """One of version 0001, or of the time before versions were kept."""
+    new = new_url("new")
+    prepare("python", new)
+    with Session(url_of_0001) as session:
+        users = fill_0001(session)
+        assert session.execute("SELECT * FROM schema_version") == [("0001",)]
+        if not known:
+            session.execute("DROP TABLE schema_version")
+            session.execute("DROP INDEX ix_users_name")
+            session.execute("DROP INDEX ix_users_created_at")
+    service = started(url_of_0001)
+    assert schema(url_of_0001) == schema(new)
+    expect.users(service.api.get("/users"), users, next=False)
+    with Session(url_of_0001) as session:
+        kept = session.execute("SELECT role, password_hash, token_epoch FROM users")
+        assert kept == [("member", None, 1)] * 2
+    answer = service.api.patch("/users/2", json={"role": "admin"})
+    changed = {**users[1], "role": "admin", "version": 8, "updated_at": None}
+    expect.user(answer, 200, **changed)
+    assert service.api.create()["id"] == 3
+
+
+@pytest.mark.clause("OPS-05", "IDEM-04", "IDEM-15")
+def test_an_answer_of_version_0001_is_given_again_with_a_role(
+    url_of_0001: str, started: Callable[[str], Service]
+) -> None:
+    key, moment = expect.unique(), "2020-01-02T03:04:05.060Z"
+    # What the step looks for in the answers that are kept stands in this name, too.
+    fields = {"name": 'Ada ,"created_at": \\', "email": "ada@example.com"}
+    content = expect.render(fields)
+    user = {"id": 1, **fields, "created_at": moment, "updated_at": moment, "version": 1}
+    row = (
+        hashlib.sha256(key.encode()).hexdigest(),
+        hmac.new(key.encode(), content, hashlib.sha256).hexdigest(),
+        expect.render(user).decode(),
+        "2999-01-01T00:00:00.000Z",
+    )
+    with Session(url_of_0001) as session:
+        values = ", ".join(f"'{value}'" for value in row)
+        session.execute(f"INSERT INTO idempotency_keys VALUES ({values})")
+    headers = [JSON, ("Idempotency-Key", key)]
+    answer = started(url_of_0001).api.post("/users", content=content, headers=headers)
+    assert answer.status == 201
+    assert answer.header("idempotency-replayed") == "true"
+    with_role = {"id": 1, **fields, "role": "member", **{k: user[k] for k in [*user][3:]}}
+    assert answer.body == expect.render(with_role)
 
 
 @pytest.fixture(params=["python first", "node first"])

@@ -41,6 +41,11 @@ class Settings:
     """Seconds."""
     idempotency_ttl: int
     """Seconds."""
+    argon2_memory: int
+    """KiB."""
+    argon2_iterations: int
+    argon2_parallelism: int
+    """Lanes."""
     cors_origins: tuple[str, ...]
     request_timeout: int
     """Seconds."""
@@ -67,6 +72,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
+        # PASSWORD-12
+        argon2_memory=_argon2_memory(environment),
+        argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
+        argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
         cors_origins=_origins(environment),
         request_timeout=_integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
         keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
@@ -105,6 +114,14 @@ def _database_url(environment: Mapping[str, str]) -> str:
             "DATABASE_URL must be a URL with a password of its own, not the example's"
         )
     return url
+
+
+def _argon2_memory(environment: Mapping[str, str]) -> int:
+    memory = _integer(environment, "ARGON2_MEMORY", 19456, 8, 1048576)
+    # RFC 9106, 3.1
+    if memory < 8 * _integer(environment, "ARGON2_PARALLELISM", 1, 1, 16):
+        raise SettingsError("ARGON2_MEMORY must be at least 8 for each of ARGON2_PARALLELISM")
+    return memory
 
 
 def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:

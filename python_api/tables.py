@@ -45,6 +45,11 @@ users = Table(
     Column("created_at", Timestamp),
     Column("updated_at", Timestamp),
     Column("version", BigInteger),
+    Column("role", Text),
+    # A PHC string; null where there is no password.
+    Column("password_hash", Text),
+    # How often the password or the role has changed, from 1.
+    Column("token_epoch", BigInteger),
 )
 
 idempotency_keys = Table(

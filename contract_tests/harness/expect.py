@@ -108,6 +108,7 @@ def user(
     *,
     name: str,
     email: str,
+    role: str = "member",
     version: int = 1,
     id: int | None = None,  # noqa: A002 (the member's name)
     created_at: str | None = None,
@@ -122,6 +123,7 @@ def user(
         "id": got["id"] if id is None else id,
         "name": name,
         "email": email,
+        "role": role,
         "created_at": got["created_at"] if created_at is None else created_at,
         "updated_at": got["updated_at"] if updated_at is None else updated_at,
         "version": version,

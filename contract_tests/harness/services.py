@@ -267,6 +267,9 @@ def _environment(database_url: str, env: Mapping[str, str] | None) -> dict[str, 
         "DATABASE_URL": database_url,
         # A server that was given may have no more than 100 connections.
         "DATABASE_POOL_SIZE": "5",
+        # What a password costs is the business of the tests that set these themselves.
+        "ARGON2_MEMORY": "8",
+        "ARGON2_ITERATIONS": "1",
         **(env or {}),
     }
 

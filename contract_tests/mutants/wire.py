@@ -409,7 +409,7 @@ def version_comes_first(x: Exchange) -> None:
     """A user's members stand in another order."""
 
     def turn(user: dict[str, Any]) -> None:
-        for name in ("id", "name", "email", "created_at", "updated_at"):
+        for name in ("id", "name", "email", "role", "created_at", "updated_at"):
             user[name] = user.pop(name)
 
     change_users(x, turn)
@@ -541,6 +541,9 @@ def number_becomes_a_text(_: Request, body: bytes) -> bytes:
     return change_member(body, "name", lambda name: str(name) if type(name) is int else name)
 
 
+KNOWN = {"name", "email", "role", "password"}
+
+
 @on_body("JSON-16")
 def unknown_members_are_ignored(_: Request, body: bytes) -> bytes:
     """Members that nobody knows are ignored."""
@@ -548,9 +551,9 @@ def unknown_members_are_ignored(_: Request, body: bytes) -> bytes:
         value = json.loads(body.decode())
     except (ValueError, RecursionError):
         return body
-    if not isinstance(value, dict) or value.keys() <= {"name", "email"}:
+    if not isinstance(value, dict) or value.keys() <= KNOWN:
         return body
-    return json.dumps({name: value[name] for name in ("name", "email") if name in value}).encode()
+    return json.dumps({name: value[name] for name in KNOWN & value.keys()}).encode()
 
 
 @on_request("CTYPE-01")

@@ -21,7 +21,7 @@ const GRACE_SECONDS = 1;
 
 // A statement with more parameters than this is one with a list of any length, which would leave
 // one prepared statement a length behind.
-const PREPARED_PARAMETERS = 12;
+const PREPARED_PARAMETERS = 16;
 
 const { INT8, TIMESTAMPTZ } = types.builtins;
 const parseMoment: (text: string) => Date = types.getTypeParser(TIMESTAMPTZ);

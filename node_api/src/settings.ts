@@ -37,6 +37,11 @@ export type Settings = Readonly<{
   databaseStatementTimeout: number;
   /** Seconds. */
   idempotencyTtl: number;
+  /** KiB. */
+  argon2Memory: number;
+  argon2Iterations: number;
+  /** Lanes. */
+  argon2Parallelism: number;
   corsOrigins: readonly string[];
   /** Seconds. */
   requestTimeout: number;
@@ -66,6 +71,10 @@ export function readSettings(environment: Environment): Settings {
     databaseTimeout: integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
+    // PASSWORD-12
+    argon2Memory: argon2Memory(environment),
+    argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
+    argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
     corsOrigins: origins(environment),
     requestTimeout: integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
     keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
@@ -112,6 +121,15 @@ function databaseUrl(environment: Environment): string {
     );
   }
   return url;
+}
+
+function argon2Memory(environment: Environment): number {
+  const memory = integer(environment, "ARGON2_MEMORY", 19456, 8, 1048576);
+  // RFC 9106, 3.1
+  if (memory < 8 * integer(environment, "ARGON2_PARALLELISM", 1, 1, 16)) {
+    throw new SettingsError("ARGON2_MEMORY must be at least 8 for each of ARGON2_PARALLELISM");
+  }
+  return memory;
 }
 
 function origins(environment: Environment): readonly string[] {

@@ -14,6 +14,7 @@ NEW_USER = {"name": "Ada Lovelace", "email": "ada@example.com"}
 USER = {
     "id": 1,
     **NEW_USER,
+    "role": "member",
     "created_at": "2026-11-23T01:02:03.456Z",
     "updated_at": "2026-11-23T01:02:03.456Z",
     "version": 1,
@@ -158,7 +159,7 @@ CHANGE = (*WRONG_BODY, WRONG_IF_MATCH, "user-not-found", "version-mismatch", "em
 REPLACE_USER: dict[str, Any] = {
     "operationId": "replaceUser",
     "summary": "Replace a user",
-    "description": "Name and email; does not create a user.",
+    "description": "Name and email, and what else is named; does not create a user.",
     "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
     "responses": {"200": ANSWERED, **problems(*CHANGE, "unavailable")},
@@ -166,7 +167,7 @@ REPLACE_USER: dict[str, Any] = {
 PATCH_USER: dict[str, Any] = {
     "operationId": "patchUser",
     "summary": "Change a user",
-    "description": "A JSON Merge Patch (RFC 7396); nothing can be removed.",
+    "description": "A JSON Merge Patch (RFC 7396); only a password can be removed.",
     "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {
         "required": True,

@@ -6,9 +6,11 @@ before its answer leaves.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from python_api.auth.passwords import hash_password
 from python_api.database import Database
 from python_api.openapi import operation
 from python_api.requests import (
@@ -41,6 +43,7 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
         # IDEM-11
         key = idempotency_key(request.headers)
         new = parse_body(NewUser, parse_json(body))
+        fields = await _stored(new, settings)
         # REP-05, REP-06
         now = datetime.now(UTC)
         # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
@@ -51,7 +54,7 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
                 # IDEM-02
                 if kept:
                     return _created(kept, {"Idempotency-Replayed": "true"})
-            user = await store.create_user(connection, new, now)
+            user = await store.create_user(connection, fields, now)
             if key:
                 await keep_response(connection, key, user)
         # IDEM-01
@@ -96,7 +99,7 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
         # PROB-08
         issues = id_issues(request.path_params["id"])
         # USR-REPLACE-02
-        changes = parse_body(NewUser, document, issues).model_dump()
+        changes = await _stored(parse_body(NewUser, document, issues), settings)
         user_id = int(request.path_params["id"])
         now = datetime.now(UTC)
         # USR-REPLACE-06, USR-REPLACE-07
@@ -112,7 +115,7 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
         document = parse_json(body)
         issues = id_issues(request.path_params["id"])
         # USR-PATCH-01, USR-PATCH-02
-        changes = parse_body(UserChanges, document, issues).model_dump(exclude_unset=True)
+        changes = await _stored(parse_body(UserChanges, document, issues), settings)
         user_id = int(request.path_params["id"])
         now = datetime.now(UTC)
         # USR-PATCH-07, USR-PATCH-09
@@ -132,6 +135,20 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
         return Response(None, 204)
 
     return router
+
+
+# USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
+async def _stored(sent: NewUser | UserChanges, settings: Settings) -> dict[str, Any]:
+    """The members that were sent, as they are kept: in place of a password its hash.
+
+    Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+    """
+    fields = sent.model_dump(exclude_unset=True)
+    if "password" in fields:
+        password = fields.pop("password")
+        # PASSWORD-07
+        fields["password_hash"] = password and await hash_password(password, settings)
+    return fields
 
 
 # USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01

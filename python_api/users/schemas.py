@@ -1,7 +1,7 @@
 """What comes in and goes out: the fields' rules, and the user as clients see it."""
 
 import re
-from typing import Annotated, LiteralString
+from typing import Annotated, Literal, LiteralString, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -22,6 +22,13 @@ LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 # EMAIL-01, EMAIL-02, EMAIL-03
 EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
+
+
+# PASSWORD-04
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+# ROLE-01
+Role = Literal["admin", "member"]
 
 
 # NAME-06, USR-LIST-15
@@ -46,6 +53,19 @@ def email_rule(email: str) -> LiteralString | None:
     return None if re.fullmatch(EMAIL, email) else "malformed"
 
 
+# PASSWORD-05
+def password_rule(password: str) -> LiteralString | None:
+    """The rule that a password breaks, if any. Lengths are in code points."""
+    # PASSWORD-01, PASSWORD-02
+    if len(password) < 12:
+        return "too-short"
+    # PASSWORD-03
+    if len(password) > 128:
+        return "too-long"
+    # PASSWORD-04
+    return "malformed" if SURROGATE.search(password) else None
+
+
 # NAME-01, NAME-06, NAME-07
 def _name(value: object) -> str:
     name = _string(value).strip(TRIMMED)
@@ -61,7 +81,26 @@ def _email(value: object) -> str:
     return email.lower()
 
 
-# JSON-15, USR-PATCH-04
+# ROLE-01, ROLE-02
+def _role(value: object) -> str:
+    role = _string(value)
+    _keep(None if role in get_args(Role) else "malformed")
+    return role
+
+
+# PASSWORD-05, PASSWORD-06
+def _password(value: object) -> str:
+    password = _string(value)
+    _keep(password_rule(password))
+    return password
+
+
+# PASSWORD-07
+def _password_or_null(value: object) -> str | None:
+    return None if value is None else _password(value)
+
+
+# JSON-15, USR-PATCH-04, PASSWORD-06
 def _string(value: object) -> str:
     if not isinstance(value, str):
         raise PydanticCustomError("wrong-type", "not a string")
@@ -96,11 +135,34 @@ EMAIL_SCHEMA = {
     "examples": ["ada@example.com"],
 }
 
+ROLE_SCHEMA = {
+    "type": "string",
+    "enum": list(get_args(Role)),
+    "description": "A new user without one is a `member`.",
+}
+PASSWORD_SCHEMA = {
+    "type": "string",
+    "minLength": 12,
+    "maxLength": 128,
+    "writeOnly": True,
+    "description": "12 to 128 code points, whatever they are; in no answer.",
+    "examples": ["correct horse battery staple"],
+}
+PASSWORD_OR_NULL_SCHEMA = {
+    "anyOf": [PASSWORD_SCHEMA, {"type": "null"}],
+    "description": "null takes the password away.",
+}
+
 Name = Annotated[str, PlainValidator(_name), WithJsonSchema(NAME_SCHEMA)]
 Email = Annotated[str, PlainValidator(_email), WithJsonSchema(EMAIL_SCHEMA)]
 # None stands for a member that was not sent; the validator still refuses a null.
 NewName = Annotated[str | None, PlainValidator(_name), WithJsonSchema(NAME_SCHEMA)]
 NewEmail = Annotated[str | None, PlainValidator(_email), WithJsonSchema(EMAIL_SCHEMA)]
+NewRole = Annotated[str | None, PlainValidator(_role), WithJsonSchema(ROLE_SCHEMA)]
+NewPassword = Annotated[str | None, PlainValidator(_password), WithJsonSchema(PASSWORD_SCHEMA)]
+NewPasswordOrNull = Annotated[
+    str | None, PlainValidator(_password_or_null), WithJsonSchema(PASSWORD_OR_NULL_SCHEMA)
+]
 
 
 # USR-CREATE-04, USR-REPLACE-02
@@ -111,6 +173,9 @@ class NewUser(BaseModel):
 
     name: Name
     email: Email
+    # ROLE-04, PASSWORD-08
+    role: NewRole = None
+    password: NewPassword = None
 
 
 # USR-PATCH-01, USR-PATCH-04
@@ -121,9 +186,12 @@ class UserChanges(BaseModel):
 
     name: NewName = None
     email: NewEmail = None
+    # ROLE-04, PASSWORD-08
+    role: NewRole = None
+    password: NewPasswordOrNull = None
 
 
-# REP-03
+# REP-03, PASSWORD-10
 class User(BaseModel):
     """A user as clients see it; its members stand in this order."""
 
@@ -133,6 +201,7 @@ class User(BaseModel):
     id: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     name: str
     email: str
+    role: Role
     created_at: Annotated[str, Field(pattern=TIMESTAMP)]
     updated_at: Annotated[str, Field(pattern=TIMESTAMP)]
     # REP-08

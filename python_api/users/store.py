@@ -1,10 +1,23 @@
 """All SQL of users: functions that take the connection first."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    bindparam,
+    case,
+    delete,
+    false,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from python_api.database import Connection, is_unique_violation
@@ -13,7 +26,7 @@ from python_api.problems import Problem
 from python_api.requests import EntityTags
 from python_api.tables import users
 from python_api.users.pages import Cursor, Page
-from python_api.users.schemas import NewUser, User
+from python_api.users.schemas import User
 
 # REP-10
 COLUMNS = [users.c[name] for name in User.model_fields]
@@ -24,18 +37,30 @@ READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
 WILDCARD = re.compile("[%_/]")
 
 
-async def create_user(connection: Connection, new: NewUser, now: datetime) -> User:
+# PASSWORD-16
+# With another one of these, what was granted before has to be granted anew.
+GRANTED = ("role", "password_hash")
+
+# What a write gives the columns that a client has a say in; None is for a `password_hash` alone.
+Fields = Mapping[str, Any]
+
+
+async def create_user(connection: Connection, fields: Fields, now: datetime) -> User:
     """Create a user. Raises email-taken: the constraint decides, so no look before the insert."""
     # REP-06
     values = {
-        "name": new.name,
+        # ROLE-03
+        "role": "member",
+        "password_hash": None,
+        **fields,
         # USR-LIST-11
-        "name_lower": new.name.lower(),
-        "email": new.email,
+        "name_lower": fields["name"].lower(),
         "created_at": timestamp(now),
         "updated_at": timestamp(now),
         # REP-07
         "version": 1,
+        # PASSWORD-16
+        "token_epoch": 1,
     }
     # USR-CREATE-07, UNIQ-01
     try:
@@ -49,11 +74,7 @@ async def create_user(connection: Connection, new: NewUser, now: datetime) -> Us
 async def read_user(connection: Connection, user_id: int) -> User:
     """The user with this id. Raises user-not-found."""
     result = await connection.execute(READ, {"id": user_id})
-    row = result.one_or_none()
-    # ID-04, USR-READ-02, PROB-18
-    if row is None:
-        raise Problem("user-not-found")
-    return User.model_validate(row)
+    return User.model_validate(_existing(result.one_or_none()))
 
 
 async def list_users(connection: Connection, page: Page) -> list[User]:
@@ -80,30 +101,33 @@ async def list_users(connection: Connection, page: Page) -> list[User]:
 async def change_user(
     connection: Connection,
     user_id: int,
-    changes: Mapping[str, str],
+    changes: Fields,
     condition: EntityTags | None,
     now: datetime,
 ) -> User:
-    """Give the user's members the values of `changes`; equal values change nothing.
+    """Give the user's columns the values of `changes`; equal values change nothing.
 
     Raises user-not-found, version-mismatch and email-taken. The update itself holds the
     condition, so of several writers with one version only the first gets through. Whoever finds
     nothing to update looks why, and tries again if the reason is gone by then.
     """
-    # USR-REPLACE-04, USR-PATCH-03
-    differs = or_(*(users.c[name] != value for name, value in changes.items()))
+    # USR-REPLACE-04, USR-PATCH-03, ROLE-05
+    differs = _differs(changes)
     # REP-11
     values: dict[str, object] = {
         **changes,
         "updated_at": timestamp(now),
         # REP-07, USR-PATCH-08, UNIQ-05
         "version": users.c.version + 1,
+        # PASSWORD-16
+        "token_epoch": users.c.token_epoch + case((_differs(changes, GRANTED), 1), else_=0),
     }
     # USR-LIST-11
     if "name" in changes:
         values["name_lower"] = changes["name"].lower()
     # UNIQ-03, PROB-19
     statement = update(users).where(differs, *_is(user_id, condition)).values(values)
+    look = select(*COLUMNS, differs.label("differs")).where(users.c.id == user_id)
     # UNIQ-09
     while True:
         # USR-PATCH-02
@@ -116,10 +140,12 @@ async def change_user(
             if row := result.one_or_none():
                 return User.model_validate(row)
         # USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
-        current = await read_user(connection, user_id)
+        result = await connection.execute(look)
+        row = _existing(result.one_or_none())
+        current = User.model_validate(row)
         # COND-16
         _check(condition, current)
-        if all(getattr(current, name) == value for name, value in changes.items()):
+        if not row.differs:
             return current
 
 
@@ -134,6 +160,20 @@ async def delete_user(connection: Connection, user_id: int, condition: EntityTag
             return
         # USR-DELETE-02, COND-15
         _check(condition, await read_user(connection, user_id))
+
+
+# USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
+def _differs(values: Fields, columns: Collection[str] | None = None) -> ColumnElement[bool]:
+    """Whether a user has other values; a hash is never that of before, for it has a new salt."""
+    named = [name for name in columns or values if name in values]
+    return or_(false(), *(users.c[name].is_distinct_from(values[name]) for name in named))
+
+
+# ID-04, USR-READ-02, PROB-18
+def _existing(row: Row[Any] | None) -> Row[Any]:
+    if row is None:
+        raise Problem("user-not-found")
+    return row
 
 
 # COND-02, COND-03

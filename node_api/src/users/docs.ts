@@ -16,6 +16,7 @@ const NEW_USER = { name: "Ada Lovelace", email: "ada@example.com" };
 const USER = {
   id: 1,
   ...NEW_USER,
+  role: "member",
   created_at: "2026-11-23T01:02:03.456Z",
   updated_at: "2026-11-23T01:02:03.456Z",
   version: 1,
@@ -164,7 +165,7 @@ const CHANGE = [
 export const REPLACE_USER: Operation = {
   operationId: "replaceUser",
   summary: "Replace a user",
-  description: "Name and email; does not create a user.",
+  description: "Name and email, and what else is named; does not create a user.",
   parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
   responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
@@ -172,7 +173,7 @@ export const REPLACE_USER: Operation = {
 export const PATCH_USER: Operation = {
   operationId: "patchUser",
   summary: "Change a user",
-  description: "A JSON Merge Patch (RFC 7396); nothing can be removed.",
+  description: "A JSON Merge Patch (RFC 7396); only a password can be removed.",
   parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: {
     required: true,

@@ -9,6 +9,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { describeRoute } from "hono-openapi";
+import { hashPassword } from "../auth/passwords.ts";
 import type { Database } from "../database.ts";
 import {
   entityTags,
@@ -26,7 +27,7 @@ import type { Settings } from "../settings.ts";
 import * as docs from "./docs.ts";
 import { claimKey, keepResponse } from "./idempotency.ts";
 import { nextLink, parsePage } from "./pages.ts";
-import { etag, NewUser, type User, UserChanges } from "./schemas.ts";
+import { etag, NewUser, type Stored, type User, UserChanges } from "./schemas.ts";
 import * as store from "./store.ts";
 
 type Env = { Bindings: HttpBindings };
@@ -41,6 +42,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
     // IDEM-11
     const key = idempotencyKey(c.env.incoming.headersDistinct);
     const fields = parseBody(NewUser, parseJson(body));
+    const stored = await toStored(fields, settings);
     // REP-05, REP-06
     const now = new Date();
     // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
@@ -53,7 +55,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
           return created(c, kept, { "Idempotency-Replayed": "true" });
         }
       }
-      const user = await store.createUser(connection, fields, now);
+      const user = await store.createUser(connection, stored, now);
       if (key) {
         await keepResponse(connection, key, user);
       }
@@ -99,7 +101,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
     // PROB-08
     const issues = idIssues(c.req.param("id"));
     // USR-REPLACE-02
-    const changes = parseBody(NewUser, document, issues);
+    const changes = await toStored(parseBody(NewUser, document, issues), settings);
     const id = Number(c.req.param("id"));
     const now = new Date();
     // USR-REPLACE-06, USR-REPLACE-07
@@ -116,7 +118,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
     const document = parseJson(body);
     const issues = idIssues(c.req.param("id"));
     // USR-PATCH-01, USR-PATCH-02
-    const changes = parseBody(UserChanges, document, issues);
+    const changes = await toStored(parseBody(UserChanges, document, issues), settings);
     const id = Number(c.req.param("id"));
     const now = new Date();
     // USR-PATCH-07, USR-PATCH-09
@@ -137,6 +139,24 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   return router;
+}
+
+// USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
+/**
+ * The members that were sent, as they are kept: in place of a password its hash.
+ *
+ * Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+ */
+async function toStored<Sent extends UserChanges>(
+  sent: Sent,
+  settings: Settings,
+): Promise<Stored<Sent>> {
+  const { password, ...fields } = sent;
+  if (password === undefined) {
+    return fields;
+  }
+  // PASSWORD-07
+  return { ...fields, password_hash: password && (await hashPassword(password, settings)) };
 }
 
 // USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01

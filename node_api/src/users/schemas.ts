@@ -20,7 +20,14 @@ const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
 const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
 const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 
-// NAME-03, EMAIL-06, EMAIL-07
+// PASSWORD-04
+const SURROGATE = /[\ud800-\udfff]/u;
+
+// ROLE-01
+const ROLES = ["admin", "member"] as const;
+export type Role = (typeof ROLES)[number];
+
+// NAME-03, EMAIL-06, EMAIL-07, PASSWORD-02, PASSWORD-03
 /** How many code points a text has; its length counts UTF-16 units. */
 export function codePoints(text: string): number {
   return [...text].length;
@@ -57,6 +64,21 @@ export function emailRule(email: string): Rule | null {
   return EMAIL.test(email) ? null : "malformed";
 }
 
+// PASSWORD-05
+/** The rule that a password breaks, if any. Lengths are in code points. */
+export function passwordRule(password: string): Rule | null {
+  // PASSWORD-01, PASSWORD-02
+  if (codePoints(password) < 12) {
+    return "too-short";
+  }
+  // PASSWORD-03
+  if (codePoints(password) > 128) {
+    return "too-long";
+  }
+  // PASSWORD-04
+  return SURROGATE.test(password) ? "malformed" : null;
+}
+
 // PROB-04, PROB-06
 /** A check that tells the broken rule as the issue's message; zod's own texts are never shown. */
 function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
@@ -68,7 +90,7 @@ function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
   };
 }
 
-// JSON-15, USR-CREATE-04, USR-PATCH-04
+// JSON-15, USR-CREATE-04, USR-PATCH-04, PASSWORD-06
 const string = z.string({
   error: ({ input }): Rule => (input === undefined ? "missing" : "wrong-type"),
 });
@@ -90,6 +112,19 @@ const EMAIL_SCHEMA = {
     "As in HTML's input type=email, with a dot in the domain; unique among users; kept in lower case.",
   examples: ["ada@example.com"],
 };
+const ROLE_SCHEMA = {
+  description: "A new user without one is a `member`.",
+};
+const PASSWORD_SCHEMA = {
+  minLength: 12,
+  maxLength: 128,
+  writeOnly: true,
+  description: "12 to 128 code points, whatever they are; in no answer.",
+  examples: ["correct horse battery staple"],
+};
+const PASSWORD_OR_NULL_SCHEMA = {
+  description: "null takes the password away.",
+};
 
 // NAME-01, NAME-06, NAME-07
 const nameField = string.overwrite(trim).check(keep(textRule)).meta(NAME_SCHEMA);
@@ -99,22 +134,45 @@ const emailField = string
   // Only now: of what isn't ASCII, this makes letters that are (U+212A becomes a k).
   .overwrite((text) => text.toLowerCase())
   .meta(EMAIL_SCHEMA);
+// ROLE-01, ROLE-02
+const roleField = z
+  .enum(ROLES, {
+    error: ({ input }): Rule => (typeof input === "string" ? "malformed" : "wrong-type"),
+  })
+  .meta(ROLE_SCHEMA);
+// PASSWORD-05, PASSWORD-06
+const passwordField = string.check(keep(passwordRule)).meta(PASSWORD_SCHEMA);
 
 // USR-CREATE-04, USR-REPLACE-02
 /** The body of a creation or a replacement. */
-export const NewUser = z.strictObject({ name: nameField, email: emailField });
+export const NewUser = z.strictObject({
+  name: nameField,
+  email: emailField,
+  // ROLE-04, PASSWORD-08
+  role: roleField.optional(),
+  password: passwordField.optional(),
+});
 export type NewUser = z.infer<typeof NewUser>;
 
 // USR-PATCH-01, USR-PATCH-04
 /** The body of a change: a JSON Merge Patch (RFC 7396). */
-export const UserChanges = NewUser.partial();
+export const UserChanges = z.strictObject({
+  ...NewUser.partial().shape,
+  // PASSWORD-07
+  password: passwordField.nullable().meta(PASSWORD_OR_NULL_SCHEMA).optional(),
+});
 export type UserChanges = z.infer<typeof UserChanges>;
 
+/** What is kept of either: in place of a password its hash, null for none. */
+export type Stored<Sent> = Omit<Sent, "password"> & { password_hash?: string | null };
+
+// PASSWORD-10
 /** A user as clients see it; its members stand in this order. */
 export const User = z.strictObject({
   id: z.int().min(1),
   name: z.string(),
   email: z.string(),
+  role: z.enum(ROLES),
   created_at: z.string().regex(TIMESTAMP),
   updated_at: z.string().regex(TIMESTAMP),
   version: z.int().min(1),

@@ -1,35 +1,55 @@
 /** All SQL of users: functions that take the connection first. */
 
-import { type Expression, type ExpressionBuilder, type SqlBool, sql } from "kysely";
+import {
+  type Expression,
+  type ExpressionBuilder,
+  type ExpressionWrapper,
+  type SqlBool,
+  sql,
+} from "kysely";
 import { type Connection, isUniqueViolation } from "../database.ts";
 import { timestamp } from "../observability.ts";
 import { Problem } from "../problems.ts";
 import type { EntityTags } from "../requests.ts";
 import type { Tables } from "../tables.ts";
 import type { Cursor, Page } from "./pages.ts";
-import { etag, type NewUser, type User, type UserChanges } from "./schemas.ts";
+import { etag, type NewUser, type Stored, type User, type UserChanges } from "./schemas.ts";
 
 // REP-03, REP-10
-const COLUMNS = ["id", "name", "email", "created_at", "updated_at", "version"] as const;
+const COLUMNS = ["id", "name", "email", "role", "created_at", "updated_at", "version"] as const;
 // USR-LIST-12
 const WILDCARD = /[%_/]/g;
 
+// PASSWORD-16
+// With another one of these, what was granted before has to be granted anew.
+const GRANTED = ["role", "password_hash"] as const;
+
 type Where = ExpressionBuilder<Tables, "users">;
+// What a write gives the columns that a client has a say in.
+type Fields = Stored<UserChanges>;
 
 /** Create a user. Throws email-taken: the constraint decides, so no look before the insert. */
-export async function createUser(connection: Connection, user: NewUser, now: Date): Promise<User> {
+export async function createUser(
+  connection: Connection,
+  fields: Stored<NewUser>,
+  now: Date,
+): Promise<User> {
   const statement = connection
     .insertInto("users")
     // REP-06
     .values({
-      name: user.name,
+      // ROLE-03
+      role: "member",
+      password_hash: null,
+      ...fields,
       // USR-LIST-11
-      name_lower: user.name.toLowerCase(),
-      email: user.email,
+      name_lower: fields.name.toLowerCase(),
       created_at: timestamp(now),
       updated_at: timestamp(now),
       // REP-07
       version: 1,
+      // PASSWORD-16
+      token_epoch: 1,
     })
     .returning(COLUMNS);
   // USR-CREATE-07, UNIQ-01
@@ -44,12 +64,7 @@ export async function createUser(connection: Connection, user: NewUser, now: Dat
 /** The user with this id. Throws user-not-found. */
 export async function readUser(connection: Connection, id: number): Promise<User> {
   const statement = connection.selectFrom("users").select(COLUMNS).where("id", "=", id);
-  const user = await statement.executeTakeFirst();
-  // ID-04, USR-READ-02, PROB-18
-  if (!user) {
-    throw new Problem("user-not-found");
-  }
-  return user;
+  return existing(await statement.executeTakeFirst());
 }
 
 /** The page's users, and one more if there is a further page. */
@@ -77,7 +92,7 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
 }
 
 /**
- * Give the user's members the values of `changes`; equal values change nothing.
+ * Give the user's columns the values of `changes`; equal values change nothing.
  *
  * Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
  * so of several writers with one version only the first gets through. Whoever finds nothing to
@@ -86,11 +101,10 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
 export async function changeUser(
   connection: Connection,
   id: number,
-  changes: UserChanges,
+  changes: Fields,
   condition: EntityTags | null,
   now: Date,
 ): Promise<User> {
-  const members = Object.entries(changes) as [keyof UserChanges, string][];
   const statement = connection
     .updateTable("users")
     // REP-11
@@ -101,16 +115,32 @@ export async function changeUser(
       updated_at: timestamp(now),
       // REP-07, USR-PATCH-08, UNIQ-05
       version: eb("version", "+", 1),
+      // PASSWORD-16
+      token_epoch: eb(
+        "token_epoch",
+        "+",
+        eb
+          .case()
+          .when(differs(eb, changes, GRANTED))
+          .then(eb.lit(1))
+          .else(eb.lit(0))
+          .end(),
+      ),
     }))
-    // USR-REPLACE-04, USR-PATCH-03
-    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))
+    // USR-REPLACE-04, USR-PATCH-03, ROLE-05
+    .where((eb) => differs(eb, changes))
     // UNIQ-03, PROB-19
     .where((eb) => is(eb, id, condition))
     .returning(COLUMNS);
+  const look = connection
+    .selectFrom("users")
+    .select(COLUMNS)
+    .select((eb) => differs(eb, changes).as("differs"))
+    .where("id", "=", id);
   // UNIQ-09
   while (true) {
     // USR-PATCH-02
-    if (members.length > 0) {
+    if (Object.keys(changes).length > 0) {
       // USR-REPLACE-05, USR-PATCH-06, UNIQ-02
       try {
         const user = await statement.executeTakeFirst();
@@ -122,10 +152,10 @@ export async function changeUser(
       }
     }
     // USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
-    const current = await readUser(connection, id);
+    const { differs: isOther, ...current } = existing(await look.executeTakeFirst());
     // COND-16
     check(condition, current);
-    if (members.every(([name, value]) => current[name] === value)) {
+    if (!isOther) {
       return current;
     }
   }
@@ -148,6 +178,25 @@ export async function deleteUser(
     // USR-DELETE-02, COND-15
     check(condition, await readUser(connection, id));
   }
+}
+
+// USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
+/** Whether a user has other values; a hash is never that of before, for it has a new salt. */
+function differs(
+  eb: Where,
+  values: Fields,
+  columns: readonly (keyof Fields)[] = Object.keys(values) as (keyof Fields)[],
+): ExpressionWrapper<Tables, "users", SqlBool> {
+  const named = columns.filter((name) => name in values);
+  return eb.or(named.map((name) => eb(name, "is distinct from", values[name] ?? null)));
+}
+
+// ID-04, USR-READ-02, PROB-18
+function existing<Row>(row: Row | undefined): Row {
+  if (!row) {
+    throw new Problem("user-not-found");
+  }
+  return row;
 }
 
 // COND-02, COND-03
