@@ -49,6 +49,8 @@ STEPS = 25
 TOKEN = "{token}"
 NAMES = (*(f"{name} {TOKEN}" for name in ("Ada", "Bea", "Zoë", "ada") * 2), f"\tAda {TOKEN} ", "")
 EMAILS = (*(f"{name}.{TOKEN}@example.com" for name in "abcdef" * 2 + "A"), "nobody")
+ROLES = (*("member", "admin") * 2, "Admin")
+PASSWORDS = (*(f"password of {TOKEN}", f"other password of {TOKEN}") * 2, "short")
 KEYS = ("", "", f"k1-{TOKEN}", f"k2-{TOKEN}")
 CONDITIONS = ("", "", "", '"N"', '"N"', '"1"', '"9", "N"', "*", 'W/"N"', "N")
 KINDS = (
@@ -57,12 +59,27 @@ KINDS = (
     *(("page",) * 2 + ("follow",) * 2),
 )
 
-BODIES = {
+# What a member may be; null takes a password away.
+VALUES: dict[str, Sequence[str | None]] = {
+    "name": NAMES,
+    "email": EMAILS,
+    "role": ROLES,
+    "password": (*PASSWORDS, None, None),
+}
+BODIES: dict[str, st.SearchStrategy[str | None]] = {
     "name": st.sampled_from(NAMES),
     "email": st.sampled_from(EMAILS),
 }
-WHOLE = st.fixed_dictionaries(BODIES)
-SOME = st.fixed_dictionaries({}, optional=BODIES)
+# Roles and passwords, now and then.
+OPTIONAL = {"role": st.sampled_from(ROLES), "password": st.sampled_from(PASSWORDS)}
+WHOLE = st.fixed_dictionaries(BODIES) | st.fixed_dictionaries(BODIES, optional=OPTIONAL)
+SOME = st.fixed_dictionaries(
+    {},
+    optional={
+        **BODIES,
+        **{name: st.sampled_from(VALUES[name]) for name in OPTIONAL},
+    },
+)
 PAGES = st.builds(Page, st.sampled_from(SORTS), st.integers(1, 3))
 
 _GENERATED = (
@@ -114,7 +131,7 @@ class Side:
         self._last = None
         client = self._clients[step.at % len(self._clients)]
         headers = {name: self._own(text) for name, text in step.headers.items()}
-        body = step.body and {name: self._own(text) for name, text in step.body.items()}
+        body = step.body and {name: text and self._own(text) for name, text in step.body.items()}
         try:
             answer = client.request(step.method, self._path(step), json=body, headers=headers)
             self._last = answer
@@ -184,6 +201,7 @@ class Side:
             expected.status,
             name=self._own(expected.user.name),
             email=self._own(expected.user.email),
+            role=expected.user.role,
             version=expected.user.version,
             **generated,
         )
@@ -364,10 +382,11 @@ def simplifications(step: Step) -> Iterator[Step]:
             yield replace(step, page=replace(step.page, limit=1))
         if step.page.sort != "id":
             yield replace(step, page=replace(step.page, sort="id"))
-    for member, values in (("name", NAMES), ("email", EMAILS)):
-        if step.body and member in step.body:
-            for value in values[: values.index(step.body[member])]:
-                yield replace(step, body={**step.body, member: value})
+    for member, text in (step.body or {}).items():
+        if member in OPTIONAL or step.method == "PATCH":
+            yield replace(step, body={k: v for k, v in (step.body or {}).items() if k != member})
+        for value in VALUES[member][: VALUES[member].index(text)]:
+            yield replace(step, body={**(step.body or {}), member: value})
 
 
 def report(run: Run, found: Sequence[str]) -> str:
@@ -473,10 +492,11 @@ def _statements(number: int, step: Step, expected: Expected) -> Iterator[str]:
         known = f"user_{user.number}"
         if expected.status == 201:
             fields = f"name={_literal(user.name)}, email={_literal(user.email)}"
+            fields += f", role={_literal(user.role)}"
             yield f"{known} = expect.user({answer}, 201, {fields})"
         elif expected.changed:
             generated = f'"version": {user.version}, "updated_at": None'
-            members = _members({"name": user.name, "email": user.email})[1:-1]
+            members = _members({"name": user.name, "email": user.email, "role": user.role})[1:-1]
             changed = f"{{**{known}, {members}, {generated}}}"
             yield f"{known} = expect.user({answer}, 200, **{changed})"
         else:
@@ -487,13 +507,15 @@ def _statements(number: int, step: Step, expected: Expected) -> Iterator[str]:
         yield f'link = {checked} or ""' if expected.more else checked
 
 
-def _members(members: Mapping[str, str]) -> str:
+def _members(members: Mapping[str, str | None]) -> str:
     pairs = [f'"{name}": {_literal(text)}' for name, text in members.items()]
     return f"{{{', '.join(pairs)}}}"
 
 
-def _literal(text: str) -> str:
+def _literal(text: str | None) -> str:
     """The text as Python has it, with the token in it as a variable."""
+    if text is None:
+        return "None"
     literal = repr(text) if '"' in text else json.dumps(text, ensure_ascii=False)
     return f"f{literal}" if TOKEN in text else literal
 

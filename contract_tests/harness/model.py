@@ -12,7 +12,12 @@ from typing import Any
 
 from contract_tests.harness import expect
 
+ROLES = ("member", "admin")
+LONG_ENOUGH = "x" * 12
 SORTS = ("id", "-id", "name", "-name", "email", "-email")
+
+# What a request holds; null is there only as the password of a PATCH.
+Body = Mapping[str, str | None]
 
 # The one header field that a step may have, by its method.
 FIELDS = {
@@ -45,7 +50,7 @@ class Step:
     page: Page | None = None
     follow: bool = False
     field: str = ""
-    body: Mapping[str, str] | None = None
+    body: Body | None = None
     at: int = 0
 
     @property
@@ -61,7 +66,9 @@ class User:
     number: int
     name: str
     email: str
+    role: str = "member"
     version: int = 1
+    has_password: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Model:
         self.created = 0  # how many there ever were
         self.link: tuple[Page, User] | None = None  # of the last page: its own terms, its last user
         self._steps = 0
-        self._keys: dict[str, tuple[Mapping[str, str], int]] = {}  # the body, and which step
+        self._keys: dict[str, tuple[Body, int]] = {}  # the body, and which step
 
     def version(self, number: int) -> int:
         """The user's version; of one that is gone, 1."""
@@ -149,11 +156,11 @@ class Model:
             self._keys[step.field] = body, self._steps
         return Expected(201, user=user, changed=True)
 
-    def _change(self, user: User, body: Mapping[str, str]) -> Expected:
+    def _change(self, user: User, body: Body) -> Expected:
         changed = replace(user, **_stored(body))
         if self._taken(changed):
             return _problem("email-taken")
-        if changed == user:
+        if changed == user and not body.get("password"):
             return Expected(200, user=user)
         changed = replace(changed, version=user.version + 1)
         self.users[user.number] = changed
@@ -182,23 +189,29 @@ def _problem(code: str, *errors: Mapping[str, str]) -> Expected:
     return Expected(expect.PROBLEMS[code].status, problem=code, errors=errors)
 
 
-def _errors(body: Mapping[str, str]) -> list[dict[str, str]]:
-    """Of the rules for values only two, so that something is refused now and then."""
+def _errors(body: Body) -> list[dict[str, str]]:
+    """Of the rules for values only a few, so that something is refused now and then."""
     errors = []
     if body.get("name") == "":
         errors.append(expect.error("too-short", pointer="#/name"))
-    if "email" in body and "@" not in body["email"]:
+    if "email" in body and "@" not in (body["email"] or ""):
         errors.append(expect.error("malformed", pointer="#/email"))
+    if body.get("role", "member") not in ROLES:
+        errors.append(expect.error("malformed", pointer="#/role"))
+    if len(body.get("password") or LONG_ENOUGH) < len(LONG_ENOUGH):
+        errors.append(expect.error("too-short", pointer="#/password"))
     return errors
 
 
-def _stored(body: Mapping[str, str]) -> dict[str, Any]:
-    """The members as they are kept."""
-    stored = dict(body)
+def _stored(body: Body) -> dict[str, Any]:
+    """The members as they are kept; of a password, that there is one."""
+    stored: dict[str, Any] = dict(body)
     if "name" in stored:
         stored["name"] = stored["name"].strip(" \t\r\n")
     if "email" in stored:
         stored["email"] = stored["email"].lower()
+    if "password" in stored:
+        stored["has_password"] = stored.pop("password") is not None
     return stored
 
 
