@@ -138,6 +138,13 @@ EMAILS = st.one_of(
     st.integers(60, 66).map(lambda length: f"{{unique}}@{'a' * length}.com"),
     st.sampled_from(["{email}", "{taken}", "TAKEN-{unique}@EXAMPLE.COM", "", "{unique}"]),
 )
+ROLES = st.sampled_from(["admin", "member", "Admin", " member", "", "\ud800"])
+PASSWORDS = st.one_of(
+    st.text(st.characters(codec=None), min_size=10, max_size=14),
+    st.integers(126, 130).map(lambda length: "é" * length),
+    st.integers(10, 13).map(lambda length: "\U0001f600" * length),
+    st.sampled_from(["", " " * 12, "\x00" * 12, "\ud800" * 12, "correct horse battery staple"]),
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -149,15 +156,31 @@ MEMBERS = st.fixed_dictionaries(
         "name": TEXTS | VALUES,
         # A text that no strategy of emails made could be somebody's.
         "email": EMAILS | VALUES.filter(lambda value: not isinstance(value, str)),
+        "role": ROLES | VALUES,
+        "password": PASSWORDS | VALUES,
         "id": VALUES,
         "~/é\ud800 %": VALUES,
         "__proto__": VALUES,
     },
 )
-PROPER = st.fixed_dictionaries({"name": TEXTS, "email": EMAILS})
+PROPER = st.fixed_dictionaries(
+    {"name": TEXTS, "email": EMAILS}, optional={"role": ROLES, "password": PASSWORDS}
+)
 SEPARATORS = st.sampled_from([(",", ":"), (", ", ": "), ("\r\n,\t", " : ")])
 SCRAPS = (
-    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b'"name"', b'"email"', b'"\\u00e9\\ud800"'),
+    *(
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b'"',
+        b",",
+        b":",
+        b'"name"',
+        b'"email"',
+        b'"role"',
+        b'"\\u00e9\\ud800"',
+    ),
     *(b"1", b"-", b"0", b".5", b"e9", b"NaN", b"true", b"null", b"\\", b"\xef\xbb\xbf", b"\xff"),
     *(b" ", b"\x0b", b"\xc2\xa0", b"\xed\xa0\x80", b"{unique}@example.com", b"//", b"\x00"),
 )
@@ -190,7 +213,11 @@ GOOD = st.fixed_dictionaries(
         "email": st.sampled_from(
             ["new-{unique}@example.com", "{unique}@EXAMPLE.com", ".{unique}@a.b"]
         ),
-    }
+    },
+    optional={
+        "role": st.sampled_from(["admin", "member"]),
+        "password": st.sampled_from([" " * 12, "\x00 é 😀 {unique}", "x" * 128]),
+    },
 )
 BODIES = mostly(
     rendered(GOOD),
