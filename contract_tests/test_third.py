@@ -14,7 +14,7 @@ from contract_tests.harness import services
 THIRD = services.ROOT / "contract_tests" / "third"
 FILES = [
     f"contract_tests/test_{name}.py"
-    for name in ("create", "read", "replace", "patch", "delete", "fields")
+    for name in ("create", "read", "replace", "patch", "delete", "fields", "role")
 ]
 
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 USERS: dict[int, dict[str, Any]] = {}
 LOCK = threading.Lock()
+MEMBERS = ("name", "email", "role")
 EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
 ALLOW = {
     "/users": "GET, HEAD, OPTIONS, POST",
@@ -107,10 +108,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def create(self, body: bytes) -> None:
         """POST /users."""
-        fields = self.fields(body, {"name", "email"})
+        fields = {"role": "member", **self.fields(body, {"name", "email"})}
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         taken(fields["email"], None)
-        user = {"id": len(USERS) + 1, **fields, "created_at": now, "updated_at": now, "version": 1}
+        user = {
+            "id": len(USERS) + 1,
+            **ordered(fields),
+            "created_at": now,
+            "updated_at": now,
+            "version": 1,
+        }
         USERS[len(USERS) + 1] = user
         self.user(user, 201)
 
@@ -157,13 +164,13 @@ class Handler(BaseHTTPRequestHandler):
             raise Problem("malformed-json") from None
         if not isinstance(document, dict):
             raise Problem("validation", ("pointer", "#", "wrong-type"))
-        rules = {name: rule(name, document.get(name)) for name in ("name", "email")}
+        rules = {name: rule(name, document.get(name)) for name in MEMBERS}
         broken = [
             ("pointer", f"#/{name}", broken)
             for name, broken in rules.items()
             if broken and (name in required or name in document)
         ]
-        unknown = sorted(set(document) - {"name", "email"})
+        unknown = sorted(set(document) - set(MEMBERS))
         if broken or unknown:
             raise Problem(
                 "validation", *broken, *(("pointer", f"#/{n}", "unknown") for n in unknown)
@@ -172,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
             document["name"] = document["name"].strip(" \t\r\n")
         if "email" in document:
             document["email"] = document["email"].lower()
-        return {name: document[name] for name in ("name", "email") if name in document}
+        return ordered(document)
 
     def user(self, user: dict[str, Any], status: int) -> None:
         """Answer with a user."""
@@ -214,12 +221,19 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+def ordered(members: dict[str, str]) -> dict[str, str]:
+    """The members in the order in which a user has them."""
+    return {name: members[name] for name in MEMBERS if name in members}
+
+
 def rule(name: str, value: object) -> str | None:
     """The rule that a member breaks."""
     if value is None:
         return "missing"
     if not isinstance(value, str):
         return "wrong-type"
+    if name == "role":
+        return None if value in ("admin", "member") else "malformed"
     if name == "name":
         return None if value.strip() else "too-short"
     return None if EMAIL.fullmatch(value.lower()) else "malformed"
