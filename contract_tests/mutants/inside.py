@@ -426,6 +426,226 @@ _INSIDE = [
         ("users/schemas.py", "> 254", "> 255"),
         ("users/schemas.ts", "> 254", "> 255"),
     ),
+    # Roles and passwords
+    _one(
+        "role_alone_is_no_change",
+        "ROLE-05",
+        "Another role is no change where nothing else changes.",
+        ("users/store.py", "if name in values]", 'if name in values and name != "role"]'),
+        (
+            "users/store.ts",
+            "filter((name) => name in values)",
+            'filter((name) => name in values && name !== "role")',
+        ),
+    ),
+    _one(
+        "password_of_eleven",
+        "PASSWORD-02",
+        "A password may have 11 code points.",
+        ("users/schemas.py", "len(password) < 12", "len(password) < 11"),
+        ("users/schemas.ts", "codePoints(password) < 12", "codePoints(password) < 11"),
+    ),
+    _one(
+        "password_of_129",
+        "PASSWORD-03",
+        "A password may have 129 code points.",
+        ("users/schemas.py", "len(password) > 128", "len(password) > 129"),
+        ("users/schemas.ts", "codePoints(password) > 128", "codePoints(password) > 129"),
+    ),
+    _one(
+        "password_is_measured_in_bytes",
+        "PASSWORD-01",
+        "A password may have 128 bytes.",
+        (
+            "users/schemas.py",
+            "len(password) > 128",
+            'len(password.encode("utf-8", "replace")) > 128',
+        ),
+        ("users/schemas.ts", "codePoints(password) > 128", "Buffer.byteLength(password) > 128"),
+    ),
+    _one(
+        "form_before_length",
+        "PASSWORD-05",
+        "An unpaired surrogate is told before the length.",
+        (
+            "users/schemas.py",
+            "    # PASSWORD-01, PASSWORD-02\n",
+            '    if SURROGATE.search(password):\n        return "malformed"\n',
+        ),
+        (
+            "users/schemas.ts",
+            "  // PASSWORD-01, PASSWORD-02\n",
+            '  if (SURROGATE.test(password)) return "malformed";\n',
+        ),
+    ),
+    _one(
+        "null_leaves_the_hash",
+        "PASSWORD-07",
+        "What is kept of a password is kept when it is taken away.",
+        (
+            "users/routes.py",
+            '        fields["password_hash"] = password and await hash_password(password, settings)\n',
+            (
+                "        if password:\n"
+                '            fields["password_hash"] = await hash_password(password, settings)\n'
+            ),
+        ),
+        (
+            "users/routes.ts",
+            "  if (password === undefined) {",
+            "  if (!password) {",
+        ),
+    ),
+    _one(
+        "replacement_takes_the_password_away",
+        "PASSWORD-08",
+        "A PUT without a password takes it away.",
+        (
+            "users/routes.py",
+            "        changes = await _stored(parse_body(NewUser, document, issues), settings)\n",
+            (
+                "        changes = await _stored(parse_body(NewUser, document, issues), settings)\n"
+                '        changes.setdefault("password_hash", None)\n'
+            ),
+        ),
+        (
+            "users/routes.ts",
+            "    const changes = await toStored(parseBody(NewUser, document, issues), settings);\n",
+            (
+                "    const sent = await toStored(parseBody(NewUser, document, issues), settings);\n"
+                "    const changes = { password_hash: null, ...sent };\n"
+            ),
+        ),
+    ),
+    _one(
+        "password_alone_is_no_change",
+        "PASSWORD-09",
+        "A password is no version more.",
+        (
+            "users/store.py",
+            '"version": users.c.version + 1,',
+            '"version": users.c.version + ("password_hash" not in changes),',
+        ),
+        (
+            "users/store.ts",
+            'version: eb("version", "+", 1),',
+            'version: eb("version", "+", "password_hash" in changes ? 0 : 1),',
+        ),
+    ),
+    _one(
+        "password_is_kept_in_the_clear",
+        "PASSWORD-11",
+        "The password itself is kept.",
+        (
+            "auth/passwords.py",
+            "return await asyncio.to_thread(hasher.hash, password)",
+            "return password if hasher else await asyncio.to_thread(hasher.hash, password)",
+        ),
+        (
+            "auth/passwords.ts",
+            "  return await hash(",
+            "  if (settings) return password;\n  return await hash(",
+        ),
+    ),
+    _one(
+        "salt_is_always_the_same",
+        "PASSWORD-11",
+        "Every hash has the same salt.",
+        (
+            "auth/passwords.py",
+            "asyncio.to_thread(hasher.hash, password)",
+            'asyncio.to_thread(hasher.hash, password, salt=b"0123456789abcdef")',
+        ),
+        (
+            "auth/passwords.ts",
+            "    outputLen: HASH_BYTES,\n",
+            '    outputLen: HASH_BYTES,\n    salt: Buffer.from("0123456789abcdef"),\n',
+        ),
+    ),
+    _one(
+        "hash_costs_one_iteration_less",
+        "PASSWORD-12",
+        "A hash takes one iteration less than ARGON2_ITERATIONS.",
+        (
+            "auth/passwords.py",
+            "time_cost=settings.argon2_iterations,",
+            "time_cost=max(1, settings.argon2_iterations - 1),",
+        ),
+        (
+            "auth/passwords.ts",
+            "timeCost: settings.argon2Iterations,",
+            "timeCost: Math.max(1, settings.argon2Iterations - 1),",
+        ),
+    ),
+    _one(
+        "password_is_normalised",
+        "PASSWORD-13",
+        "What is hashed is the password in NFKC.",
+        (
+            "auth/passwords.py",
+            "asyncio.to_thread(hasher.hash, password)",
+            "asyncio.to_thread(hasher.hash, __import__('unicodedata').normalize('NFKC', password))",
+        ),
+        ("auth/passwords.ts", "await hash(password, {", 'await hash(password.normalize("NFKC"), {'),
+    ),
+    _one(
+        "nobody_is_served_meanwhile",
+        "PASSWORD-14",
+        "A password is hashed on the event loop's own thread.",
+        (
+            "auth/passwords.py",
+            "await asyncio.to_thread(hasher.hash, password)",
+            "hasher.hash(password)",
+        ),
+        (
+            "auth/passwords.ts",
+            "  return await hash(password, {",
+            (
+                "  const { hashSync } = await import('@node-rs/argon2');\n"
+                "  return hashSync(password, {"
+            ),
+        ),
+    ),
+    _one(
+        "hashed_before_it_is_judged",
+        "PASSWORD-15",
+        "A password is hashed as soon as it is read.",
+        (
+            "users/schemas.py",
+            "    _keep(password_rule(password))\n",
+            (
+                "    _keep(password_rule(password))\n"
+                "    from argon2 import PasswordHasher\n"
+                "    PasswordHasher(40, 65536, 1).hash(password)\n"
+            ),
+        ),
+        (
+            "users/schemas.ts",
+            '  return SURROGATE.test(password) ? "malformed" : null;\n',
+            (
+                '  if (SURROGATE.test(password)) return "malformed";\n'
+                "  (process as any).getBuiltinModule('node:module')\n"
+                "    .createRequire(import.meta.url)('@node-rs/argon2')\n"
+                "    .hashSync(password, { timeCost: 40, memoryCost: 65536 });\n"
+                "  return null;\n"
+            ),
+        ),
+    ),
+    _one(
+        "passwords_are_not_counted",
+        "PASSWORD-16",
+        "Another password isn't counted in token_epoch.",
+        (
+            "users/store.py",
+            'GRANTED = ("role", "password_hash")',
+            'GRANTED = ("role",)',
+        ),
+        (
+            "users/store.ts",
+            'GRANTED = ["role", "password_hash"] as const',
+            'GRANTED = ["role"] as const',
+        ),
+    ),
     # Changes
     _one(
         "every_change_is_a_version",
@@ -434,7 +654,7 @@ _INSIDE = [
         ("users/store.py", ".where(differs, *_is(", ".where(*_is("),
         (
             "users/store.ts",
-            '    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))\n',
+            "    .where((eb) => differs(eb, changes))\n",
             "",
         ),
     ),
@@ -445,7 +665,7 @@ _INSIDE = [
         ("users/store.py", ".where(differs, *_is(", ".where(*_is("),
         (
             "users/store.ts",
-            '    .where((eb) => eb.or(members.map(([name, value]) => eb(name, "!=", value))))\n',
+            "    .where((eb) => differs(eb, changes))\n",
             "",
         ),
     ),
@@ -455,13 +675,13 @@ _INSIDE = [
         "A change that would change nothing isn't held to If-Match.",
         (
             "users/store.py",
-            "        _check(condition, current)\n        if all(",
-            "        if all(",
+            "        _check(condition, current)\n        if not row.differs",
+            "        if not row.differs",
         ),
         (
             "users/store.ts",
-            "    check(condition, current);\n    if (members.every",
-            "    if (members.every",
+            "    check(condition, current);\n    if (!isOther",
+            "    if (!isOther",
         ),
     ),
     # Idempotency keys

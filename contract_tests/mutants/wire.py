@@ -115,6 +115,29 @@ def change_member(body: bytes, name: str, change: Callable[[Any], Any]) -> bytes
     return json.dumps(value).encode()
 
 
+def parsed(body: bytes) -> dict[str, Any] | None:
+    """The JSON object that the body is; None where it is none."""
+    try:
+        value = json.loads(body.decode())
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def drop_null(body: bytes, name: str) -> bytes:
+    """The JSON body without this member, where that is null."""
+    value = parsed(body) or {}
+    if value.get(name, "") is not None:
+        return body
+    return json.dumps({other: value[other] for other in value if other != name}).encode()
+
+
+def set_default(body: bytes, **members: str) -> bytes:
+    """The JSON body with these members, but for those that it has."""
+    value = parsed(body)
+    return body if value is None else json.dumps({**members, **value}).encode()
+
+
 # HTTP
 
 
@@ -672,6 +695,78 @@ def email_is_trimmed(_: Request, body: bytes) -> bytes:
 def email_keeps_its_case(x: Exchange) -> None:
     """An email is given back in capitals."""
     change_users(x, lambda user: user.update(email=user["email"].upper()))
+
+
+# ROLE, PASSWORD
+
+
+@on_body("ROLE-01")
+def role_has_no_letter_case(_: Request, body: bytes) -> bytes:
+    """Admin is admin."""
+    return change_member(body, "role", lambda role: role.lower() if type(role) is str else role)
+
+
+@on_body("ROLE-01")
+def unknown_role_is_a_member(_: Request, body: bytes) -> bytes:
+    """A role that isn't one is taken for member."""
+
+    def known(role: Any) -> Any:
+        return role if role == "admin" or type(role) is not str else "member"
+
+    return change_member(body, "role", known)
+
+
+@on_body("ROLE-02")
+def null_is_no_role(_: Request, body: bytes) -> bytes:
+    """A role that is null is as none."""
+    return drop_null(body, "role")
+
+
+@on_body("ROLE-03")
+def new_user_is_an_admin(request: Request, body: bytes) -> bytes:
+    """A user who is created without a role is an admin."""
+    return set_default(body, role="admin") if request.method == "POST" else body
+
+
+@on_body("ROLE-04")
+def replacement_makes_a_member(request: Request, body: bytes) -> bytes:
+    """A PUT without a role makes a member of an admin."""
+    return set_default(body, role="member") if request.method == "PUT" else body
+
+
+@on_body("PASSWORD-01")
+def password_is_trimmed(_: Request, body: bytes) -> bytes:
+    """White space around a password is trimmed."""
+    return change_member(body, "password", lambda p: p.strip() if type(p) is str else p)
+
+
+@on_body("PASSWORD-04")
+def unpaired_surrogate_is_replaced(_: Request, body: bytes) -> bytes:
+    """Half a surrogate pair in a password becomes a question mark."""
+
+    def replaced(password: Any) -> Any:
+        plain = type(password) is str
+        return re.sub("[\ud800-\udfff]", "?", password) if plain else password
+
+    return change_member(body, "password", replaced)
+
+
+@on_body("PASSWORD-06")
+def null_is_no_password(request: Request, body: bytes) -> bytes:
+    """On POST and PUT a password that is null is as none."""
+    return body if request.method == "PATCH" else drop_null(body, "password")
+
+
+@on_body("PASSWORD-07")
+def null_leaves_the_password(request: Request, body: bytes) -> bytes:
+    """A PATCH with null leaves the password."""
+    return drop_null(body, "password") if request.method == "PATCH" else body
+
+
+@on_answer("PASSWORD-10")
+def whether_there_is_a_password_is_told(x: Exchange) -> None:
+    """A user shows whether there is a password."""
+    change_users(x, lambda user: user.update(has_password=False))
 
 
 @on_request("ID-01")
