@@ -35,8 +35,6 @@ CREATE = insert(users).returning(*COLUMNS)
 READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
 # USR-LIST-12
 WILDCARD = re.compile("[%_/]")
-
-
 # PASSWORD-16
 # With another one of these, what was granted before has to be granted anew.
 GRANTED = ("role", "password_hash")
