@@ -27,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import combinations
 from types import TracebackType
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 import hypothesis
@@ -63,7 +64,8 @@ BODIES = {
 }
 WHOLE = st.fixed_dictionaries(BODIES)
 SOME = st.fixed_dictionaries({}, optional=BODIES)
-PAGES = st.builds(Page, st.sampled_from(SORTS), st.integers(1, 3))
+NAMED = ("", "", "ADA ", "zoë ")
+PAGES = st.builds(Page, st.sampled_from(SORTS), st.integers(1, 3), st.sampled_from(NAMED))
 
 _GENERATED = (
     (re.compile(r'"\d{4}-\d\d-\d\dT[\d:.]+Z"'), '"<time>"'),
@@ -364,6 +366,8 @@ def simplifications(step: Step) -> Iterator[Step]:
             yield replace(step, page=replace(step.page, limit=1))
         if step.page.sort != "id":
             yield replace(step, page=replace(step.page, sort="id"))
+        if step.page.named:
+            yield replace(step, page=replace(step.page, named=""))
     for member, values in (("name", NAMES), ("email", EMAILS)):
         if step.body and member in step.body:
             for value in values[: values.index(step.body[member])]:
@@ -503,7 +507,8 @@ def _path(step: Step, token: str, user: str = "", link: str = "") -> str:
     if step.user:
         return f"/users/{user.format(step.user)}"
     if step.page:
-        return f"/users?limit={step.page.limit}&sort={step.page.sort}&q={token}"
+        q = f"{quote(step.page.named)}{token}"
+        return f"/users?limit={step.page.limit}&sort={step.page.sort}&q={q}"
     return link if step.follow else "/users"
 
 
