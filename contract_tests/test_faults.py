@@ -3,11 +3,15 @@
 import contextlib
 import os
 import signal
+import socket
+import struct
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -55,6 +59,8 @@ def instances(server: OwnPostgres, tmp_path: Path) -> Iterator[Instances]:
     yield start
     for service in running:
         if hasattr(service, "process"):
+            if code := service.process.poll():
+                print(f"The {service.kind} service ended with {code}:\n{service.log()[-5000:]}")
             service.kill()
     server.drop(database_url)
 
@@ -201,6 +207,85 @@ def test_a_statement_that_runs_too_long_is_503(instances: Instances, kind: Kind)
     answer = api.post("/users", json=refused, headers=key)
     created = expect.user(answer, 201, **refused)
     assert_each_once(api, [user, created])
+
+
+class Between:
+    """A proxy before PostgreSQL; while it is `doomed`, every connection ends as it begins.
+
+    The server's first word that it is ready and its last one come in one packet, as they may when
+    a server stops. A driver can't have handed the connection to anybody then.
+    """
+
+    READY = b"Z\0\0\0\5I"
+    FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+    LAST_WORD = b"E" + struct.pack(">i", 4 + len(FIELDS)) + FIELDS
+
+    def __init__(self, url: str) -> None:
+        """In front of the server at the URL; `url` is then the one to use."""
+        behind = urlsplit(url)
+        self._server = (behind.hostname or "", behind.port or 0)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
+        self._doomed = False
+        user = behind.netloc.rpartition("@")[0]
+        here = f"{user}@127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = behind._replace(netloc=here).geturl()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def doom(self, doomed: bool) -> None:
+        """Whether connections are; those that there are end."""
+        self._doomed = doomed
+        for connection in self._connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._connections += [client, server]
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                last = self._doomed and source.getpeername() == self._server and self.READY in data
+                to.sendall(data + self.LAST_WORD if last else data)
+                if last:
+                    break
+        with contextlib.suppress(OSError):
+            to.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.clause("OPS-18")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_connection_that_ends_as_it_begins_is_503(
+    server: OwnPostgres, kind: Kind, tmp_path: Path
+) -> None:
+    database_url = server.create()
+    between = Between(database_url)
+    service = services.launch(kind, env=BRISK, directory=tmp_path, database_url=between.url)
+    try:
+        user = service.api.create()
+        between.doom(True)
+        for _ in range(5):
+            answer = service.api.get(f"/users/{user['id']}")
+            expect.problem(answer, "unavailable")
+        between.doom(False)
+        for _ in range(5):
+            service.api.get("/readyz")  # whoever was lost is found out
+        expect.user(service.api.get(f"/users/{user['id']}"), 200, **user)
+        assert service.stop() == 0
+    finally:
+        service.kill()
+        between.close()
+        server.drop(database_url)
 
 
 @pytest.mark.clause("OPS-18")

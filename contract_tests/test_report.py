@@ -20,6 +20,8 @@ from selenium.webdriver.support.select import Select
 
 from contract_tests.harness import browser, clauses, services
 from contract_tests.harness.browser import complaints, found, requested
+from contract_tests.report import exchange
+from contract_tests.report.record import Exchange
 
 # A run of these is soon done, and is about targets, services of a test's own, and both together.
 RUN = (
@@ -143,6 +145,27 @@ def test_it_shows_what_was_said_to_every_target(data: Any) -> None:
     assert next(set(cells) for cells in answers if cells[0].isdigit()) == {"201"}
     # What differs may differ.
     assert not any("<b>" in line for line in data["lines"])
+
+
+@pytest.mark.clause("PAIR-13")
+def test_what_must_not_differ_is_marked_where_a_test_failed() -> None:
+    def said(status: int, etag: str, id_: int) -> list[Exchange]:
+        headers = [("etag", etag), ("date", f"{id_}")]
+        return [Exchange("to", "GET / HTTP/1.1\r\n\r\n", status, headers, f'{{"id":{id_}}}')]
+
+    exchanges = {"one": said(200, '"1"', 7), "other": said(201, '"12"', 8)}
+    cells = [cells for _, cells in exchange.rows(exchanges, failed=True)]
+    assert cells == [
+        ["GET / HTTP/1.1", "GET / HTTP/1.1"],
+        ["20<b>0</b>", "20<b>1</b>"],
+        ["date: <i>7</i>", "date: <i>8</i>"],
+        ['etag: "1<b></b>"', 'etag: "1<b>2</b>"'],
+        ['{"id":<i>7</i>}', '{"id":<i>8</i>}'],
+    ]
+    quiet = [cells for _, cells in exchange.rows(exchanges, failed=False)]
+    assert quiet == [
+        [cell and re.sub("(?<=[</])b(?=>)", "i", cell) for cell in row] for row in cells
+    ]
 
 
 # Goes to each view that anything leads to; where one is missing, or wider than the screen, is told.

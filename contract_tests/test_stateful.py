@@ -27,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import combinations
 from types import TracebackType
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 import hypothesis
@@ -80,7 +81,8 @@ SOME = st.fixed_dictionaries(
         **{name: st.sampled_from(VALUES[name]) for name in OPTIONAL},
     },
 )
-PAGES = st.builds(Page, st.sampled_from(SORTS), st.integers(1, 3))
+NAMED = ("", "", "ADA ", "zoë ")
+PAGES = st.builds(Page, st.sampled_from(SORTS), st.integers(1, 3), st.sampled_from(NAMED))
 
 _GENERATED = (
     (re.compile(r'"\d{4}-\d\d-\d\dT[\d:.]+Z"'), '"<time>"'),
@@ -382,6 +384,8 @@ def simplifications(step: Step) -> Iterator[Step]:
             yield replace(step, page=replace(step.page, limit=1))
         if step.page.sort != "id":
             yield replace(step, page=replace(step.page, sort="id"))
+        if step.page.named:
+            yield replace(step, page=replace(step.page, named=""))
     for member, text in (step.body or {}).items():
         if member in OPTIONAL or step.method == "PATCH":
             yield replace(step, body={k: v for k, v in (step.body or {}).items() if k != member})
@@ -525,7 +529,8 @@ def _path(step: Step, token: str, user: str = "", link: str = "") -> str:
     if step.user:
         return f"/users/{user.format(step.user)}"
     if step.page:
-        return f"/users?limit={step.page.limit}&sort={step.page.sort}&q={token}"
+        q = f"{quote(step.page.named)}{token}"
+        return f"/users?limit={step.page.limit}&sort={step.page.sort}&q={q}"
     return link if step.follow else "/users"
 
 

@@ -32,10 +32,11 @@ _CONDITION = re.compile(r'\*|(?:W/)?"\d+"(?:, (?:W/)?"\d+")*')
 
 @dataclass(frozen=True)
 class Page:
-    """What a list is asked for; `q` narrows every one to the users of one run."""
+    """What a list is asked for; `q` narrows each to one run's users, of one name if it is `named`."""
 
     sort: str
     limit: int
+    named: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ class Model:
         """A page is what stands behind a key and an id, and not behind a number of users."""
         terms, last = (step.page, None) if step.page else self.link or (None, None)
         assert terms
-        rows = sorted(self.users.values(), key=lambda user: user.number)
+        rows = [user for user in self.users.values() if _is_found(user, terms)]
+        rows.sort(key=lambda user: user.number)
         rows.sort(key=lambda user: _key(user, terms), reverse=terms.sort.startswith("-"))
         if last:
             rows = [user for user in rows if _stands_behind(user, last, terms)]
@@ -217,6 +219,11 @@ def _stored(body: Body) -> dict[str, Any]:
 
 def _matches(condition: str, user: User) -> bool:
     return condition == "*" or f'"{user.version}"' in condition.split(", ")
+
+
+def _is_found(user: User, terms: Page) -> bool:
+    """Without a name everybody of the run is: the token stands in every email."""
+    return user.name.lower().startswith(terms.named.lower())
 
 
 def _key(user: User, terms: Page) -> str | int:

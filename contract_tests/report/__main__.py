@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     recorded, file = given.to / RECORDED, given.to / PAGE
     code = 0 if given.no_run else _run(recorded, given.pytest, with_mutants=not given.no_mutants)
+    if not (recorded / TESTS).exists():
+        parser.error(f"nothing is recorded in {recorded}")
     file.write_text(build(recorded), "utf-8")
     print(f"\n{file.absolute().as_uri()}")
     return code
@@ -55,9 +57,9 @@ def _run(directory: Path, options: Sequence[str], *, with_mutants: bool) -> int:
     """Run the tests and the mutants, and have them write down in the directory what came of it."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    pytest = ["pytest", "-n", "auto", "--maxprocesses", "4", "--record", str(directory / TESTS)]
+    pytest = ["pytest", "-n", "auto", "--maxprocesses", "4", f"--record={directory / TESTS}"]
     code = _python(*pytest, *options, PROGRESS=str(directory))
-    if with_mutants:
+    if with_mutants and (directory / TESTS).exists():
         code = max(code, _python("contract_tests.mutants", "--json", str(directory / MUTANTS)))
     return code
 

@@ -1,6 +1,7 @@
 """What was said on the wire, target beside target, with the differences marked.
 
-A cell is HTML: `<i>` marks what may differ (CONTRACT.md, Outside the contract), `<b>` what may not.
+A cell is HTML. `<i>` marks what may differ: what CONTRACT.md leaves open, and in a test that passed
+whatever else does, such as who came first. `<b>` marks all that is left where a test failed.
 """
 
 import re
@@ -16,7 +17,7 @@ GENERATED = re.compile(
     r"""(?x)
     \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z
     | [0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
-    | (?<="id":)\d+ | (?<=/users/)\d+ | (?<=cursor=)[\w-]+ | \bu[0-9a-f]{11}\b
+    | (?<="id":)\d+ | (?<=/users/)\d+ | (?<=cursor=)[\w-]+ | [uU][0-9a-fA-F]{11}
     """
 )
 # Of these the bytes of the body, and so its length, are the service's own.
@@ -27,11 +28,14 @@ REQUEST, FIELD, STATUS, HEADER, BODY = "q", "f", "s", "h", "b"
 Row = tuple[str, list[str | None]]
 
 
-def rows(said: Mapping[str, Sequence[Exchange]]) -> Iterator[Row]:
-    """The exchanges of all targets, one below the other: of each row its kind and the cells."""
+def rows(said: Mapping[str, Sequence[Exchange]], *, failed: bool) -> Iterator[Row]:
+    """The exchanges of all targets, one below the other: of each row its kind and the cells.
+
+    `failed` says whether the test did, on any of the targets.
+    """
     for exchanges in zip_longest(*said.values()):
         yield from _request(exchanges)
-        yield from _answer(exchanges)
+        yield from _answer(exchanges, failed=failed)
 
 
 def _request(exchanges: Sequence[Exchange | None]) -> Iterator[Row]:
@@ -41,14 +45,14 @@ def _request(exchanges: Sequence[Exchange | None]) -> Iterator[Row]:
         yield REQUEST if number == 0 else FIELD, marked(cells, may_differ=True)
 
 
-def _answer(exchanges: Sequence[Exchange | None]) -> Iterator[Row]:
+def _answer(exchanges: Sequence[Exchange | None], *, failed: bool) -> Iterator[Row]:
     def of_each(part: str) -> list[str | None]:
         return [str(getattr(exchange, part)) if exchange else None for exchange in exchanges]
 
     bodies = of_each("body")
     free = any(exchange and FREE_BODIES.match(exchange.request) for exchange in exchanges)
     alike = len({_plain(body) for body in bodies if body is not None}) == 1
-    yield STATUS, marked(of_each("status"))
+    yield STATUS, marked(of_each("status"), may_differ=not failed)
     for name in sorted(
         {name for exchange in exchanges if exchange for name, _ in exchange.headers}
     ):
@@ -60,12 +64,13 @@ def _answer(exchanges: Sequence[Exchange | None]) -> Iterator[Row]:
         ]
         of_its_own = name in OF_THE_CONNECTION or name == "transfer-encoding"
         of_the_body = name == "content-length" and (free or alike)
-        yield HEADER, marked([cell or None for cell in cells], may_differ=of_its_own or of_the_body)
+        may_differ = of_its_own or of_the_body or not failed
+        yield HEADER, marked([cell or None for cell in cells], may_differ=may_differ)
     if any(bodies):
-        yield BODY, marked([body or None for body in bodies], may_differ=free)
+        yield BODY, marked([body or None for body in bodies], may_differ=free or not failed)
 
 
-def marked(cells: Sequence[str | None], *, may_differ: bool = False) -> list[str | None]:
+def marked(cells: Sequence[str | None], *, may_differ: bool) -> list[str | None]:
     """The cells as HTML, what differs in them marked; what is generated may always differ."""
     there = [cell for cell in cells if cell is not None]
     if len({_plain(cell) for cell in there}) == 1 and len(there) == len(cells):

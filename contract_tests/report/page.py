@@ -171,7 +171,10 @@ def _example(test: Test, targets: Sequence[str], lines: _Lines) -> dict[str, Any
     return {
         "test": f"{test.id}[{test.case}]" if test.case else test.id,
         "targets": [*said],
-        "rows": [[kind, *map(lines.number, cells)] for kind, cells in exchange.rows(said)],
+        "rows": [
+            [kind, *map(lines.number, cells)]
+            for kind, cells in exchange.rows(said, failed=bool(test.failed))
+        ],
     }
 
 

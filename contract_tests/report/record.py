@@ -26,7 +26,8 @@ TARGETS = {"api", "_ours"}
 class Test:
     """A test function: its place, its clauses, and of each target how many cases passed of how many.
 
-    `case` is the one of which `exchanges` holds, for each target, what was said on the wire.
+    `case` is the one of which `exchanges` holds, for each target, what was said on the wire, and
+    `failed` the targets on which it failed.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Test:
     cells: dict[str, tuple[int, int]] = field(default_factory=dict)
     case: str = ""
     exchanges: dict[str, list["Exchange"]] = field(default_factory=dict)
+    failed: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -127,6 +129,8 @@ class Recorder:
         test.cells[target] = (passed + report.passed, ran + (not report.skipped))
         if facts["chosen"]:
             test.case = facts["case"]
+            if report.failed:
+                test.failed.append(target)
             test.exchanges.setdefault(target, []).extend(
                 Exchange(**heard) for heard in properties.get("exchanges", ())
             )

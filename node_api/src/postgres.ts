@@ -77,8 +77,9 @@ function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
     ...limits,
   });
   // OPS-18
-  // A connection that breaks while nobody uses it: the next request gets another one.
+  // A connection may break while nobody uses it, and while it is handed over: who uses it finds out.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const sessions = {
     // OPS-20
     connect: async () => new Session(await pool.connect().catch(lost)),
