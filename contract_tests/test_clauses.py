@@ -106,26 +106,25 @@ def test_the_problems_are_those_of_the_contract() -> None:
     assert clauses.details() == expect.DETAILS
 
 
-NAMED = source.named()
-
-
 @pytest.mark.clause("PAIR-12")
 def test_every_clause_is_named_at_the_code_that_keeps_it() -> None:
-    known = clauses.clauses()
-    assert NAMED.keys() <= set(known)
+    known, named = clauses.clauses(), source.named()
+    assert named.keys() <= set(known)
     for clause in known:
         match clause.rpartition("-")[0]:
             case "PAIR":
-                assert clause not in NAMED
+                assert clause not in named
             case "COMPOSE":
-                assert set(NAMED[clause]) == {"common"}
+                assert set(named[clause]) == {"common"}
             case _:
-                assert {"python", "node"} <= set(NAMED[clause]), clause
+                assert {"python", "node"} <= set(named[clause]), clause
 
 
 @pytest.mark.clause("PAIR-12")
 def test_what_keeps_a_clause_is_shown_in_few_lines() -> None:
-    blocks = {block for sides in NAMED.values() for some in sides.values() for block in some}
+    blocks = {
+        block for sides in source.named().values() for some in sides.values() for block in some
+    }
     sizes = sorted(block.last - block.first + 1 for block in blocks)
     assert sizes[len(sizes) // 2] <= 20
     assert sizes[-1] <= 120

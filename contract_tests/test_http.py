@@ -285,6 +285,7 @@ def test_what_is_not_http_is_cut(api: Client, data: bytes) -> None:
         assert_cut(connection)
 
 
+@pytest.mark.direct("HTTP-08")
 @pytest.mark.clause("HTTP-08", "HTTP-11")
 @pytest.mark.parametrize("requests", [0, 1, 3])
 def test_what_is_not_http_is_told_to_a_client_that_has_no_more_to_say(

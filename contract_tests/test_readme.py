@@ -132,9 +132,12 @@ def sources() -> list[Path]:
 def test_every_link_leads_somewhere() -> None:
     for target in re.findall(r"\]\((?!https?:)(.+?)\)", README):
         path, _, anchor = target.partition("#")
-        text = (services.ROOT / (path or "README.md")).read_text(encoding="utf-8")
+        file = services.ROOT / (path or "README.md")
+        assert file.exists(), target
         assert not anchor or re.search(
-            rf"^#+ {anchor.replace('-', ' ')}$", text, re.MULTILINE | re.IGNORECASE
+            rf"^#+ {anchor.replace('-', ' ')}$",
+            file.read_text(encoding="utf-8"),
+            re.MULTILINE | re.IGNORECASE,
         )
 
 
