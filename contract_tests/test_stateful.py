@@ -127,6 +127,7 @@ class Side:
         self._last: Answer | None = None
         self._users: dict[int, dict[str, Any]] = {}  # as last seen, by the model's numbers
         self._next = ""
+        self._latest = ""  # the last time that any answer has shown
 
     def take(self, step: Step, expected: Expected) -> str:
         """Send the request and check the answer; returns what is wrong with it, or nothing."""
@@ -207,6 +208,10 @@ class Side:
             version=expected.user.version,
             **generated,
         )
+        if expected.changed or expected.status == 201:
+            # Clocks go on; those of several services may differ.
+            assert user["updated_at"] >= self._latest or len(self._clients) > 1, self._latest
+            self._latest = user["updated_at"]
         if expected.status == 201:
             earlier = [other["id"] for other in self._users.values()]
             assert all(user["id"] > other for other in earlier), f"{user['id']} after {earlier}"
