@@ -550,12 +550,15 @@ def test_after_any_sequence_every_target_answers_as_the_model(
     pytestconfig: pytest.Config, targets: list[Client]
 ) -> None:
     ours = not (pytestconfig.getoption("--target") or pytestconfig.getoption("--gateway"))
+    found = ""
     try:
         search(targets, STATEFUL, SEED, ours=ours)
     except Disagreement as error:
+        found = str(error)
+    if found:
         there = "`make up` (on SQLite) or `docker compose up --wait` (on PostgreSQL)"
         where = f"# The services are at these URLs after {there}.\n" if ours else ""
-        pytest.fail(f"{where}{error}", pytrace=False)  # as it stands, so that it can be copied
+        pytest.fail(f"{where}{found}", pytrace=False)  # as it stands, so that it can be copied
 
 
 # What a proxy does to a request on its way: pass it on, changed or not, and answer, truly or not.
