@@ -479,7 +479,7 @@ def _clause(step: Step) -> str:
 
 
 def _statements(number: int, step: Step, expected: Expected) -> Iterator[str]:
-    """Ask, and expect: two statements of the test."""
+    """Ask, and expect: a few statements of the test."""
     target = _path(step, TOKEN, "{{user_{}['id']}}")
     given = ["link" if step.follow else f'f"{target}"' if "{" in target else f'"{target}"']
     if step.body is not None:
@@ -503,11 +503,14 @@ def _statements(number: int, step: Step, expected: Expected) -> Iterator[str]:
             fields = f"name={_literal(user.name)}, email={_literal(user.email)}"
             fields += f", role={_literal(user.role)}"
             yield f"{known} = expect.user({answer}, 201, {fields})"
+            yield f'latest = {known}["updated_at"]'
         elif expected.changed:
             generated = f'"version": {user.version}, "updated_at": None'
             members = _members({"name": user.name, "email": user.email, "role": user.role})[1:-1]
             changed = f"{{**{known}, {members}, {generated}}}"
             yield f"{known} = expect.user({answer}, 200, **{changed})"
+            yield f'assert latest <= {known}["updated_at"]'
+            yield f'latest = {known}["updated_at"]'
         else:
             yield f"expect.user({answer}, 200, **{known})"
     else:
