@@ -170,8 +170,8 @@ def _case(item: pytest.Item) -> str:
     """The case's own name, without the target's."""
     if not hasattr(item, "callspec"):
         return ""
-    target = target_of(item)
-    return "-".join(part for part in str(item.callspec.id).split(f"{target}") if part).strip("-")
+    parts = [part.strip("-") for part in str(item.callspec.id).split(target_of(item))]
+    return "-".join(filter(None, parts))
 
 
 def _shortened(data: bytes) -> bytes:
