@@ -3,15 +3,12 @@
 import contextlib
 import os
 import signal
-import socket
 import struct
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +16,7 @@ from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import OwnPostgres, Session, locked
 from contract_tests.harness.load import Load, assert_each_once
+from contract_tests.harness.network import Proxy
 from contract_tests.harness.services import Kind, Service
 
 OK = b'{"status":"ok"}'
@@ -209,8 +207,8 @@ def test_a_statement_that_runs_too_long_is_503(instances: Instances, kind: Kind)
     assert_each_once(api, [user, created])
 
 
-class Between:
-    """A proxy before PostgreSQL; while it is `doomed`, every connection ends as it begins.
+class Doom(Proxy):
+    """While it is `on`, every connection ends as it begins.
 
     The server's first word that it is ready and its last one come in one packet, as they may when
     a server stops. A driver can't have handed the connection to anybody then.
@@ -219,48 +217,11 @@ class Between:
     READY = b"Z\0\0\0\5I"
     FIELDS = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
     LAST_WORD = b"E" + struct.pack(">i", 4 + len(FIELDS)) + FIELDS
+    on = False
 
-    def __init__(self, url: str) -> None:
-        """In front of the server at the URL; `url` is then the one to use."""
-        behind = urlsplit(url)
-        self._server = (behind.hostname or "", behind.port or 0)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connections: list[socket.socket] = []
-        self._doomed = False
-        user = behind.netloc.rpartition("@")[0]
-        here = f"{user}@127.0.0.1:{self._listener.getsockname()[1]}"
-        self.url = behind._replace(netloc=here).geturl()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def doom(self, doomed: bool) -> None:
-        """Whether connections are; those that there are end."""
-        self._doomed = doomed
-        for connection in self._connections:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._connections += [client, server]
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                last = self._doomed and source.getpeername() == self._server and self.READY in data
-                to.sendall(data + self.LAST_WORD if last else data)
-                if last:
-                    break
-        with contextlib.suppress(OSError):
-            to.shutdown(socket.SHUT_RDWR)
+    def answered(self, data: bytes) -> tuple[bytes, bool]:
+        last = self.on and self.READY in data
+        return (data + self.LAST_WORD, False) if last else (data, True)
 
 
 @pytest.mark.clause("OPS-18")
@@ -269,22 +230,23 @@ def test_a_connection_that_ends_as_it_begins_is_503(
     server: OwnPostgres, kind: Kind, tmp_path: Path
 ) -> None:
     database_url = server.create()
-    between = Between(database_url)
-    service = services.launch(kind, env=BRISK, directory=tmp_path, database_url=between.url)
+    doom = Doom(database_url)
+    service = services.launch(kind, env=BRISK, directory=tmp_path, database_url=doom.url)
     try:
         user = service.api.create()
-        between.doom(True)
+        doom.on = True
+        doom.cut()
         for _ in range(5):
             answer = service.api.get(f"/users/{user['id']}")
             expect.problem(answer, "unavailable")
-        between.doom(False)
+        doom.on = False
         for _ in range(5):
             service.api.get("/readyz")  # whoever was lost is found out
         expect.user(service.api.get(f"/users/{user['id']}"), 200, **user)
         assert service.stop() == 0
     finally:
         service.kill()
-        between.close()
+        doom.close()
         server.drop(database_url)
 
 

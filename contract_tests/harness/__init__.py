@@ -5,6 +5,7 @@
 - `expect`: the only place that knows the canonical user and the canonical problem.
 - `services`: our two services as processes (`processes`: which end when the tests do).
 - `databases`: SQLite files and PostgreSQL servers, and connections of ours to them.
+- `network`: a proxy between a service and PostgreSQL.
 - `differential`: one request to all targets, and what may differ in the answers.
 - `model`: the contract as a plain model of the users, for sequences of requests.
 - `history`: whether what concurrent clients saw has an order.

@@ -141,7 +141,7 @@ def _next(events: Sequence[Event], done: int) -> Iterator[int]:
 
 
 def lost_updates(history: Iterable[Event]) -> list[str]:
-    """Changes that were said to be done and that another one wrote over, or that nobody sees."""
+    """Changes that were said to be done and that another one wrote over."""
     events = [event for event in history if event.status == 200]
     changes = [event for event in events if event.what == "change"]
     found = []
@@ -152,15 +152,29 @@ def lost_updates(history: Iterable[Event]) -> list[str]:
             found.append(f"two changes made version {one.version}:\n{one}\n{other}")
         elif one.if_match is not None and one.if_match == other.if_match and one.name != other.name:
             found.append(f"two changes replaced version {one.if_match}:\n{one}\n{other}")
-    for change in changes:
-        found += [
-            f"a version was answered, and later an older one:\n{change}\n{later}"
-            for later in events
-            if later.id == change.id
-            and later.sent > change.answered
-            and later.version < change.version
-        ]
+    found += [
+        f"a change of version {change.if_match} changed a later one:\n{change}"
+        for change in changes
+        if change.if_match is not None and change.version > change.if_match + 1
+    ]
     return [f"lost update: {text}" for text in found]
+
+
+def stale_answers(history: Iterable[Event]) -> list[str]:
+    """Versions that were answered to who asked when a later one had been answered already."""
+    events = [event for event in history if event.version and not event.replayed]
+    found = []
+    for event in events:
+        later = [
+            other
+            for other in events
+            if (other.id, other.version > event.version) == (event.id, True)
+            and other.answered < event.sent
+        ]
+        if later:
+            known = min(later, key=lambda other: other.answered)
+            found.append(f"a version was answered, and later an older one:\n{known}\n{event}")
+    return [f"stale: {text}" for text in found]
 
 
 def double_creations(history: Iterable[Event]) -> list[str]:
@@ -184,7 +198,7 @@ def double_creations(history: Iterable[Event]) -> list[str]:
 def check(history: Iterable[Event]) -> None:
     """AssertionError where the contract does not allow the history, with what is wrong by name."""
     events = [*history]
-    found = lost_updates(events) + double_creations(events)
+    found = lost_updates(events) + double_creations(events) + stale_answers(events)
     placed, rest = order(events)
     if rest:
         lines = ["not linearizable. As far as there is an order:", *map(str, placed)]
