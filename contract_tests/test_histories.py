@@ -30,8 +30,8 @@ from contract_tests.harness.client import Client, Headers
 from contract_tests.harness.databases import ENGINES, Engine
 from contract_tests.harness.history import (
     Event,
-    check,
     double_creations,
+    faults,
     lost_updates,
     order,
     stale_answers,
@@ -227,16 +227,14 @@ def proven(
     """Histories that turned out as the contract has them, so many as are asked for."""
     for number in range(HISTORIES):
         history = written_down(pair, f"{test.node.originalname} {number}", actions)
-        try:
-            check(history)
-        except AssertionError as error:
+        if found := faults(history):
             again = f"{test.node.originalname} and {test.node.callspec.id}"
-            pytest.fail(
-                f"{error}\n\nThe same requests again, until they meet again as they did here:\n"
+            found += [
+                "The same requests again, until they meet again as they did here:\n"
                 f"HISTORIES={max(HISTORIES, 100)} HISTORIES_SEED={SEED} make test "
-                f"""ARGS='contract_tests/test_histories.py -k "{again}"'""",
-                pytrace=False,
-            )
+                f"""ARGS='contract_tests/test_histories.py -k "{again}"'"""
+            ]
+            pytest.fail("\n\n".join(found), pytrace=False)
         assert at_once(history) > len(history) // 4
         yield history
 
@@ -296,10 +294,9 @@ def test_a_service_that_forgets_is_found_by_name(pair: tuple[Client, Client]) ->
         for by, api in (("first", python), ("second", forgetful)):
             user = creations.create(by, api, "Ada", "key").id
             creations.delete(by, api, user, None)
-    with pytest.raises(AssertionError, match="lost update: two changes replaced version 1"):
-        check(changes.events)
-    with pytest.raises(AssertionError, match="double creation: one key created two users"):
-        check(creations.events)
+    lost, double = "\n".join(faults(changes.events)), "\n".join(faults(creations.events))
+    assert "lost update: two changes replaced version 1" in lost
+    assert "double creation: one key created two users" in double
 
 
 def created(sent: float, answered: float, id_: int = 1, key: str = "", status: int = 201) -> Event:
@@ -399,8 +396,8 @@ FORBIDDEN = {
 @pytest.mark.clause("PAIR-04")
 @pytest.mark.parametrize("name", ALLOWED)
 def test_the_checker_accepts(name: str) -> None:
-    check(ALLOWED[name])
-    check(reversed(ALLOWED[name]))
+    assert faults(ALLOWED[name]) == []
+    assert faults(reversed(ALLOWED[name])) == []
 
 
 @pytest.mark.clause("PAIR-04")
@@ -408,8 +405,7 @@ def test_the_checker_accepts(name: str) -> None:
 def test_the_checker_rejects(name: str) -> None:
     placed, rest = order(FORBIDDEN[name])
     assert rest
-    with pytest.raises(AssertionError, match="not linearizable"):
-        check(FORBIDDEN[name])
+    assert "not linearizable" in faults(FORBIDDEN[name])[-1]
     assert len(placed) + len(rest) == len(FORBIDDEN[name])
 
 
@@ -428,6 +424,6 @@ def test_the_checker_copes_with_many_at_the_same_time() -> None:
     """Twelve changes that overlap have 479,001,600 orders; a read that fits none has to be told."""
     changes = [changed(2, 9, n + 2, f"Name {n}") for n in range(12)]
     history = [created(0, 1), *reversed(changes)]
-    check([*history, read(10, 11, 13, "Name 11")])
+    assert faults([*history, read(10, 11, 13, "Name 11")]) == []
     _, rest = order([*history, read(10, 11, 13, "Name 3")])
     assert rest
