@@ -229,12 +229,12 @@ def proven(
         history = written_down(pair, f"{test.node.originalname} {number}", actions)
         if found := faults(history):
             again = f"{test.node.originalname} and {test.node.callspec.id}"
-            found += [
+            repeat = (
                 "The same requests again, until they meet again as they did here:\n"
                 f"HISTORIES={max(HISTORIES, 100)} HISTORIES_SEED={SEED} make test "
                 f"""ARGS='contract_tests/test_histories.py -k "{again}"'"""
-            ]
-            pytest.fail("\n\n".join(found), pytrace=False)
+            )
+            pytest.fail("\n\n".join([*found, repeat]), pytrace=False)
         assert at_once(history) > len(history) // 4
         yield history
 
