@@ -5,9 +5,11 @@
     pytest contract_tests --gateway lb=http://127.0.0.1:8    one behind a gateway, without the
                                                              clauses that only hold directly
 
-The fixture `api` is a `Client` of a target, once for each. Without one given there are five: each
+The fixture `api` is a `Client` of a target, once for each. Without one given there are six: each
 of our services on SQLite and on PostgreSQL, and `mixed`, which is both on one PostgreSQL, each
-request sent to one of them at random.
+request sent to one of them at random. All of these run open; `secured` is as `mixed`, and asks
+for a token. With --secured all of them do, and with ADMIN_EMAIL and ADMIN_PASSWORD in the
+environment those that are given are taken to.
 
 A test that needs a service with other settings, or to stop one, takes `service`, `launched` or
 `pair`. Whatever does not ask a target is left out where targets are given.
@@ -39,6 +41,8 @@ OURS: dict[str, tuple[Kind, Engine]] = {
     f"{kind}-{engine}": (kind, engine) for engine in databases.ENGINES for kind in services.KINDS
 }
 MIXED = "mixed"
+# As `mixed`, with everybody asked for a token: the tests come as an admin.
+SECURED = "secured"
 
 _targets = pytest.StashKey[dict[str, str]]()
 _foreign = pytest.StashKey[bool]()
@@ -65,6 +69,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--compose", action="store_true", help="docker-compose.yml's tests, alone; needs Docker"
     )
+    group.addoption(
+        "--secured",
+        action="store_true",
+        help="start our own services with everybody asked for a token",
+    )
     verdict.add_options(group)
     record.add_options(group)
     group.addoption("--seed", help="of the choice among several services that act as one")
@@ -90,7 +99,7 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     config.stash[_foreign] = bool(targets or gateways)
     config.stash[_gateways] = set(gateways)
-    config.stash[_targets] = targets | gateways or dict.fromkeys([*OURS, MIXED], "")
+    config.stash[_targets] = targets | gateways or dict.fromkeys([*OURS, MIXED, SECURED], "")
     config.stash[_seed] = config.getoption("--seed") or str(random.randrange(10**6))
     config.stash[_started] = {}
     if worker:
@@ -115,7 +124,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if config.stash[_foreign]:
         for name, urls in config.stash[_targets].items():
-            _reach(name, urls)
+            _reach(name, urls, _login(config, name))
     else:
         _start(config)
 
@@ -150,6 +159,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "api" in metafunc.fixturenames:
         targets = [*metafunc.config.stash[_targets]]
         metafunc.parametrize("api", targets, ids=targets, indirect=True)
+    if "guarded" in metafunc.fixturenames:
+        names = _guarded(metafunc.config)
+        metafunc.parametrize("guarded", names, ids=names, indirect=True)
     if "_ours" in metafunc.fixturenames:
         marker = metafunc.definition.get_closest_marker("engine")
         names = [name for name in OURS if not marker or OURS[name][1] == marker.args[0]]
@@ -174,7 +186,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def _clients(pytestconfig: pytest.Config) -> Iterator[dict[str, Client]]:
     targets = pytestconfig.stash[_targets]
-    clients = {name: Client(urls, name) for name, urls in targets.items()}
+    clients = {
+        name: Client(urls, name, _login(pytestconfig, name)) for name, urls in targets.items()
+    }
     yield clients
     for client in clients.values():
         client.close()
@@ -185,12 +199,44 @@ def api(
     request: pytest.FixtureRequest, pytestconfig: pytest.Config, _clients: dict[str, Client]
 ) -> Client:
     """A client of the target; the test runs once for each target."""
-    for mark in request.node.iter_markers("direct"):
-        if request.param in pytestconfig.stash[_gateways]:
-            pytest.skip(f"{mark.args[0]} without a gateway only: {clauses.direct()[mark.args[0]]}")
+    _skip_what_is_direct(request)
     client = _clients[request.param]
     client.begin(f"{pytestconfig.stash[_seed]} {request.node.nodeid}")
     return client
+
+
+@pytest.fixture(scope="session")
+def _of_the_secured(pytestconfig: pytest.Config) -> Iterator[dict[str, Client]]:
+    urls = pytestconfig.stash[_targets].get(SECURED, "").split(",")
+    clients = {}
+    if not pytestconfig.stash[_foreign]:
+        clients = {
+            f"{SECURED}-{kind}": Client(url, f"{SECURED}-{kind}", services.ADMIN)
+            for kind, url in zip(services.KINDS, urls, strict=True)
+        }
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+@pytest.fixture
+def guarded(
+    request: pytest.FixtureRequest,
+    _clients: dict[str, Client],
+    _of_the_secured: dict[str, Client],
+) -> Client:
+    """A client of a secured target, which comes as an admin; once for each, and each service."""
+    _skip_what_is_direct(request)
+    client = (_clients | _of_the_secured)[request.param]
+    client.begin(request.node.nodeid)
+    return client
+
+
+@pytest.fixture
+def known_secret(pytestconfig: pytest.Config) -> None:
+    """Skips a test that signs tokens itself, where a target's AUTH_SECRET isn't known."""
+    if pytestconfig.stash[_foreign] and not os.environ.get("AUTH_SECRET"):
+        pytest.skip("its secret is not known")
 
 
 @pytest.fixture
@@ -312,6 +358,29 @@ def _room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("services")
 
 
+def _skip_what_is_direct(request: pytest.FixtureRequest) -> None:
+    """Where the target is behind a gateway, which can't keep what the test is about."""
+    if request.param in request.config.stash[_gateways]:
+        for mark in request.node.iter_markers("direct"):
+            pytest.skip(f"{mark.args[0]} without a gateway only: {clauses.direct()[mark.args[0]]}")
+
+
+def _login(config: pytest.Config, target: str) -> tuple[str, str] | None:
+    """The admin as whom a target is asked, if it is secured."""
+    if config.stash[_foreign]:
+        email, password = (os.environ.get(f"ADMIN_{name}", "") for name in ("EMAIL", "PASSWORD"))
+        return (email, password) if email and password else None
+    return services.ADMIN if target == SECURED or config.getoption("--secured") else None
+
+
+def _guarded(config: pytest.Config) -> list[str]:
+    """The secured targets; of `secured` each of its services."""
+    names = [name for name in config.stash[_targets] if _login(config, name) and name != SECURED]
+    return (
+        names if config.stash[_foreign] else [*names, *(f"{SECURED}-{k}" for k in services.KINDS)]
+    )
+
+
 def _named(text: str) -> tuple[str, str]:
     name, equals, urls = text.partition("=")
     if not name or not equals:
@@ -323,16 +392,23 @@ def _named(text: str) -> tuple[str, str]:
         raise pytest.UsageError(f"{text}: {error}") from None
 
 
-def _reach(name: str, urls: str) -> None:
-    """UsageError unless something at each of the URLs answers HTTP at all."""
+def _reach(name: str, urls: str, login: tuple[str, str] | None) -> None:
+    """UsageError unless something at each of the URLs answers HTTP at all, and lets us in."""
     for url in urls.split(","):
         try:
-            with contextlib.closing(Client(url, name)) as client:
-                client.get("/healthz")
+            with contextlib.closing(Client(url, name, login)) as client:
+                status = client.get("/users").status
+        except AssertionError:
+            raise pytest.UsageError(f"The target {name} gives no token to ADMIN_EMAIL.") from None
         except (httpx.TransportError, OSError) as error:
             raise pytest.UsageError(
                 f"The target {name} cannot be reached at {url}: {error}"
             ) from None
+        if status in (401, 403):
+            raise pytest.UsageError(
+                f"The target {name} asks for a token: put an admin's ADMIN_EMAIL and "
+                "ADMIN_PASSWORD into the environment."
+            )
 
 
 def _running(config: pytest.Config) -> list[Service]:
@@ -345,14 +421,15 @@ def _start(config: pytest.Config) -> None:
     config.add_cleanup(room.cleanup)
     server = _server(config)
     targets = {name: [one] for name, one in OURS.items()}
-    targets[MIXED] = [OURS["python-postgres"], OURS["node-postgres"]]
+    targets[MIXED] = targets[SECURED] = [OURS["python-postgres"], OURS["node-postgres"]]
     started = config.stash[_started]
     for name, some in targets.items():
         url = None
         if some[0][1] == "postgres":
             url = server.create()
             config.add_cleanup(functools.partial(server.drop, url))
-        started[name] = [Service(kind, Path(room.name, name), None, url) for kind, _ in some]
+        env = services.SECURED if _login(config, name) else None
+        started[name] = [Service(kind, Path(room.name, name), env, url) for kind, _ in some]
     try:
         for service in _running(config):
             service.start()

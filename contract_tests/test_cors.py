@@ -31,7 +31,7 @@ FOREIGN = [
 ]
 
 VARY = {"vary": "Origin"}
-EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"
 
 
 def plain(origin: str) -> dict[str, str]:
@@ -45,7 +45,7 @@ def plain(origin: str) -> dict[str, str]:
 
 def preflight(origin: str, allow: str) -> dict[str, str]:
     """What the answer to its preflight carries."""
-    headers = "Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+    headers = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
     return {
         "vary": "Origin",
         "access-control-allow-origin": origin,

@@ -20,6 +20,14 @@ CONTENT_TYPES = {
 }
 
 
+PAGE_HEADERS = {
+    "content-security-policy": "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
 @pytest.fixture(scope="module")
 def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     """A browser that nobody used before."""
@@ -38,7 +46,7 @@ def page(api: Client, chrome: Chrome) -> Chrome:
     return chrome
 
 
-@pytest.mark.clause("DOC-06", "DOC-07", "DOC-09")
+@pytest.mark.clause("DOC-06", "DOC-07", "DOC-09", "DOC-10")
 @pytest.mark.parametrize("path", CONTENT_TYPES)
 def test_page_and_assets(api: Client, path: str) -> None:
     answer = api.get(path)
@@ -50,7 +58,7 @@ def test_page_and_assets(api: Client, path: str) -> None:
         answer.body,
         CONTENT_TYPES[path],
         request_id=None,
-        also=None,
+        also=PAGE_HEADERS if path == "/docs" else None,
     )
     expect.head_of(api.head(path), answer)
 

@@ -315,7 +315,7 @@ async def main(settings):
         async with database.connection() as connection:
             await connection.execute(text("PRAGMA max_page_count = 40"))
         listener = listen(settings)
-        log_listening(listener)
+        log_listening(listener, settings)
         await serve(create_app(settings, database), settings, listener)
 
 end_well_on_signals()
@@ -332,7 +332,7 @@ const settings = readSettings(process.env);
 const database = await openDatabase(settings);
 await sql.raw("PRAGMA max_page_count = 40").execute(database.connection);
 const server = await listen(settings);
-logListening(server.address());
+logListening(server.address(), settings);
 await serve(createApp(settings, database), settings, server);
 await database.close();
 """,

@@ -185,7 +185,8 @@ BLOCKS = ["target", "name", "value", "obs-text", "white space", "many"]
 @pytest.mark.clause("HTTP-04")
 @pytest.mark.parametrize("where", BLOCKS)
 def test_a_header_block_of_16384_bytes_is_served(api: Client, where: str) -> None:
-    expect.body(api.raw(block(api, 16384, where)), 200, OK, request_id="measured")
+    nobody = api.asking("")
+    expect.body(nobody.raw(block(api, 16384, where)), 200, OK, request_id="measured")
 
 
 @pytest.mark.clause("HTTP-04", "HTTP-06", "HDR-04")
@@ -198,7 +199,7 @@ def test_a_larger_header_block_is_refused(api: Client, where: str, size: int) ->
 @pytest.mark.clause("HTTP-05")
 def test_100_header_fields_are_served(api: Client) -> None:
     fields = [("Host", api.host)] + [(f"X-{n}", "") for n in range(99)]
-    expect.body(api.raw(message("GET", "/healthz", fields)), 200, OK)
+    expect.body(api.asking("").raw(message("GET", "/healthz", fields)), 200, OK)
 
 
 @pytest.mark.clause("HTTP-05", "HTTP-06")
@@ -644,7 +645,6 @@ def test_unknown_fields_are_ignored(api: Client) -> None:
         ("X-Empty", ""),
         ("x!#$%&'*+-.^_`|~9", "a token too"),
         ("Cookie", "a=\xe4; b"),
-        ("Authorization", "Basic \xe4"),
         ("Accept", "\xe4"),
         ("User-Agent", "\xe4"),
         ("Origin", "\xe4"),
@@ -661,7 +661,7 @@ def test_unknown_fields_are_ignored(api: Client) -> None:
 @pytest.mark.clause("HTTP-18")
 def test_unknown_fields_are_ignored_twice_too(api: Client) -> None:
     user = api.create()
-    twice = [("X-Unknown", "a"), ("Authorization", "Basic \xe4"), ("Cookie", "a=b")] * 2
+    twice = [("X-Unknown", "a"), ("Cookie", "a=b")] * 2
     answer = api.raw(api.message("GET", f"/users/{user['id']}", twice))
     expect.user(answer, 200, name=user["name"], email=user["email"])
 

@@ -17,6 +17,7 @@ Document = dict[str, Any]
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+FORM = "application/x-www-form-urlencoded"
 PROBLEM = "application/problem+json"
 
 
@@ -31,24 +32,31 @@ class Operation:
     bodies: set[str] = field(default_factory=set)
 
 
+WITH_PROBLEMS = {
+    "401": {"WWW-Authenticate"},
+    "403": {"WWW-Authenticate"},
+    "429": {"Retry-After"},
+    "503": {"Retry-After"},
+}
 HEADERS = {"Cache-Control", "X-Content-Type-Options", "X-Request-Id"}
 PROBLEMS = {"bad-request", "headers-too-large", "internal"}
 PARAMETERS = {"header X-Request-Id"}
 
 BODY = {"unsupported-media-type", "body-too-large", "malformed-json", "validation"}
-ONE = {"validation", "user-not-found", "malformed-header", "unavailable"}
+GUARDED = {"unauthorized", "forbidden", "unavailable", "provider-unavailable"}
+ONE = GUARDED | {"validation", "user-not-found", "malformed-header"}
 CHANGE = ONE | {"version-mismatch"}
 
 OPERATIONS = {
     ("POST", "/users"): Operation(
         {"201": {"ETag", "Idempotency-Replayed", "Location"}},
-        BODY | {"malformed-header", "idempotency-key-reused", "email-taken", "unavailable"},
+        BODY | GUARDED | {"malformed-header", "idempotency-key-reused", "email-taken"},
         {"header Idempotency-Key"},
         {JSON},
     ),
     ("GET", "/users"): Operation(
         {"200": {"Link"}},
-        {"malformed-query", "validation", "unavailable"},
+        GUARDED | {"malformed-query", "validation"},
         {"query limit", "query sort", "query q", "query cursor"},
     ),
     ("GET", "/users/{id}"): Operation(
@@ -64,6 +72,11 @@ OPERATIONS = {
         {JSON, MERGE_PATCH},
     ),
     ("DELETE", "/users/{id}"): Operation({"204": set()}, CHANGE, {"path id", "header If-Match"}),
+    ("POST", "/auth/token"): Operation(
+        {"200": set()},
+        {"unsupported-media-type", "body-too-large", "too-many-failures", "unavailable"},
+        bodies={FORM},
+    ),
     ("GET", "/healthz"): Operation({"200": set()}),
     ("GET", "/readyz"): Operation({"200": set()}, {"unavailable"}),
     ("GET", "/metrics"): Operation({"200": set()}),
@@ -183,7 +196,7 @@ def test_every_answer_is_described(document: Document, route: tuple[str, str]) -
     assert set(responses) == {*expected.successes, *failures}
     for status, response in responses.items():
         assert response["description"]
-        headers = {"Retry-After"} if status == "503" else expected.successes.get(status, set())
+        headers = WITH_PROBLEMS.get(status) or expected.successes.get(status, set())
         assert set(response["headers"]) == headers | HEADERS
     for status in expected.successes:
         content = responses[status].get("content", {})
@@ -191,8 +204,11 @@ def test_every_answer_is_described(document: Document, route: tuple[str, str]) -
         assert set(content) == (set() if status in ("204", "304") else {kind})
         assert all("example" in one for one in content.values())
     for status in failures:
-        (media_type, content), *others = responses[status]["content"].items()
-        assert (media_type, others) == (PROBLEM, [])
+        kinds = {**responses[status]["content"]}
+        content = kinds.pop(PROBLEM)
+        # The one answer that isn't a problem: RFC 6749 has a form of its own.
+        of_oauth = route == ("POST", "/auth/token") and status == "400"
+        assert set(kinds) == ({JSON} if of_oauth else set())
         examples = content["examples"]
         assert set(examples) == {
             code for code in codes if expect.PROBLEMS[code].status == int(status)
@@ -224,7 +240,7 @@ def test_every_header_is_described(document: Document) -> None:
     """Those that are in every answer are required, as are those that a status always has."""
     headers = document["components"]["headers"]
     assert set(headers) == HEADERS.union(
-        {"Retry-After"},
+        *WITH_PROBLEMS.values(),
         *(names for one in OPERATIONS.values() for names in one.successes.values()),
     )
     for name, header in headers.items():

@@ -304,7 +304,7 @@ def search(clients: Iterable[Client], sequences: int, seed: int, *, ours: bool =
     targets = [
         Target(
             client.name,
-            [Client(url) for url in client.urls],
+            [Client(url, login=client.login) for url in client.urls],
             UP[client.name.partition("-")[0]] if ours else client.urls,
         )
         for client in clients
@@ -544,8 +544,9 @@ def _path(step: Step, token: str, user: str = "", link: str = "") -> str:
 
 @pytest.fixture
 def targets(_clients: dict[str, Client]) -> list[Client]:
-    """Clients of all targets."""
-    return [*_clients.values()]
+    """Clients of all targets, but for what is secured where others are not."""
+    clients = [*_clients.values()]
+    return [client for client in clients if client.login == clients[0].login]
 
 
 @pytest.mark.clause("OPS-14", "OPS-15", "USR-LIST-19", "CURSOR-04", "COND-02", "IDEM-04", "PAIR-10")

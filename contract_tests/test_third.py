@@ -1,6 +1,8 @@
 """PAIR: a service that isn't ours is told, clause by clause, what it breaks."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -95,3 +97,35 @@ def test_a_list_that_cannot_be_read_ends_the_run(judge: Any) -> None:
     for line in ("USR-READ-01", "USR-READ-99 There is no such clause."):
         with pytest.raises(FileNotFoundError):
             judge(line)
+
+
+@pytest.mark.clause("PAIR-09", "AUTH-03")
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [
+        ("", "The target it asks for a token: put an admin's ADMIN_EMAIL and ADMIN_PASSWORD into"),
+        ("wrong", "The target it gives no token to ADMIN_EMAIL."),
+        (services.ADMIN[1], "2 passed"),
+    ],
+    ids=["none", "wrong", "right"],
+)
+def test_a_target_that_asks_for_a_token_is_told_apart(
+    tmp_path: Path, password: str, said: str
+) -> None:
+    with contextlib.ExitStack() as stack:
+        service = services.launch("node", env=services.SECURED, directory=tmp_path)
+        stack.callback(service.kill)
+        login = {"ADMIN_EMAIL": services.ADMIN[0], "ADMIN_PASSWORD": password}
+        plain = ["-n0", "-pno:randomly", "-pno:cacheprovider", f"--target=it={service.url}"]
+        tests = ["contract_tests/test_login.py", "-k", "test_200_the_token or who_fails"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", *plain, *tests],
+            cwd=services.ROOT,
+            env=os.environ | login,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert said in ended.stdout + ended.stderr
+    assert ended.returncode == (0 if password == services.ADMIN[1] else 4)

@@ -8,6 +8,7 @@ import uvloop
 from sqlalchemy.exc import DBAPIError
 
 from python_api.app import create_app
+from python_api.auth.admin import AdminError, create_first_admin
 from python_api.database import open_database
 from python_api.migrate import SchemaError
 from python_api.postgres import LostError
@@ -20,13 +21,14 @@ async def run(settings: Settings) -> None:
     """Serve until told to stop. Exits with one clear line when that can't even begin."""
     try:
         async with open_database(settings) as database:
+            await create_first_admin(database, settings)
             listener = listen(settings)
-            log_listening(listener)
+            log_listening(listener, settings)
             if settings.web_concurrency == 1:
                 await serve(create_app(settings, database), settings, listener)
                 return
-    except SchemaError as error:
-        # OPS-17
+    except (AdminError, SchemaError) as error:
+        # OPS-17, RIGHT-12
         sys.exit(str(error))
     except (DBAPIError, LostError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error

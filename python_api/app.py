@@ -10,6 +10,9 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from python_api.auth import docs as auth_docs
+from python_api.auth.guard import Guard
+from python_api.auth.routes import auth_routes
 from python_api.cors import cors_headers
 from python_api.database import Database, is_unavailable
 from python_api.docs import docs_routes
@@ -17,7 +20,7 @@ from python_api.health import health_routes
 from python_api.observability import NO_ROUTE, Observation, log, request_id
 from python_api.problems import Problem, render_problem
 from python_api.settings import Settings
-from python_api.users.docs import SCHEMAS
+from python_api.users import docs as users_docs
 from python_api.users.routes import users_routes
 
 METHODS = (
@@ -36,9 +39,11 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(CommonHeaders, cors_origins=settings.cors_origins)
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(HTTPException, answer_unrouted)
-    app.include_router(users_routes(database, settings))
+    app.include_router(auth_routes(database, settings))
+    app.include_router(users_routes(database, settings, Guard(settings, database)))
+    # RIGHT-13
     app.include_router(health_routes(database))
-    app.include_router(docs_routes(SCHEMAS))
+    app.include_router(docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}))
     return app
 
 

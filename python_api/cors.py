@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 # CORS-04
-EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id"
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"
 # CORS-06
-ACCEPTED = "Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
 MAX_AGE = "600"
 
 

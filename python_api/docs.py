@@ -28,6 +28,14 @@ PAGE = """<!doctype html>
 # DOC-08
 SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n'
 
+# DOC-10
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
 # DOC-07
 ASSETS = files("fastapi_swagger.resources")
 
@@ -42,10 +50,10 @@ def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
         app: FastAPI = request.app
         return JSONResponse(openapi_document(app, schemas))
 
-    # DOC-06, DOC-07, DOC-08
+    # DOC-06, DOC-07, DOC-08, DOC-10
     @router.get("/docs")
     async def docs() -> Response:
-        return Response(PAGE, media_type="text/html")
+        return Response(PAGE, headers=PAGE_HEADERS, media_type="text/html")
 
     # DOC-09
     @router.get("/docs/init.js")

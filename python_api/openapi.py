@@ -52,7 +52,14 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Retry-After": {
         "description": "Seconds to wait before another try.",
         "required": True,
-        "schema": {"type": "string", "enum": ["1"]},
+        "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
+        "example": "1",
+    },
+    "WWW-Authenticate": {
+        "description": "What is asked for, and what is wrong with what was sent (RFC 6750, 3).",
+        "required": True,
+        "schema": {"type": "string", "pattern": '^Bearer realm="users"'},
+        "example": 'Bearer realm="users", error="invalid_token"',
     },
     "X-Content-Type-Options": {
         "description": "The body is what its Content-Type says.",
@@ -66,6 +73,14 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
     },
 }
+# The fields that come with some problems.
+PROBLEM_HEADERS = {
+    "unauthorized": "WWW-Authenticate",
+    "forbidden": "WWW-Authenticate",
+    "too-many-failures": "Retry-After",
+    "unavailable": "Retry-After",
+    "provider-unavailable": "Retry-After",
+}
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
 
 REQUEST_ID = {
@@ -75,6 +90,17 @@ REQUEST_ID = {
     "schema": {"type": "string"},
     "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
 }
+
+# RIGHT-01
+BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "A token of `POST /auth/token`. Where the service runs open, nothing is asked for.",
+}
+# An operation that needs a token, and one that takes one.
+SECURED: list[dict[str, list[str]]] = [{"bearer": []}]
+OPTIONAL: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 
 PROBLEM_SCHEMA = {
     "type": "object",
@@ -162,7 +188,7 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
             str(status),
             {
                 "description": "A problem.",
-                "headers": headers(*(["Retry-After"] if code == "unavailable" else [])),
+                "headers": headers(*([PROBLEM_HEADERS[code]] if code in PROBLEM_HEADERS else [])),
                 "content": {
                     "application/problem+json": {
                         "schema": {"$ref": "#/components/schemas/Problem"},
@@ -189,7 +215,9 @@ def operation(described: Mapping[str, Any]) -> dict[str, Any]:
         "status_code": int(next(iter(described["responses"]))),
         "responses": described["responses"],
         "openapi_extra": {
-            name: described[name] for name in ("parameters", "requestBody") if name in described
+            name: described[name]
+            for name in ("parameters", "requestBody", "security")
+            if name in described
         },
         "response_class": Response,
     }
@@ -208,5 +236,6 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
             **schemas,
         },
         "headers": HEADERS,
+        "securitySchemes": {"bearer": BEARER},
     }
     return document

@@ -32,6 +32,16 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Bad request",
         "The request is not one that this service can read.",
     ),
+    "unauthorized": (
+        401,
+        "Unauthorized",
+        "This needs a valid bearer token.",
+    ),
+    "forbidden": (
+        403,
+        "Forbidden",
+        "The token's owner may not do this.",
+    ),
     "not-found": (
         404,
         "Not found",
@@ -65,7 +75,7 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
     "unsupported-media-type": (
         415,
         "Unsupported media type",
-        "The body must be JSON in UTF-8, declared by one Content-Type and not encoded.",
+        "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
     ),
     "headers-too-large": (
         431,
@@ -82,6 +92,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Idempotency key reused",
         "This Idempotency-Key was used with another body.",
     ),
+    "too-many-failures": (
+        429,
+        "Too many failures",
+        "Too many logins have failed with this username or from this address.",
+    ),
     "internal": (
         500,
         "Internal error",
@@ -91,6 +106,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         503,
         "Service unavailable",
         "The database cannot be reached.",
+    ),
+    "provider-unavailable": (
+        503,
+        "Provider unavailable",
+        "The identity provider cannot be reached.",
     ),
 }
 

@@ -54,6 +54,8 @@ ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 JSON = frozenset({"application/json"})
 # CTYPE-08
 MERGE_PATCH = frozenset({"application/json", "application/merge-patch+json"})
+# LOGIN-09
+FORM = frozenset({"application/x-www-form-urlencoded"})
 
 Model = TypeVar("Model", bound=BaseModel)
 

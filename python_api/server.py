@@ -42,11 +42,14 @@ def listen(settings: Settings) -> socket.socket:
 
 
 # OPS-01
-def log_listening(listener: socket.socket) -> None:
-    """Tell the log where the socket listens."""
+def log_listening(listener: socket.socket, settings: Settings) -> None:
+    """Tell the log where the socket listens, and whether to anybody."""
     address, port = listener.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
     log("info", "listening", url=f"http://{host}:{port}")
+    # AUTH-13
+    if not settings.auth:
+        log("warning", "open to everybody: AUTH_SECRET is not set, or AUTH is off")
 
 
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:

@@ -5,8 +5,12 @@ line ends the start.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from python_api.auth.addresses import Network, parse_networks
+from python_api.users.schemas import email_rule, password_rule
 
 SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
 PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
@@ -16,6 +20,12 @@ POSTGRES_URL = re.compile(
 )
 # The password in docker-compose.yml, which everybody knows.
 EXAMPLE_PASSWORD = "not-a-secret"
+# AUTH-12
+SECRET = re.compile("[!-~]{32,1024}")
+WORD = re.compile("[!-~]{1,255}")
+# AUTH-14
+LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
+JWKS_URL = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:/[!-~]*)?")
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 
 
@@ -46,6 +56,24 @@ class Settings:
     argon2_iterations: int
     argon2_parallelism: int
     """Lanes."""
+    auth: bool
+    """Whether a request has to say who sends it."""
+    auth_secret: str
+    auth_secret_previous: str
+    auth_issuer: str
+    auth_audience: str
+    auth_token_ttl: int
+    """Seconds."""
+    auth_jwks_url: str
+    registration: bool
+    """Whether anybody may create a user."""
+    admin_email: str
+    admin_password: str
+    login_failures_per_email: int
+    login_failures_per_address: int
+    login_failures_window: int
+    """Seconds."""
+    trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
     request_timeout: int
     """Seconds."""
@@ -76,6 +104,30 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
+        auth=_auth(environment),
+        auth_secret=_secret(environment, "AUTH_SECRET"),
+        auth_secret_previous=_secret(environment, "AUTH_SECRET_PREVIOUS"),
+        auth_issuer=_word(environment, "AUTH_ISSUER", "users"),
+        auth_audience=_word(environment, "AUTH_AUDIENCE", "users"),
+        # AUTH-02
+        auth_token_ttl=_integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
+        auth_jwks_url=_jwks_url(environment),
+        # RIGHT-09
+        registration=_choice(environment, "REGISTRATION", "open", "closed") != "closed",
+        # RIGHT-11
+        admin_email=_admin(environment, "ADMIN_EMAIL", "an email", email_rule).lower(),
+        admin_password=_admin(
+            environment, "ADMIN_PASSWORD", "a password of 12 to 128 characters", password_rule
+        ),
+        # LIMIT-01
+        login_failures_per_email=_integer(environment, "LOGIN_FAILURES_PER_EMAIL", 10, 1, 1000),
+        # LIMIT-02
+        login_failures_per_address=_integer(
+            environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000
+        ),
+        login_failures_window=_integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
+        # LIMIT-08
+        trusted_proxies=_networks(environment),
         cors_origins=_origins(environment),
         request_timeout=_integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
         keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
@@ -122,6 +174,75 @@ def _argon2_memory(environment: Mapping[str, str]) -> int:
     if memory < 8 * _integer(environment, "ARGON2_PARALLELISM", 1, 1, 16):
         raise SettingsError("ARGON2_MEMORY must be at least 8 for each of ARGON2_PARALLELISM")
     return memory
+
+
+# AUTH-13, AUTH-14
+def _auth(environment: Mapping[str, str]) -> bool:
+    secured = bool(environment.get("AUTH_SECRET") or environment.get("AUTH_JWKS_URL"))
+    chosen = _choice(environment, "AUTH", "on", "off")
+    if chosen == "on" and not secured:
+        raise SettingsError("AUTH_SECRET must be set where AUTH is on")
+    host = environment.get("HOST") or "127.0.0.1"
+    if not (chosen or secured or LOOPBACK.fullmatch(host)):
+        raise SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback")
+    return secured and chosen != "off"
+
+
+def _choice(environment: Mapping[str, str], name: str, one: str, other: str) -> str:
+    text = environment.get(name) or ""
+    if text not in ("", one, other):
+        raise SettingsError(f"{name} must be {one} or {other}")
+    return text
+
+
+# AUTH-12
+def _secret(environment: Mapping[str, str], name: str) -> str:
+    text = environment.get(name) or ""
+    if text and not SECRET.fullmatch(text):
+        raise SettingsError(f"{name} must be 32 or more visible ASCII characters")
+    return text
+
+
+def _word(environment: Mapping[str, str], name: str, default: str) -> str:
+    text = environment.get(name) or default
+    if not WORD.fullmatch(text):
+        raise SettingsError(f"{name} must be visible ASCII characters")
+    return text
+
+
+# AUTH-19
+def _jwks_url(environment: Mapping[str, str]) -> str:
+    url = environment.get("AUTH_JWKS_URL") or ""
+    if url and not (JWKS_URL.fullmatch(url) and _has_a_port(url)):
+        raise SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys")
+    if url and environment.get("AUTH_SECRET"):
+        raise SettingsError("AUTH_JWKS_URL must not be set where AUTH_SECRET is")
+    return url
+
+
+def _has_a_port(url: str) -> bool:
+    return int(urlsplit(url).netloc.rpartition("]")[2].partition(":")[2] or 443) <= 65535
+
+
+def _admin(
+    environment: Mapping[str, str], name: str, what: str, rule: Callable[[str], str | None]
+) -> str:
+    text = environment.get(name) or ""
+    both = bool(environment.get("ADMIN_EMAIL")) == bool(environment.get("ADMIN_PASSWORD"))
+    if (text and rule(text)) or not both:
+        raise SettingsError(f"{name} must be {what}, and not alone")
+    return text
+
+
+# LIMIT-08
+def _networks(environment: Mapping[str, str]) -> tuple[Network, ...]:
+    text = environment.get("TRUSTED_PROXIES") or ""
+    try:
+        return parse_networks(part.strip(" ") for part in text.split(",") if text)
+    except ValueError:
+        raise SettingsError(
+            "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas"
+        ) from None
 
 
 def _origins(environment: Mapping[str, str]) -> tuple[str, ...]:

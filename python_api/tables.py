@@ -52,6 +52,16 @@ users = Table(
     Column("token_epoch", BigInteger),
 )
 
+login_failures = Table(
+    "login_failures",
+    metadata,
+    # Of an email or an address.
+    Column("key_hash", Text, primary_key=True),
+    # JSON: the moments of the last failures, in milliseconds.
+    Column("failed_at", Text),
+    Column("expires_at", Timestamp),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,

@@ -4,6 +4,7 @@
 - `client`: one target, asked through httpx or through `wire`.
 - `expect`: the only place that knows the canonical user and the canonical problem.
 - `services`: our two services as processes (`processes`: which end when the tests do).
+- `tokens`: tokens as a service gives them, and as nobody should.
 - `databases`: SQLite files and PostgreSQL servers, and connections of ours to them.
 - `network`: a proxy between a service and PostgreSQL.
 - `differential`: one request to all targets, and what may differ in the answers.

@@ -1,11 +1,14 @@
 """One target of the suite: its name, its URLs, and requests to them."""
 
 import contextlib
+import copy
 import json as json_text
 import random
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Self
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 
@@ -16,6 +19,8 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Shorter than any server's: a pooled connection is never one that the server is about to close.
 _POOL = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+# A token is good for 15 minutes where nothing else is said.
+_TOKEN_SECONDS = 300
 _TIMEOUTS = dict.fromkeys(("connect", "read", "write", "pool"), 30.0)
 
 
@@ -29,11 +34,24 @@ class Client:
     there is a body or the method expects one) and what the test gives: this is httpx's transport,
     without its client, which would add fields of its own. The path is sent as written: no dot
     segment is resolved and nothing is encoded.
+
+    Where the target is secured, the client logs in, and each request without an `Authorization`
+    carries its token.
     """
 
-    def __init__(self, urls: str, name: str = "target") -> None:
-        """A client of the services at `urls`: `http://host:port`, or several with commas."""
+    def __init__(
+        self, urls: str, name: str = "target", login: tuple[str, str] | None = None
+    ) -> None:
+        """A client of the services at `urls`: `http://host:port`, or several with commas.
+
+        `login` is the email and the password of an admin, where a target is secured.
+        """
         self.name = name
+        self.login = login
+        self._fixed: str | None = None
+        self._tells = True
+        self._token = ("", 0.0)
+        self._logging_in = threading.Lock()
         self.urls = [_origin(url) for url in urls.split(",")]
         self._http = httpx.HTTPTransport(trust_env=False, limits=_POOL)
         self.begin("")
@@ -46,6 +64,39 @@ class Client:
 
     def _any(self) -> str:
         return self._random.choice(self.urls)
+
+    @property
+    def authorization(self) -> str:
+        """The value of `Authorization` that goes with each request; empty for none."""
+        if self._fixed is not None or self.login is None:
+            return self._fixed or ""
+        with self._logging_in:
+            token, until = self._token
+            if time.monotonic() > until:
+                itself = self.asking("")
+                itself._tells = False
+                token = itself.token(*self.login)
+                self._token = (token, time.monotonic() + _TOKEN_SECONDS)
+        return f"Bearer {token}"
+
+    def token(self, email: str, password: str) -> str:
+        """A token for this user; AssertionError where there is none to be had."""
+        answer = self.asking("").log_in(email, password)
+        assert answer.status == 200, answer
+        return str(answer.json()["access_token"])
+
+    def log_in(self, email: str, password: str, *, headers: Headers | None = None) -> Answer:
+        """What the token endpoint answers."""
+        form = {"grant_type": "password", "username": email, "password": password}
+        fields = [*(headers.items() if isinstance(headers, Mapping) else headers or ())]
+        fields.append(("Content-Type", "application/x-www-form-urlencoded"))
+        return self.post("/auth/token", content=urlencode(form).encode(), headers=fields)
+
+    def asking(self, authorization: str) -> Self:
+        """The same client with this `Authorization`; with an empty one it has none."""
+        other = copy.copy(self)
+        other._fixed = authorization
+        return other
 
     def request(
         self,
@@ -62,6 +113,8 @@ class Client:
         """
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs]
+        if (own := self.authorization) and b"authorization" not in [n.lower() for n, _ in fields]:
+            fields.append((b"Authorization", own.encode("latin-1")))
         if json is not None:
             content = json_text.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
             if b"content-type" not in [name.lower() for name, _ in fields]:
@@ -77,7 +130,7 @@ class Client:
             for name, value in response.headers.raw
         ]
         answer = Answer(response.status_code, received, body)
-        if listeners:
+        if listeners and self._tells:
             sent = [(name.decode(), value.decode("latin-1")) for name, value in request.headers.raw]
             tell(self.name, message(method, path, sent, request.content), answer)
         return answer
@@ -141,7 +194,8 @@ class Client:
     def connect(self, timeout: float = 5.0) -> Connection:
         """A fresh raw connection; `timeout` bounds each of its reads, in seconds."""
         parts = urlsplit(self._any())
-        return Connection(parts.hostname or "", parts.port or 80, timeout, self.name)
+        host, port = parts.hostname or "", parts.port or 80
+        return Connection(host, port, timeout, self.name, self.authorization)
 
     def raw(self, data: bytes, *, method: str = "GET") -> Answer:
         """The answer to these bytes on a connection of their own.
@@ -162,6 +216,8 @@ class Client:
     ) -> bytes:
         """The bytes of an ordinary request: Host first, Content-Length when there is a body."""
         fields = [("Host", self.host), *headers]
+        if (own := self.authorization) and "authorization" not in [n.lower() for n, _ in fields]:
+            fields.append(("Authorization", own))
         if body is not None:
             fields.append(("Content-Length", str(len(body))))
         return message(method, target, fields, body or b"")

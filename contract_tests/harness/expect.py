@@ -42,6 +42,8 @@ PROBLEMS = {
         400, "Bad request", "The request is not one that this service can read."
     ),
     "not-found": Problem(404, "Not found", "There is nothing at this path."),
+    "unauthorized": Problem(401, "Unauthorized", "This needs a valid bearer token."),
+    "forbidden": Problem(403, "Forbidden", "The token's owner may not do this."),
     "user-not-found": Problem(404, "User not found", "There is no user with this id."),
     "method-not-allowed": Problem(
         405, "Method not allowed", "This path does not support the method."
@@ -54,7 +56,7 @@ PROBLEMS = {
     "unsupported-media-type": Problem(
         415,
         "Unsupported media type",
-        "The body must be JSON in UTF-8, declared by one Content-Type and not encoded.",
+        "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
     ),
     "headers-too-large": Problem(
         431,
@@ -67,8 +69,21 @@ PROBLEMS = {
     "idempotency-key-reused": Problem(
         422, "Idempotency key reused", "This Idempotency-Key was used with another body."
     ),
+    "too-many-failures": Problem(
+        429,
+        "Too many failures",
+        "Too many logins have failed with this username or from this address.",
+    ),
     "internal": Problem(500, "Internal error", "The service failed unexpectedly."),
     "unavailable": Problem(503, "Service unavailable", "The database cannot be reached."),
+    "provider-unavailable": Problem(
+        503, "Provider unavailable", "The identity provider cannot be reached."
+    ),
+}
+
+CHALLENGES = {
+    "unauthorized": 'Bearer realm="users"',
+    "forbidden": 'Bearer realm="users", error="insufficient_scope"',
 }
 
 DETAILS = {
@@ -185,13 +200,16 @@ def problem(
     allow: str | None = None,
     head: bool = False,
     closed: bool = False,
+    invalid_token: bool = False,
+    retry_after: int | None = None,
     request_id: str | None = None,
     also: Mapping[str, str] | None = None,
 ) -> None:
     """The problem with this code and these errors (see `error`).
 
     `allow` is the Allow of a 405; with `head` it answers a HEAD, so without its body; with
-    `closed` it says that the connection ends here (`Connection: close`).
+    `closed` it says that the connection ends here (`Connection: close`). With `invalid_token` a 401
+    says so; `retry_after` are the seconds of a 429.
     """
     row = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -205,8 +223,14 @@ def problem(
     headers = {"cache-control": "no-store"}
     if allow is not None:
         headers["allow"] = allow
-    if code == "unavailable":
+    if code in ("unavailable", "provider-unavailable"):
         headers["retry-after"] = "1"
+    if code in CHALLENGES:
+        headers["www-authenticate"] = CHALLENGES[code]
+    if invalid_token:
+        headers["www-authenticate"] = 'Bearer realm="users", error="invalid_token"'
+    if retry_after:
+        headers["retry-after"] = str(retry_after)
     kind = "application/problem+json"
     _check(
         answer, row.status, headers, render(body), kind, request_id=request_id, also=also, head=head

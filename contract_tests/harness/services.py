@@ -25,6 +25,17 @@ Kind = Literal["python", "node"]
 KINDS: tuple[Kind, ...] = ("python", "node")
 
 ROOT = Path(__file__).parents[2]
+# What secures a service, and who may do everything there.
+ADMIN = ("admin@example.com", "correct horse battery staple")
+SECURED = {
+    "AUTH_SECRET": "a-secret-for-the-tests-and-no-other-use",
+    "ADMIN_EMAIL": ADMIN[0],
+    "ADMIN_PASSWORD": ADMIN[1],
+    # All tests come from one address, but for those that say where they come from.
+    "LOGIN_FAILURES_PER_ADDRESS": "1000000",
+    "TRUSTED_PROXIES": "127.0.0.1",
+}
+
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 10.0
 
@@ -69,7 +80,8 @@ class Service:
     def api(self) -> Client:
         """A client of the running service."""
         if self._client is None:
-            self._client = Client(self.url, self.kind)
+            login = ADMIN if self._env.get("ADMIN_PASSWORD") == ADMIN[1] else None
+            self._client = Client(self.url, self.kind, login)
         return self._client
 
     def start(self) -> None:
@@ -169,7 +181,7 @@ class Service:
         if not self.url:
             return False
         try:
-            return self.api.get("/readyz").status == 200
+            return self.api.asking("").get("/readyz").status == 200
         except httpx.TransportError:
             return False
 

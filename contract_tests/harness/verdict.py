@@ -112,7 +112,7 @@ class Verdict:
 def target_of(item: pytest.Item) -> str:
     """The name of the target that the test asks; "both" if it is about our services together."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
-    return str(params.get("api") or params.get("_ours") or "both")
+    return str(params.get("api") or params.get("guarded") or params.get("_ours") or "both")
 
 
 def _clauses(item: pytest.Item) -> list[str]:

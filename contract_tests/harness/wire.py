@@ -1,6 +1,7 @@
 """HTTP/1.1 on a raw socket: what is sent is exactly what the test wrote."""
 
 import json
+import re
 import select
 import socket
 import time
@@ -8,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+
+_REQUEST_LINE = re.compile(rb"[A-Za-z-]+ [^ \r\n]+ HTTP/1\.[01]\r\n")
 
 READ_TIMEOUT = 5.0
 CLOSE_TIMEOUT = 2.0
@@ -63,10 +66,20 @@ class Connection:
     """A TCP connection to a target; answers are read one after the other, as pipelining needs."""
 
     def __init__(
-        self, host: str, port: int, timeout: float = READ_TIMEOUT, name: str = "target"
+        self,
+        host: str,
+        port: int,
+        timeout: float = READ_TIMEOUT,
+        name: str = "target",
+        authorization: str = "",
     ) -> None:
-        """Connect; `timeout` bounds every read of an answer and every send, in seconds."""
+        """Connect; `timeout` bounds every read of an answer and every send, in seconds.
+
+        An `authorization` is put in where something is sent that begins with a request's head
+        and has none.
+        """
         self._timeout = timeout
+        self._authorization = authorization.encode("latin-1")
         self._name = name
         self._sent = b""
         self._socket = socket.create_connection((host, port), timeout=timeout)
@@ -86,6 +99,11 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it; OSError when the other side no longer takes it."""
+        if self._authorization and (line := _REQUEST_LINE.match(data)):
+            head = data.partition(b"\r\n\r\n")[0].lower()
+            if b"\r\nauthorization:" not in head:
+                field = b"Authorization: %b\r\n" % self._authorization
+                data = line[0] + field + data[line.end() :]
         self._sent += data
         self._socket.settimeout(self._timeout)
         self._socket.sendall(data)

@@ -502,19 +502,13 @@ _INSIDE = [
         "A PUT without a password takes it away.",
         (
             "users/routes.py",
-            "        changes = await _stored(parse_body(NewUser, document, issues), settings)\n",
-            (
-                "        changes = await _stored(parse_body(NewUser, document, issues), settings)\n"
-                '        changes.setdefault("password_hash", None)\n'
-            ),
+            "        # USR-REPLACE-06, USR-REPLACE-07\n",
+            '        changes.setdefault("password_hash", None)\n',
         ),
         (
             "users/routes.ts",
-            "    const changes = await toStored(parseBody(NewUser, document, issues), settings);\n",
-            (
-                "    const sent = await toStored(parseBody(NewUser, document, issues), settings);\n"
-                "    const changes = { password_hash: null, ...sent };\n"
-            ),
+            "    // USR-REPLACE-06, USR-REPLACE-07\n",
+            '    if (!("password_hash" in changes)) Object.assign(changes, { password_hash: null });\n',
         ),
     ),
     _one(
@@ -798,6 +792,289 @@ _INSIDE = [
             "",
         ),
         ("migrations/v0001_users.ts", 'of ["name", "created_at"]', 'of ["created_at"]'),
+    ),
+    # Who may do what
+    _one(
+        "signature_is_not_checked",
+        "AUTH-05",
+        "Any signature will do.",
+        ("auth/tokens.py", '"verify_iat": False}', '"verify_signature": False}'),
+        (
+            "auth/tokens.ts",
+            "  const { payload } = await jwtVerify(",
+            "  void jwtVerify;\n  const payload = (await import('jose')).decodeJwt(token);\n  ((..._: unknown[]) => _)(",
+        ),
+    ),
+    _one(
+        "any_hmac_is_taken",
+        "AUTH-06",
+        "HS384 and HS512 are taken, too.",
+        ("auth/tokens.py", '["HS256"]', '["HS256", "HS384", "HS512"]'),
+        ("auth/tokens.ts", '["HS256"]', '["HS256", "HS384", "HS512"]'),
+    ),
+    _one(
+        "tokens_have_no_end",
+        "AUTH-07",
+        "A token is good for ever.",
+        ("auth/tokens.py", '"verify_iat": False}', '"verify_iat": False, "verify_exp": False}'),
+        ("auth/tokens.ts", "    algorithms,\n", "    algorithms,\n    currentDate: new Date(0),\n"),
+    ),
+    _one(
+        "audience_is_not_checked",
+        "AUTH-07",
+        "A token for others is taken.",
+        (
+            "auth/tokens.py",
+            "        audience=settings.auth_audience,\n        issuer=settings.auth_issuer,\n",
+            (
+                '        audience=jwt.decode(token, options={"verify_signature": False}).get("aud"),\n'
+                "        issuer=settings.auth_issuer,\n"
+            ),
+        ),
+        ("auth/tokens.ts", "    audience: settings.authAudience,\n    issuer", "    issuer"),
+    ),
+    _one(
+        "issuer_is_not_checked",
+        "AUTH-07",
+        "A token of others is taken.",
+        ("auth/tokens.py", "        issuer=settings.auth_issuer,\n", ""),
+        ("auth/tokens.ts", "    issuer: settings.authIssuer,\n", ""),
+    ),
+    _one(
+        "previous_secret_is_forgotten",
+        "AUTH-08",
+        "AUTH_SECRET_PREVIOUS is not looked at.",
+        ("auth/tokens.py", "if not settings.auth_secret_previous:", "if settings:"),
+        ("auth/tokens.ts", "&& settings.authSecretPrevious)", "&& false)"),
+    ),
+    _one(
+        "void_token_is_honoured",
+        "AUTH-09",
+        "A token outlives a change of password or role.",
+        ("auth/guard.py", "claims.token_epoch not in (None, user.token_epoch)", "False"),
+        (
+            "auth/guard.ts",
+            "!(user && [null, user.token_epoch].includes(claims.tokenEpoch))",
+            "!user",
+        ),
+    ),
+    _one(
+        "secret_may_be_short",
+        "AUTH-12",
+        "A secret of 8 characters is taken.",
+        ("settings.py", "[!-~]{32,1024}", "[!-~]{8,1024}"),
+        ("settings.ts", "[!-~]{32,1024}", "[!-~]{8,1024}"),
+    ),
+    _one(
+        "open_by_accident",
+        "AUTH-14",
+        "A service runs open wherever it listens.",
+        ("settings.py", "LOOPBACK.fullmatch(host)", "host"),
+        ("settings.ts", "LOOPBACK.test(host)", "host"),
+    ),
+    _one(
+        "keys_are_looked_up_at_once",
+        "AUTH-21",
+        "Every unknown key has the provider asked.",
+        ("auth/keys.py", "COOLDOWN_SECONDS = 30", "COOLDOWN_SECONDS = 0"),
+        ("auth/keys.ts", "COOLDOWN_SECONDS = 30", "COOLDOWN_SECONDS = 0"),
+    ),
+    _one(
+        "members_may_list",
+        "RIGHT-01",
+        "A member is as good as an admin.",
+        (
+            "auth/guard.py",
+            "        if caller and not caller.is_admin:\n",
+            "        if False:\n",
+        ),
+        ("auth/guard.ts", "    if (caller && !caller.isAdmin) {\n", "    if (false) {\n"),
+    ),
+    _one(
+        "members_see_each_other",
+        "RIGHT-05",
+        "A member may read and change others.",
+        ("auth/guard.py", "named != str(caller.id)", "not named"),
+        ("auth/guard.ts", "meant !== String(caller.id)", "!meant"),
+    ),
+    _one(
+        "role_from_the_body",
+        "RIGHT-07",
+        "A member may give the role of an admin.",
+        (
+            "auth/guard.py",
+            'and role == "admin" and not',
+            'and role == "admin" and caller is None and not',
+        ),
+        (
+            "auth/guard.ts",
+            'role === "admin" && !required',
+            'role === "admin" && !caller && !required',
+        ),
+    ),
+    _one(
+        "anybody_creates_admins",
+        "RIGHT-08",
+        "Who comes without a token may create an admin.",
+        ("auth/guard.py", 'and role == "admin" and not', 'and role == "admin" and caller and not'),
+        (
+            "auth/guard.ts",
+            'role === "admin" && !required',
+            'role === "admin" && caller && !required',
+        ),
+    ),
+    _one(
+        "registration_is_always_open",
+        "RIGHT-09",
+        "REGISTRATION is not looked at.",
+        ("auth/guard.py", "if not self._settings.registration:", "if False:"),
+        ("auth/guard.ts", "this.#settings.registration ?", "true ?"),
+    ),
+    _one(
+        "admin_at_every_start",
+        "RIGHT-11",
+        "There being an admin, another one is created all the same.",
+        ("auth/admin.py", "or await _has_admin(database)", ""),
+        ("auth/admin.ts", "|| (await hasAdmin(database))", ""),
+    ),
+    _one(
+        "keys_are_everybodys",
+        "IDEM-18",
+        "An idempotency key is good for whoever sends it.",
+        ("users/idempotency.py", 'f"{caller.id} {key}" if key and caller else key', "key"),
+        ("users/idempotency.ts", "key && caller ? `${caller.id} ${key}` : key", "key"),
+    ),
+    _one(
+        "unknown_email_is_told",
+        "LOGIN-04",
+        "An email that is nobody's has an answer of its own.",
+        (
+            "auth/routes.py",
+            "            # LOGIN-07\n",
+            '            if user is None:\n                raise GrantError("invalid_request")\n',
+        ),
+        (
+            "auth/routes.ts",
+            "      // LOGIN-07\n",
+            '      if (!user) throw new GrantError("invalid_request");\n',
+        ),
+    ),
+    _one(
+        "hash_is_not_renewed",
+        "LOGIN-08",
+        "A hash of another cost stays as it is.",
+        ("auth/routes.py", "if is_outdated(kept, settings):", "if is_outdated is None:"),
+        ("auth/routes.ts", "if (isOutdated(kept, settings)) {", "if (!isOutdated) {"),
+    ),
+    _one(
+        "right_password_opens_a_lock",
+        "LIMIT-01",
+        "A locked email is only locked for wrong passwords.",
+        (
+            "auth/failures.py",
+            '        _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)\n',
+            "        assert kept is not None\n",
+        ),
+        (
+            "auth/failures.ts",
+            '    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now, settings);\n',
+            "",
+        ),
+    ),
+    _one(
+        "addresses_are_not_counted",
+        "LIMIT-02",
+        "From one address anybody may guess at everybody.",
+        (
+            "auth/failures.py",
+            '        Suspect(_hash(f"address {address}"), settings.login_failures_per_address),\n',
+            "",
+        ),
+        (
+            "auth/failures.ts",
+            "    { keyHash: hash(`address ${address}`), limit: settings.loginFailuresPerAddress },\n",
+            "",
+        ),
+    ),
+    _one(
+        "limit_per_process",
+        "LIMIT-03",
+        "Every process counts for itself.",
+        ("auth/failures.py", 'f"email {email}"', "f\"email {email} {__import__('os').getpid()}\""),
+        ("auth/failures.ts", "`email ${email}`", "`email ${email} ${process.pid}`"),
+    ),
+    _one(
+        "successes_are_counted",
+        "LIMIT-04",
+        "A success counts as a failure.",
+        (
+            "auth/routes.py",
+            "        # LOGIN-08\n",
+            (
+                "        async with database.transaction() as connection:\n"
+                "            await count_failure(connection, whom, now, settings)\n"
+            ),
+        ),
+        (
+            "auth/routes.ts",
+            "    // LOGIN-08\n",
+            "    await database.transaction((one) => countFailure(one, whom, now, settings));\n",
+        ),
+    ),
+    _one(
+        "guesses_at_once_are_all_judged",
+        "LIMIT-06",
+        "Whether an email is locked is only looked at before.",
+        (
+            "auth/failures.py",
+            "*_recent(result.scalar_one(), suspect, now, settings)",
+            "*json.loads(result.scalar_one())",
+        ),
+        (
+            "auth/failures.ts",
+            "...recent(failed_at, suspect, now, settings)",
+            "...JSON.parse(failed_at)",
+        ),
+    ),
+    _one(
+        "everybody_is_a_proxy",
+        "LIMIT-07",
+        "X-Forwarded-For is believed, whoever sends it.",
+        ("auth/addresses.py", "any(address in network for network in trusted)", "True"),
+        ("auth/addresses.ts", "trusted.check(address, family(address))", "trusted"),
+    ),
+    _one(
+        "first_hop_is_believed",
+        "LIMIT-08",
+        "Of X-Forwarded-For the first address counts.",
+        ("auth/addresses.py", "hops.pop()", "hops.pop(0)"),
+        ("auth/addresses.ts", "hops.pop()", "hops.shift()"),
+    ),
+    _one(
+        "who_failed_is_kept",
+        "LIMIT-09",
+        "Email and address are kept in the clear.",
+        ("auth/failures.py", "return hashlib.sha256(text.encode()).hexdigest()", "return text"),
+        (
+            "auth/failures.ts",
+            'return createHash("sha256").update(text).digest("hex");',
+            "return text;",
+        ),
+    ),
+    _one(
+        "token_is_logged",
+        "LOG-04",
+        "Tokens stand in the log.",
+        (
+            "auth/guard.py",
+            "        try:\n            claims",
+            "        print(bearer[1], flush=True)\n        try:\n            claims",
+        ),
+        (
+            "auth/guard.ts",
+            "    let claims: Claims;\n",
+            "    let claims: Claims;\n    console.log(token);\n",
+        ),
     ),
     # The pair
     _one(

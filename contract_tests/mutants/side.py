@@ -102,10 +102,12 @@ class Side:
         self.room = Path(room.name)
         self.proxy = Proxy()
         config.add_cleanup(self.proxy.close)
-        self.service = services.launch(self.kind, directory=self.room / "shipped")
+        directory = self.room / "shipped"
+        self.service = services.launch(self.kind, env=services.SECURED, directory=directory)
         config.add_cleanup(self.service.kill)
         url = self.proxy.tell(listen=self.service.url)["url"]
         config.option.target = [f"{self.kind}={url}"]
+        os.environ.update(services.SECURED)
         self._have_services_proxied()
 
     def _have_services_proxied(self) -> None:
@@ -269,7 +271,8 @@ class Side:
         with copied(self.kind, mutant.patches(self.kind)) as root, self._moved(root):
             service = None
             if any(map(asks_target, self._selected(mutant))):
-                service = services.launch(self.kind, directory=self.room / mutant.name)
+                directory = self.room / mutant.name
+                service = services.launch(self.kind, env=services.SECURED, directory=directory)
                 self.proxy.tell(upstream=service.url)
             try:
                 yield

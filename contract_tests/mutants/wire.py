@@ -769,6 +769,12 @@ def whether_there_is_a_password_is_told(x: Exchange) -> None:
     change_users(x, lambda user: user.update(has_password=False))
 
 
+@on_answer("PASSWORD-10")
+def password_is_echoed(x: Exchange) -> None:
+    """A user shows the password."""
+    change_users(x, lambda user: user.update(password="correct horse battery staple"))
+
+
 @on_request("ID-01")
 def id_is_converted(request: Request) -> None:
     """An id is taken as a language's int() has it: 01, +1, 1.0."""
@@ -1094,6 +1100,58 @@ def empty_parameter_is_ignored(request: Request) -> None:
     change_query(request, lambda name, value: (name, value) if value else None)
 
 
+# AUTH, RIGHT, LOGIN, LIMIT, DOC
+
+
+@on_answer("AUTH-03")
+def nobody_is_challenged(x: Exchange) -> None:
+    """A 401 has no challenge."""
+    if x.answer.status == 401:
+        x.answer.drop("www-authenticate")
+
+
+@on_answer("AUTH-04")
+def wrong_token_is_as_none(x: Exchange) -> None:
+    """It isn't told that a token is wrong."""
+    if "invalid_token" in x.answer.get("www-authenticate"):
+        x.answer.set("WWW-Authenticate", 'Bearer realm="users"')
+
+
+@on_answer("RIGHT-05")
+def others_are_not_found(x: Exchange) -> None:
+    """A member is told that somebody isn't there."""
+    if code(x) == "forbidden" and x.request.path == "/users/9007199254740991":
+        x.answer.status = 404
+
+
+@on_answer("RIGHT-10")
+def refusal_is_no_challenge(x: Exchange) -> None:
+    """A 403 has no challenge."""
+    if x.answer.status == 403:
+        x.answer.drop("www-authenticate")
+
+
+@on_answer("LOGIN-01")
+def token_type_in_small_letters(x: Exchange) -> None:
+    """The token's type is `bearer`."""
+    if b'"token_type":"Bearer"' in x.answer.body:
+        x.answer.body = x.answer.body.replace(b'"Bearer"', b'"bearer"')
+
+
+@on_answer("LIMIT-05")
+def nobody_is_told_when(x: Exchange) -> None:
+    """A 429 has no Retry-After."""
+    if x.answer.status == 429:
+        x.answer.drop("retry-after")
+
+
+@on_answer("DOC-10")
+def page_may_be_framed(x: Exchange) -> None:
+    """The page has no policy."""
+    if x.request.path == "/docs":
+        x.answer.drop("content-security-policy")
+
+
 # USR-REPLACE, USR-PATCH, USR-DELETE
 
 
@@ -1110,6 +1168,13 @@ def replacement_of_nobody_is_204(x: Exchange) -> None:
     if x.request.method == "PUT" and code(x) == "user-not-found":
         x.answer.status, x.answer.body = 204, b""
         x.answer.drop("content-length")
+
+
+@on_answer("USR-PATCH-01")
+def change_has_a_location(x: Exchange) -> None:
+    """A PATCH has a Location."""
+    if x.request.method == "PATCH" and x.answer.status == 200:
+        x.answer.set("Location", x.request.path)
 
 
 @on_answer("USR-PATCH-02")

@@ -37,7 +37,7 @@ PROBLEMS = {
     "unsupported-media-type": (
         415,
         "Unsupported media type",
-        "The body must be JSON in UTF-8, declared by one Content-Type and not encoded.",
+        "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
     ),
     "validation": (422, "Validation failed", "The request breaks the rules listed in errors."),
 }

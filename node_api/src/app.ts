@@ -3,6 +3,9 @@
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import type { RouterRoute } from "hono/types";
+import * as authDocs from "./auth/docs.ts";
+import { Guard } from "./auth/guard.ts";
+import { authRoutes } from "./auth/routes.ts";
 import { corsHeaders } from "./cors.ts";
 import { type Database, isUnavailable } from "./database.ts";
 import { docsRoutes } from "./docs.ts";
@@ -10,7 +13,7 @@ import { healthRoutes } from "./health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
 import type { Settings } from "./settings.ts";
-import { SCHEMAS } from "./users/docs.ts";
+import * as usersDocs from "./users/docs.ts";
 import { usersRoutes } from "./users/routes.ts";
 
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
@@ -27,9 +30,11 @@ export function createApp(settings: Settings, database: Database): App {
   // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
-  app.route("/", usersRoutes(database, settings));
+  app.route("/", authRoutes(database, settings));
+  app.route("/", usersRoutes(database, settings, new Guard(settings, database)));
+  // RIGHT-13
   app.route("/", healthRoutes(database));
-  app.route("/", docsRoutes(app, SCHEMAS));
+  app.route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }));
   return app;
 }
 

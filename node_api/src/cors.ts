@@ -1,9 +1,11 @@
 /** CORS (Fetch standard): one table of what an allowed origin gets, off without `CORS_ORIGINS`. */
 
 // CORS-04
-const EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-Id";
+const EXPOSED =
+  "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
 // CORS-06
-const ACCEPTED = "Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
+const ACCEPTED =
+  "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
 const MAX_AGE = "600";
 
 /**

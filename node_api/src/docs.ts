@@ -23,7 +23,15 @@ const PAGE = `<!doctype html>
 // DOC-08
 const SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n';
 
-const HTML = { "Content-Type": "text/html; charset=utf-8" };
+// DOC-10
+const HTML = {
+  "Content-Type": "text/html; charset=utf-8",
+  "Content-Security-Policy":
+    "default-src 'none'; connect-src 'self'; img-src 'self' data:; " +
+    "script-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; " +
+    "frame-ancestors 'none'",
+  "Referrer-Policy": "no-referrer",
+};
 const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
@@ -34,7 +42,7 @@ export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, 
   // DOC-01
   router.get("/openapi.json", async (c) => c.json(await openapiDocument(app, schemas)));
 
-  // DOC-06, DOC-07, DOC-08
+  // DOC-06, DOC-07, DOC-08, DOC-10
   router.get("/docs", (c) => c.body(PAGE, 200, HTML));
 
   // DOC-09

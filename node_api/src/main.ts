@@ -3,6 +3,7 @@
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
+import { createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
 import { SchemaError } from "./migrate.ts";
 import { listen, logListening, serve } from "./server.ts";
@@ -19,6 +20,8 @@ async function run(settings: Settings): Promise<void> {
         : `The database cannot be opened: ${error.message}`,
     ),
   );
+  // RIGHT-12
+  await createFirstAdmin(database, settings).catch((error: Error) => exit(error.message));
   if (settings.webConcurrency > 1 && cluster.isPrimary) {
     await database.close();
     await supervise(settings);
@@ -35,7 +38,7 @@ async function run(settings: Settings): Promise<void> {
       ),
     );
     if (cluster.isPrimary) {
-      logListening(server.address() as AddressInfo);
+      logListening(server.address() as AddressInfo, settings);
     }
     await serve(app, settings, server);
   } finally {

@@ -10,12 +10,14 @@ import { type Kysely, sql } from "kysely";
 import type { Migration } from "kysely/migration";
 import * as users from "./migrations/v0001_users.ts";
 import * as roles from "./migrations/v0002_roles.ts";
+import * as logins from "./migrations/v0003_logins.ts";
 
 const VERSION_TABLE = "schema_version";
 // In their order, by the version that each leads to.
 const STEPS = new Map<string, Migration>([
   ["0001", users],
   ["0002", roles],
+  ["0003", logins],
 ]);
 
 // OPS-16

@@ -48,7 +48,14 @@ const HEADERS = {
   "Retry-After": {
     description: "Seconds to wait before another try.",
     required: true,
-    schema: { type: "string", enum: ["1"] },
+    schema: { type: "string", pattern: "^[1-9][0-9]*$" },
+    example: "1",
+  },
+  "WWW-Authenticate": {
+    description: "What is asked for, and what is wrong with what was sent (RFC 6750, 3).",
+    required: true,
+    schema: { type: "string", pattern: '^Bearer realm="users"' },
+    example: 'Bearer realm="users", error="invalid_token"',
   },
   "X-Content-Type-Options": {
     description: "The body is what its Content-Type says.",
@@ -62,6 +69,14 @@ const HEADERS = {
     example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
   },
 } as const;
+// The fields that come with some problems.
+const PROBLEM_HEADERS: Partial<Record<Code, keyof typeof HEADERS>> = {
+  unauthorized: "WWW-Authenticate",
+  forbidden: "WWW-Authenticate",
+  "too-many-failures": "Retry-After",
+  unavailable: "Retry-After",
+  "provider-unavailable": "Retry-After",
+};
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
 
 export const REQUEST_ID = {
@@ -71,6 +86,17 @@ export const REQUEST_ID = {
   schema: { type: "string" as const },
   example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
 };
+
+// RIGHT-01
+const BEARER = {
+  type: "http" as const,
+  scheme: "bearer",
+  bearerFormat: "JWT",
+  description: "A token of `POST /auth/token`. Where the service runs open, nothing is asked for.",
+};
+// An operation that needs a token, and one that takes one.
+export const SECURED = [{ bearer: [] }];
+export const OPTIONAL = [{}, { bearer: [] }];
 
 const CODES = Object.keys(CATALOGUE) as Code[];
 
@@ -160,7 +186,7 @@ export function problems(...possible: (Code | Problem)[]): Responses {
     const example = { type: `/problems/${code}`, title, status, detail, ...errors };
     responses[status] = {
       description: "A problem.",
-      headers: headers(...(code === "unavailable" ? (["Retry-After"] as const) : [])),
+      headers: headers(...[PROBLEM_HEADERS[code] ?? []].flat()),
       content: {
         "application/problem+json": {
           schema: { $ref: "#/components/schemas/Problem" },
@@ -183,5 +209,12 @@ export async function openapiDocument<E extends Env>(
     documentation: { openapi: "3.1.0", info: INFO },
   });
   const shared = { Error: ERROR_SCHEMA, Problem: PROBLEM_SCHEMA, Status: STATUS_SCHEMA };
-  return { ...document, components: { schemas: { ...shared, ...schemas }, headers: HEADERS } };
+  return {
+    ...document,
+    components: {
+      schemas: { ...shared, ...schemas },
+      headers: HEADERS,
+      securitySchemes: { bearer: BEARER },
+    },
+  };
 }

@@ -16,6 +16,8 @@ export const CATALOGUE = {
   "malformed-query": [400, "Malformed query", "The query is not percent-encoded UTF-8."],
   "malformed-header": [400, "Malformed header", "A header field does not have the required form."],
   "bad-request": [400, "Bad request", "The request is not one that this service can read."],
+  unauthorized: [401, "Unauthorized", "This needs a valid bearer token."],
+  forbidden: [403, "Forbidden", "The token's owner may not do this."],
   "not-found": [404, "Not found", "There is nothing at this path."],
   "user-not-found": [404, "User not found", "There is no user with this id."],
   "method-not-allowed": [405, "Method not allowed", "This path does not support the method."],
@@ -29,7 +31,7 @@ export const CATALOGUE = {
   "unsupported-media-type": [
     415,
     "Unsupported media type",
-    "The body must be JSON in UTF-8, declared by one Content-Type and not encoded.",
+    "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
   ],
   "headers-too-large": [
     431,
@@ -42,8 +44,14 @@ export const CATALOGUE = {
     "Idempotency key reused",
     "This Idempotency-Key was used with another body.",
   ],
+  "too-many-failures": [
+    429,
+    "Too many failures",
+    "Too many logins have failed with this username or from this address.",
+  ],
   internal: [500, "Internal error", "The service failed unexpectedly."],
   unavailable: [503, "Service unavailable", "The database cannot be reached."],
+  "provider-unavailable": [503, "Provider unavailable", "The identity provider cannot be reached."],
 } as const;
 
 // PROB-03

@@ -53,6 +53,9 @@ export const MERGE_PATCH: ReadonlySet<string> = new Set([
   "application/merge-patch+json",
 ]);
 
+// LOGIN-09
+export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
+
 /** Header fields: of each name, in lower case, the values of its lines. */
 export type Headers = Readonly<NodeJS.Dict<string[]>>;
 

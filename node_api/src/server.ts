@@ -66,10 +66,17 @@ export async function listen(settings: Settings): Promise<Server> {
 }
 
 // OPS-01
-/** Tell the log where the socket listens. */
-export function logListening({ address, port }: Pick<AddressInfo, "address" | "port">): void {
+/** Tell the log where the socket listens, and whether to anybody. */
+export function logListening(
+  { address, port }: Pick<AddressInfo, "address" | "port">,
+  settings: Settings,
+): void {
   const host = address.includes(":") ? `[${address}]` : address;
   log("info", "listening", { url: `http://${host}:${port}` });
+  // AUTH-13
+  if (!settings.auth) {
+    log("warning", "open to everybody: AUTH_SECRET is not set, or AUTH is off", {});
+  }
 }
 
 /** Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return. */

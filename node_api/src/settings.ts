@@ -5,6 +5,9 @@
  * line ends the start.
  */
 
+import { type Networks, parseNetworks } from "./auth/addresses.ts";
+import { emailRule, passwordRule } from "./users/schemas.ts";
+
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
 const PART = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
@@ -14,6 +17,12 @@ const POSTGRES_URL = new RegExp(
 );
 // The password in docker-compose.yml, which everybody knows.
 const EXAMPLE_PASSWORD = "not-a-secret";
+// AUTH-12
+const SECRET = /^[!-~]{32,1024}$/;
+const WORD = /^[!-~]{1,255}$/;
+// AUTH-14
+const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/;
+const JWKS_URL = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!-~]*)?$/;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
 const SPACES = /^ +| +$/g;
@@ -42,6 +51,24 @@ export type Settings = Readonly<{
   argon2Iterations: number;
   /** Lanes. */
   argon2Parallelism: number;
+  /** Whether a request has to say who sends it. */
+  auth: boolean;
+  authSecret: string;
+  authSecretPrevious: string;
+  authIssuer: string;
+  authAudience: string;
+  /** Seconds. */
+  authTokenTtl: number;
+  authJwksUrl: string;
+  /** Whether anybody may create a user. */
+  registration: boolean;
+  adminEmail: string;
+  adminPassword: string;
+  loginFailuresPerEmail: number;
+  loginFailuresPerAddress: number;
+  /** Seconds. */
+  loginFailuresWindow: number;
+  trustedProxies: Networks;
   corsOrigins: readonly string[];
   /** Seconds. */
   requestTimeout: number;
@@ -75,6 +102,31 @@ export function readSettings(environment: Environment): Settings {
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
+    auth: auth(environment),
+    authSecret: secret(environment, "AUTH_SECRET"),
+    authSecretPrevious: secret(environment, "AUTH_SECRET_PREVIOUS"),
+    authIssuer: word(environment, "AUTH_ISSUER", "users"),
+    authAudience: word(environment, "AUTH_AUDIENCE", "users"),
+    // AUTH-02
+    authTokenTtl: integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
+    authJwksUrl: jwksUrl(environment),
+    // RIGHT-09
+    registration: choice(environment, "REGISTRATION", "open", "closed") !== "closed",
+    // RIGHT-11
+    adminEmail: admin(environment, "ADMIN_EMAIL", "an email", emailRule).toLowerCase(),
+    adminPassword: admin(
+      environment,
+      "ADMIN_PASSWORD",
+      "a password of 12 to 128 characters",
+      passwordRule,
+    ),
+    // LIMIT-01
+    loginFailuresPerEmail: integer(environment, "LOGIN_FAILURES_PER_EMAIL", 10, 1, 1000),
+    // LIMIT-02
+    loginFailuresPerAddress: integer(environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000),
+    loginFailuresWindow: integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
+    // LIMIT-08
+    trustedProxies: networks(environment),
     corsOrigins: origins(environment),
     requestTimeout: integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
     keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
@@ -130,6 +182,83 @@ function argon2Memory(environment: Environment): number {
     throw new SettingsError("ARGON2_MEMORY must be at least 8 for each of ARGON2_PARALLELISM");
   }
   return memory;
+}
+
+// AUTH-13, AUTH-14
+function auth(environment: Environment): boolean {
+  const secured = Boolean(environment["AUTH_SECRET"] || environment["AUTH_JWKS_URL"]);
+  const chosen = choice(environment, "AUTH", "on", "off");
+  if (chosen === "on" && !secured) {
+    throw new SettingsError("AUTH_SECRET must be set where AUTH is on");
+  }
+  const host = environment["HOST"] || "127.0.0.1";
+  if (!(chosen || secured || LOOPBACK.test(host))) {
+    throw new SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback");
+  }
+  return secured && chosen !== "off";
+}
+
+function choice(environment: Environment, name: string, one: string, other: string): string {
+  const text = environment[name] || "";
+  if (!["", one, other].includes(text)) {
+    throw new SettingsError(`${name} must be ${one} or ${other}`);
+  }
+  return text;
+}
+
+// AUTH-12
+function secret(environment: Environment, name: string): string {
+  const text = environment[name] || "";
+  if (text && !SECRET.test(text)) {
+    throw new SettingsError(`${name} must be 32 or more visible ASCII characters`);
+  }
+  return text;
+}
+
+function word(environment: Environment, name: string, preset: string): string {
+  const text = environment[name] || preset;
+  if (!WORD.test(text)) {
+    throw new SettingsError(`${name} must be visible ASCII characters`);
+  }
+  return text;
+}
+
+// AUTH-19
+function jwksUrl(environment: Environment): string {
+  const url = environment["AUTH_JWKS_URL"] || "";
+  if (url && !(JWKS_URL.test(url) && URL.canParse(url))) {
+    throw new SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys");
+  }
+  if (url && environment["AUTH_SECRET"]) {
+    throw new SettingsError("AUTH_JWKS_URL must not be set where AUTH_SECRET is");
+  }
+  return url;
+}
+
+function admin(
+  environment: Environment,
+  name: string,
+  what: string,
+  rule: (text: string) => string | null,
+): string {
+  const text = environment[name] || "";
+  const both = Boolean(environment["ADMIN_EMAIL"]) === Boolean(environment["ADMIN_PASSWORD"]);
+  if ((text && rule(text)) || !both) {
+    throw new SettingsError(`${name} must be ${what}, and not alone`);
+  }
+  return text;
+}
+
+// LIMIT-08
+function networks(environment: Environment): Networks {
+  const text = environment["TRUSTED_PROXIES"] || "";
+  try {
+    return parseNetworks(text ? text.split(",").map((part) => part.replace(SPACES, "")) : []);
+  } catch {
+    throw new SettingsError(
+      "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas",
+    );
+  }
 }
 
 function origins(environment: Environment): readonly string[] {

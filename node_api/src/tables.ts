@@ -20,6 +20,13 @@ export interface Tables {
     /** How often the password or the role has changed, from 1. */
     token_epoch: Generated<number>;
   };
+  login_failures: {
+    /** Of an email or an address. */
+    key_hash: string;
+    /** JSON: the moments of the last failures, in milliseconds. */
+    failed_at: string;
+    expires_at: string;
+  };
   idempotency_keys: {
     key_hash: string;
     body_hash: string;

@@ -31,7 +31,7 @@ export async function supervise(settings: Settings): Promise<void> {
     process.exitCode = Number(listening[0]);
     return;
   }
-  logListening(listening[0] as Address);
+  logListening(listening[0] as Address, settings);
   const others = Array.from({ length: settings.webConcurrency - 1 }, fork);
   await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
 }

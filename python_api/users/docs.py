@@ -2,7 +2,15 @@
 
 from typing import Any
 
-from python_api.openapi import REQUEST_ID, content, headers, model_schema, problems
+from python_api.openapi import (
+    OPTIONAL,
+    REQUEST_ID,
+    SECURED,
+    content,
+    headers,
+    model_schema,
+    problems,
+)
 from python_api.problems import Problem, issue
 from python_api.requests import MAX_INTEGER
 from python_api.users.pages import MAX_LIMIT, SORTS
@@ -24,8 +32,13 @@ ID = {
     "name": "id",
     "in": "path",
     "required": True,
-    "description": "The user's id, in canonical decimal.",
-    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER},
+    "description": "The user's id, in canonical decimal; `me` for the token's owner.",
+    "schema": {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER},
+            {"type": "string", "enum": ["me"]},
+        ]
+    },
     "example": 1,
 }
 LIMIT = {
@@ -88,6 +101,8 @@ ANSWERED = {
     "headers": headers("ETag"),
     "content": content(USER_SCHEMA, USER),
 }
+# What the guard and the database have to say.
+GUARDED = ("unauthorized", "forbidden", "unavailable", "provider-unavailable")
 WRONG_ID = Problem("validation", [issue("parameter", "id", "malformed")])
 WRONG_BODY = (
     "unsupported-media-type",
@@ -101,6 +116,7 @@ CREATE_USER: dict[str, Any] = {
     "operationId": "createUser",
     "summary": "Create a user",
     "description": "The email must not be another user's, in any letter case.",
+    "security": OPTIONAL,
     "parameters": [IDEMPOTENCY_KEY, REQUEST_ID],
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
     "responses": {
@@ -114,7 +130,7 @@ CREATE_USER: dict[str, Any] = {
             Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
             "idempotency-key-reused",
             "email-taken",
-            "unavailable",
+            *GUARDED,
         ),
     },
 }
@@ -122,6 +138,7 @@ LIST_USERS: dict[str, Any] = {
     "operationId": "listUsers",
     "summary": "List users",
     "description": "A page of users; `Link` leads to the next one.",
+    "security": SECURED,
     "parameters": [LIMIT, SORT, Q, CURSOR, REQUEST_ID],
     "responses": {
         "200": {
@@ -134,7 +151,7 @@ LIST_USERS: dict[str, Any] = {
         **problems(
             "malformed-query",
             Problem("validation", [issue("parameter", "limit", "malformed")]),
-            "unavailable",
+            *GUARDED,
         ),
     },
 }
@@ -142,6 +159,7 @@ GET_USER: dict[str, Any] = {
     "operationId": "getUser",
     "summary": "Get a user",
     "description": "With `If-None-Match`, only if it has changed.",
+    "security": SECURED,
     "parameters": [ID, IF_NONE_MATCH, REQUEST_ID],
     "responses": {
         "200": ANSWERED,
@@ -150,7 +168,7 @@ GET_USER: dict[str, Any] = {
             Problem("malformed-header", [issue("header", "If-None-Match", "malformed")]),
             WRONG_ID,
             "user-not-found",
-            "unavailable",
+            *GUARDED,
         ),
     },
 }
@@ -160,14 +178,16 @@ REPLACE_USER: dict[str, Any] = {
     "operationId": "replaceUser",
     "summary": "Replace a user",
     "description": "Name and email, and what else is named; does not create a user.",
+    "security": SECURED,
     "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
-    "responses": {"200": ANSWERED, **problems(*CHANGE, "unavailable")},
+    "responses": {"200": ANSWERED, **problems(*CHANGE, *GUARDED)},
 }
 PATCH_USER: dict[str, Any] = {
     "operationId": "patchUser",
     "summary": "Change a user",
     "description": "A JSON Merge Patch (RFC 7396); only a password can be removed.",
+    "security": SECURED,
     "parameters": [ID, IF_MATCH, REQUEST_ID],
     "requestBody": {
         "required": True,
@@ -176,15 +196,16 @@ PATCH_USER: dict[str, Any] = {
             **content(CHANGES_SCHEMA, {"name": "Ada King"}),
         },
     },
-    "responses": {"200": ANSWERED, **problems(*CHANGE, "unavailable")},
+    "responses": {"200": ANSWERED, **problems(*CHANGE, *GUARDED)},
 }
 DELETE_USER: dict[str, Any] = {
     "operationId": "deleteUser",
     "summary": "Delete a user",
     "description": "Its id is never used again.",
+    "security": SECURED,
     "parameters": [ID, IF_MATCH, REQUEST_ID],
     "responses": {
         "204": {"description": "The user is gone.", "headers": headers()},
-        **problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", "unavailable"),
+        **problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", *GUARDED),
     },
 }

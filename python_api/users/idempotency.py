@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from python_api.auth.guard import Caller
 from python_api.database import Connection
 from python_api.observability import timestamp
 from python_api.problems import Problem
@@ -18,6 +19,12 @@ from python_api.tables import idempotency_keys
 from python_api.users.schemas import User
 
 SWEPT = 10
+
+
+# IDEM-18
+def scoped_key(key: str | None, caller: Caller | None) -> str | None:
+    """The key as it is kept, so that everybody has their own: no key that is sent has a space."""
+    return f"{caller.id} {key}" if key and caller else key
 
 
 # IDEM-15, OPS-23

@@ -1,7 +1,7 @@
 """The users' routes, in the contract's order: HTTP only.
 
-Each handler reads the request in the order in which the contract lets it fail (415, 413, 400,
-422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
+Each handler asks the guard, which knows 401 and 403, reads the request in the order in which the
+contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
 before its answer leaves.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from python_api.auth.guard import Guard
 from python_api.auth.passwords import hash_password
 from python_api.database import Database
 from python_api.openapi import operation
@@ -27,22 +28,25 @@ from python_api.requests import (
 )
 from python_api.settings import Settings
 from python_api.users import docs, store
-from python_api.users.idempotency import claim_key, keep_response
+from python_api.users.idempotency import claim_key, keep_response, scoped_key
 from python_api.users.pages import next_link, parse_page
 from python_api.users.schemas import NewUser, User, UserChanges, Users
 
 
-def users_routes(database: Database, settings: Settings) -> APIRouter:
+def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRouter:
     """The routes under `/users`."""
     router = APIRouter()
 
     # IDEM-09, PROB-14, PROB-15, PROB-16
     @router.post("/users", **operation(docs.CREATE_USER))
     async def create_user(request: Request) -> Response:
+        caller = await guard.registration(request.headers)
         body = await read_body(request, JSON)
         # IDEM-11
-        key = idempotency_key(request.headers)
+        key = scoped_key(idempotency_key(request.headers), caller)
         new = parse_body(NewUser, parse_json(body))
+        # PROB-22
+        guard.check_role(caller, new.role)
         fields = await _stored(new, settings)
         # REP-05, REP-06
         now = datetime.now(UTC)
@@ -62,6 +66,7 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
 
     @router.get("/users", **operation(docs.LIST_USERS))
     async def list_users(request: Request) -> Response:
+        await guard.admin(request.headers)
         # QUERY-01, PROB-14
         page = parse_page(parse_query(request.scope["query_string"]))
         # USR-LIST-19
@@ -77,9 +82,10 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
     # HDR-11, HDR-12
     @router.get("/users/{id}", **operation(docs.GET_USER))
     async def get_user(request: Request) -> Response:
+        _, sent_id = await guard.user(request.headers, request.path_params["id"])
         # COND-14, COND-17
         condition = entity_tags(request.headers, "If-None-Match")
-        user_id = path_id(request.path_params["id"])
+        user_id = path_id(sent_id)
         # USR-READ-04, COND-15
         async with database.connection() as connection:
             user = await store.read_user(connection, user_id)
@@ -92,15 +98,19 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
     # USR-REPLACE-01, PROB-14, PROB-15, PROB-16
     @router.put("/users/{id}", **operation(docs.REPLACE_USER))
     async def replace_user(request: Request) -> Response:
+        caller, sent_id = await guard.user(request.headers, request.path_params["id"])
         body = await read_body(request, JSON)
         # COND-14, COND-17
         condition = entity_tags(request.headers, "If-Match")
         document = parse_json(body)
         # PROB-08
-        issues = id_issues(request.path_params["id"])
+        issues = id_issues(sent_id)
         # USR-REPLACE-02
-        changes = await _stored(parse_body(NewUser, document, issues), settings)
-        user_id = int(request.path_params["id"])
+        sent = parse_body(NewUser, document, issues)
+        # PROB-22
+        guard.check_role(caller, sent.role)
+        changes = await _stored(sent, settings)
+        user_id = int(sent_id)
         now = datetime.now(UTC)
         # USR-REPLACE-06, USR-REPLACE-07
         async with database.transaction() as connection:
@@ -109,14 +119,18 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
 
     @router.patch("/users/{id}", **operation(docs.PATCH_USER))
     async def patch_user(request: Request) -> Response:
+        caller, sent_id = await guard.user(request.headers, request.path_params["id"])
         # CTYPE-08
         body = await read_body(request, MERGE_PATCH)
         condition = entity_tags(request.headers, "If-Match")
         document = parse_json(body)
-        issues = id_issues(request.path_params["id"])
+        issues = id_issues(sent_id)
         # USR-PATCH-01, USR-PATCH-02
-        changes = await _stored(parse_body(UserChanges, document, issues), settings)
-        user_id = int(request.path_params["id"])
+        sent = parse_body(UserChanges, document, issues)
+        # PROB-22
+        guard.check_role(caller, sent.role)
+        changes = await _stored(sent, settings)
+        user_id = int(sent_id)
         now = datetime.now(UTC)
         # USR-PATCH-07, USR-PATCH-09
         async with database.transaction() as connection:
@@ -126,8 +140,9 @@ def users_routes(database: Database, settings: Settings) -> APIRouter:
     # BODY-06
     @router.delete("/users/{id}", **operation(docs.DELETE_USER))
     async def delete_user(request: Request) -> Response:
+        sent_id = await guard.deletion(request.headers, request.path_params["id"])
         condition = entity_tags(request.headers, "If-Match")
-        user_id = path_id(request.path_params["id"])
+        user_id = path_id(sent_id)
         # USR-DELETE-03
         async with database.transaction() as connection:
             await store.delete_user(connection, user_id, condition)

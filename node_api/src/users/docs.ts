@@ -1,6 +1,15 @@
 /** The users' operations, as the OpenAPI document describes them. */
 
-import { content, headers, modelSchema, type Operation, problems, REQUEST_ID } from "../openapi.ts";
+import {
+  content,
+  headers,
+  modelSchema,
+  OPTIONAL,
+  type Operation,
+  problems,
+  REQUEST_ID,
+  SECURED,
+} from "../openapi.ts";
 import { issue, Problem } from "../problems.ts";
 import { MAX_INTEGER } from "../requests.ts";
 import { MAX_LIMIT, SORTS } from "./pages.ts";
@@ -26,8 +35,13 @@ const ID = {
   name: "id",
   in: "path" as const,
   required: true,
-  description: "The user's id, in canonical decimal.",
-  schema: { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
+  description: "The user's id, in canonical decimal; `me` for the token's owner.",
+  schema: {
+    anyOf: [
+      { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
+      { type: "string" as const, enum: ["me"] },
+    ],
+  },
   example: 1,
 };
 const LIMIT = {
@@ -90,6 +104,8 @@ const ANSWERED = {
   headers: headers("ETag"),
   content: content(USER_SCHEMA, USER),
 };
+// What the guard and the database have to say.
+const GUARDED = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"] as const;
 const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
 const WRONG_BODY = [
   "unsupported-media-type",
@@ -103,6 +119,7 @@ export const CREATE_USER: Operation = {
   operationId: "createUser",
   summary: "Create a user",
   description: "The email must not be another user's, in any letter case.",
+  security: OPTIONAL,
   parameters: [IDEMPOTENCY_KEY, REQUEST_ID],
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
   responses: {
@@ -116,7 +133,7 @@ export const CREATE_USER: Operation = {
       new Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
       "idempotency-key-reused",
       "email-taken",
-      "unavailable",
+      ...GUARDED,
     ),
   },
 };
@@ -124,6 +141,7 @@ export const LIST_USERS: Operation = {
   operationId: "listUsers",
   summary: "List users",
   description: "A page of users; `Link` leads to the next one.",
+  security: SECURED,
   parameters: [LIMIT, SORT, Q, CURSOR, REQUEST_ID],
   responses: {
     "200": {
@@ -134,7 +152,7 @@ export const LIST_USERS: Operation = {
     ...problems(
       "malformed-query",
       new Problem("validation", [issue("parameter", "limit", "malformed")]),
-      "unavailable",
+      ...GUARDED,
     ),
   },
 };
@@ -142,6 +160,7 @@ export const GET_USER: Operation = {
   operationId: "getUser",
   summary: "Get a user",
   description: "With `If-None-Match`, only if it has changed.",
+  security: SECURED,
   parameters: [ID, IF_NONE_MATCH, REQUEST_ID],
   responses: {
     "200": ANSWERED,
@@ -150,7 +169,7 @@ export const GET_USER: Operation = {
       new Problem("malformed-header", [issue("header", "If-None-Match", "malformed")]),
       WRONG_ID,
       "user-not-found",
-      "unavailable",
+      ...GUARDED,
     ),
   },
 };
@@ -166,14 +185,16 @@ export const REPLACE_USER: Operation = {
   operationId: "replaceUser",
   summary: "Replace a user",
   description: "Name and email, and what else is named; does not create a user.",
+  security: SECURED,
   parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
-  responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
+  responses: { "200": ANSWERED, ...problems(...CHANGE, ...GUARDED) },
 };
 export const PATCH_USER: Operation = {
   operationId: "patchUser",
   summary: "Change a user",
   description: "A JSON Merge Patch (RFC 7396); only a password can be removed.",
+  security: SECURED,
   parameters: [ID, IF_MATCH, REQUEST_ID],
   requestBody: {
     required: true,
@@ -182,15 +203,16 @@ export const PATCH_USER: Operation = {
       ...content(CHANGES_SCHEMA, { name: "Ada King" }),
     },
   },
-  responses: { "200": ANSWERED, ...problems(...CHANGE, "unavailable") },
+  responses: { "200": ANSWERED, ...problems(...CHANGE, ...GUARDED) },
 };
 export const DELETE_USER: Operation = {
   operationId: "deleteUser",
   summary: "Delete a user",
   description: "Its id is never used again.",
+  security: SECURED,
   parameters: [ID, IF_MATCH, REQUEST_ID],
   responses: {
     "204": { description: "The user is gone.", headers: headers() },
-    ...problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", "unavailable"),
+    ...problems(WRONG_IF_MATCH, WRONG_ID, "user-not-found", "version-mismatch", ...GUARDED),
   },
 };

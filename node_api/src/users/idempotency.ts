@@ -6,6 +6,7 @@
  */
 
 import { createHash, createHmac } from "node:crypto";
+import type { Caller } from "../auth/guard.ts";
 import type { Connection } from "../database.ts";
 import { timestamp } from "../observability.ts";
 import { Problem } from "../problems.ts";
@@ -13,6 +14,12 @@ import { isPostgres } from "../tables.ts";
 import type { User } from "./schemas.ts";
 
 const SWEPT = 10;
+
+// IDEM-18
+/** The key as it is kept, so that everybody has their own: no key that is sent has a space. */
+export function scopedKey(key: string | null, caller: Caller | null): string | null {
+  return key && caller ? `${caller.id} ${key}` : key;
+}
 
 // IDEM-15, OPS-23
 /**

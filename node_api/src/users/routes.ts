@@ -1,14 +1,15 @@
 /**
  * The users' routes, in the contract's order: HTTP only.
  *
- * Each handler reads the request in the order in which the contract lets it fail (415, 413, 400,
- * 422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
+ * Each handler asks the guard, which knows 401 and 403, reads the request in the order in which the
+ * contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
  * before its answer leaves.
  */
 
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { describeRoute } from "hono-openapi";
+import type { Guard } from "../auth/guard.ts";
 import { hashPassword } from "../auth/passwords.ts";
 import type { Database } from "../database.ts";
 import {
@@ -25,7 +26,7 @@ import {
 } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import * as docs from "./docs.ts";
-import { claimKey, keepResponse } from "./idempotency.ts";
+import { claimKey, keepResponse, scopedKey } from "./idempotency.ts";
 import { nextLink, parsePage } from "./pages.ts";
 import { etag, NewUser, type Stored, type User, UserChanges } from "./schemas.ts";
 import * as store from "./store.ts";
@@ -33,15 +34,18 @@ import * as store from "./store.ts";
 type Env = { Bindings: HttpBindings };
 
 /** The routes under `/users`. */
-export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
+export function usersRoutes(database: Database, settings: Settings, guard: Guard): Hono<Env> {
   const router = new Hono<Env>();
 
   // IDEM-09, PROB-14, PROB-15, PROB-16
   router.post("/users", describeRoute(docs.CREATE_USER), async (c) => {
+    const caller = await guard.registration(c.env.incoming.headersDistinct);
     const body = await readBody(c.env.incoming, JSON_ONLY);
     // IDEM-11
-    const key = idempotencyKey(c.env.incoming.headersDistinct);
+    const key = scopedKey(idempotencyKey(c.env.incoming.headersDistinct), caller);
     const fields = parseBody(NewUser, parseJson(body));
+    // PROB-22
+    guard.checkRole(caller, fields.role);
     const stored = await toStored(fields, settings);
     // REP-05, REP-06
     const now = new Date();
@@ -65,6 +69,7 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   router.get("/users", describeRoute(docs.LIST_USERS), async (c) => {
+    await guard.admin(c.env.incoming.headersDistinct);
     // QUERY-01, PROB-14
     const page = parsePage(parseQuery(c.env.incoming.rawQuery));
     // USR-LIST-19
@@ -79,9 +84,10 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
 
   // HDR-11, HDR-12
   router.get("/users/:id", describeRoute(docs.GET_USER), async (c) => {
+    const [, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
     // COND-14, COND-17
     const condition = entityTags(c.env.incoming.headersDistinct, "If-None-Match");
-    const id = pathId(c.req.param("id"));
+    const id = pathId(sentId);
     // USR-READ-04, COND-15
     const user = await store.readUser(database.connection, id);
     // COND-11, COND-13
@@ -94,15 +100,19 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
 
   // USR-REPLACE-01, PROB-14, PROB-15, PROB-16
   router.put("/users/:id", describeRoute(docs.REPLACE_USER), async (c) => {
+    const [caller, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
     const body = await readBody(c.env.incoming, JSON_ONLY);
     // COND-14, COND-17
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
     // PROB-08
-    const issues = idIssues(c.req.param("id"));
+    const issues = idIssues(sentId);
     // USR-REPLACE-02
-    const changes = await toStored(parseBody(NewUser, document, issues), settings);
-    const id = Number(c.req.param("id"));
+    const sent = parseBody(NewUser, document, issues);
+    // PROB-22
+    guard.checkRole(caller, sent.role);
+    const changes = await toStored(sent, settings);
+    const id = Number(sentId);
     const now = new Date();
     // USR-REPLACE-06, USR-REPLACE-07
     const user = await database.transaction((connection) =>
@@ -112,14 +122,18 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
   });
 
   router.patch("/users/:id", describeRoute(docs.PATCH_USER), async (c) => {
+    const [caller, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
     // CTYPE-08
     const body = await readBody(c.env.incoming, MERGE_PATCH);
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const document = parseJson(body);
-    const issues = idIssues(c.req.param("id"));
+    const issues = idIssues(sentId);
     // USR-PATCH-01, USR-PATCH-02
-    const changes = await toStored(parseBody(UserChanges, document, issues), settings);
-    const id = Number(c.req.param("id"));
+    const sent = parseBody(UserChanges, document, issues);
+    // PROB-22
+    guard.checkRole(caller, sent.role);
+    const changes = await toStored(sent, settings);
+    const id = Number(sentId);
     const now = new Date();
     // USR-PATCH-07, USR-PATCH-09
     const user = await database.transaction((connection) =>
@@ -130,8 +144,9 @@ export function usersRoutes(database: Database, settings: Settings): Hono<Env> {
 
   // BODY-06
   router.delete("/users/:id", describeRoute(docs.DELETE_USER), async (c) => {
+    const sentId = await guard.deletion(c.env.incoming.headersDistinct, c.req.param("id"));
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
-    const id = pathId(c.req.param("id"));
+    const id = pathId(sentId);
     // USR-DELETE-03
     await database.transaction((connection) => store.deleteUser(connection, id, condition));
     // USR-DELETE-01

@@ -1,0 +1,57 @@
+/** The first admin, without whom nobody could make another one. */
+
+import type { Database } from "../database.ts";
+import { log } from "../observability.ts";
+import { Problem } from "../problems.ts";
+import type { Settings } from "../settings.ts";
+import { createUser } from "../users/store.ts";
+import { hashPassword } from "./passwords.ts";
+import { findByEmail } from "./store.ts";
+
+const NAME = "Admin";
+
+/** The first admin can't be created. */
+export class AdminError extends Error {}
+
+// RIGHT-11, RIGHT-12
+/**
+ * Create the user of `ADMIN_EMAIL` where there is no admin yet.
+ *
+ * Throws AdminError if the email is somebody's who is none: whoever came first may have set the
+ * password.
+ */
+export async function createFirstAdmin(database: Database, settings: Settings): Promise<void> {
+  if (!settings.adminEmail || (await hasAdmin(database))) {
+    return;
+  }
+  const fields = {
+    name: NAME,
+    email: settings.adminEmail,
+    role: "admin" as const,
+    password_hash: await hashPassword(settings.adminPassword, settings),
+  };
+  try {
+    await database.transaction((connection) => createUser(connection, fields, new Date()));
+  } catch (error) {
+    if (!(error instanceof Problem)) {
+      throw error;
+    }
+    // Another service may have been faster.
+    const user = await findByEmail(database.connection, settings.adminEmail);
+    if (user?.role !== "admin") {
+      throw new AdminError("ADMIN_EMAIL is the email of a user who is no admin");
+    }
+    return;
+  }
+  log("info", "first admin created", {});
+}
+
+async function hasAdmin(database: Database): Promise<boolean> {
+  const admin = await database.connection
+    .selectFrom("users")
+    .select((eb) => eb.lit(1).as("one"))
+    .where("role", "=", "admin")
+    .limit(1)
+    .executeTakeFirst();
+  return admin !== undefined;
+}

@@ -1,0 +1,105 @@
+/**
+ * Failed logins, counted in the database so that all services count together.
+ *
+ * Of each email and each address the moments of its last failures are kept, under a hash of it: the
+ * table gives away neither whom somebody tried nor who did.
+ */
+
+import { createHash } from "node:crypto";
+import type { Connection } from "../database.ts";
+import { timestamp } from "../observability.ts";
+import { Problem } from "../problems.ts";
+import type { Settings } from "../settings.ts";
+import { isPostgres } from "../tables.ts";
+
+const SWEPT = 10;
+
+/** Whose failures are counted, an email or an address, and how many are too many. */
+export type Suspect = Readonly<{ keyHash: string; limit: number }>;
+
+// LIMIT-01, LIMIT-02, LIMIT-10
+/** The two that a failure is laid to, always in this order: it is that of their locks. */
+export function suspects(email: string, address: string, settings: Settings): Suspect[] {
+  return [
+    { keyHash: hash(`email ${email}`), limit: settings.loginFailuresPerEmail },
+    { keyHash: hash(`address ${address}`), limit: settings.loginFailuresPerAddress },
+  ];
+}
+
+// LIMIT-05
+/** Throw too-many-failures if one of them has failed too often. */
+export async function refuseLocked(
+  connection: Connection,
+  whom: readonly Suspect[],
+  now: Date,
+  settings: Settings,
+): Promise<void> {
+  const hashes = whom.map((suspect) => suspect.keyHash);
+  const rows = await connection
+    .selectFrom("login_failures")
+    .select(["key_hash", "failed_at"])
+    .where("key_hash", "in", hashes)
+    .execute();
+  const kept = new Map(rows.map((row) => [row.key_hash, row.failed_at]));
+  for (const suspect of whom) {
+    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now, settings);
+  }
+}
+
+// LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
+/**
+ * Lay a failure to them. Throws too-many-failures, and counts none, where it is one too many.
+ *
+ * Each one's row is held until the commit, so of concurrent failures none is lost, and no more than
+ * the limit are told from a success.
+ */
+export async function countFailure(
+  connection: Connection,
+  whom: readonly Suspect[],
+  now: Date,
+  settings: Settings,
+): Promise<void> {
+  const over = timestamp(new Date(now.getTime() + settings.loginFailuresWindow * 1000));
+  for (const suspect of whom) {
+    const { failed_at } = await connection
+      .insertInto("login_failures")
+      .values({ key_hash: suspect.keyHash, failed_at: "[]", expires_at: over })
+      .onConflict((conflict) => conflict.column("key_hash").doUpdateSet({ expires_at: over }))
+      .returning("failed_at")
+      .executeTakeFirstOrThrow();
+    const failed = [...recent(failed_at, suspect, now, settings), now.getTime()];
+    await connection
+      .updateTable("login_failures")
+      .set({ failed_at: JSON.stringify(failed) })
+      .where("key_hash", "=", suspect.keyHash)
+      .execute();
+  }
+  // LIMIT-09
+  // Those that another transaction holds are left to it, as with idempotency keys.
+  const some = connection
+    .selectFrom("login_failures")
+    .select("key_hash")
+    .where("expires_at", "<=", timestamp(now))
+    .orderBy("expires_at")
+    .limit(SWEPT)
+    .$if(isPostgres(connection), (query) => query.forUpdate().skipLocked());
+  await connection.deleteFrom("login_failures").where("key_hash", "in", some).execute();
+}
+
+// LIMIT-01, LIMIT-05
+/** The failures that still count, as milliseconds. Throws too-many-failures. */
+function recent(failedAt: string, suspect: Suspect, now: Date, settings: Settings): number[] {
+  const window = settings.loginFailuresWindow * 1000;
+  const moments: number[] = JSON.parse(failedAt);
+  const failed = moments.filter((moment) => moment > now.getTime() - window);
+  const oldest = failed.at(-suspect.limit);
+  if (failed.length >= suspect.limit && oldest !== undefined) {
+    const seconds = Math.ceil((oldest + window - now.getTime()) / 1000);
+    throw new Problem("too-many-failures", [], { "Retry-After": String(seconds) });
+  }
+  return failed;
+}
+
+function hash(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,138 @@
+/** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
+
+import type { Database } from "../database.ts";
+import { Problem } from "../problems.ts";
+import type { Headers } from "../requests.ts";
+import type { Settings } from "../settings.ts";
+import type { Role } from "../users/schemas.ts";
+import { ProviderKeys } from "./keys.ts";
+import { findById } from "./store.ts";
+import { type Claims, readToken, TokenError } from "./tokens.ts";
+
+// AUTH-03, AUTH-04
+// RFC 6750, 2.1
+const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
+const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: .*)?$/i;
+const REALM = 'Bearer realm="users"';
+
+/** Whoever has sent a request with a token. */
+export type Caller = Readonly<{ id: number; isAdmin: boolean }>;
+
+/** Asks each request for its token; each function gives the caller, null if nobody is asked. */
+export class Guard {
+  readonly #settings: Settings;
+  readonly #database: Database;
+  readonly #keys: ProviderKeys | null;
+
+  constructor(settings: Settings, database: Database) {
+    this.#settings = settings;
+    this.#database = database;
+    this.#keys = settings.authJwksUrl ? new ProviderKeys(settings) : null;
+  }
+
+  // RIGHT-02, RIGHT-09, PROB-20
+  /** Whoever may create a user. */
+  registration(headers: Headers): Promise<Caller | null> {
+    return this.#settings.registration ? this.#caller(headers) : this.admin(headers);
+  }
+
+  // RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
+  /** An admin. Throws unauthorized and forbidden. */
+  async admin(headers: Headers): Promise<Caller | null> {
+    const caller = await this.#known(headers);
+    if (caller && !caller.isAdmin) {
+      throw forbidden();
+    }
+    return caller;
+  }
+
+  // RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21
+  /**
+   * Whoever may see and change the user with this id, and the id: for `me` their own.
+   *
+   * Throws unauthorized and forbidden, that without a look at whether there is such a user.
+   */
+  async user(headers: Headers, id: string): Promise<[caller: Caller | null, id: string]> {
+    const caller = await this.#known(headers);
+    const meant = named(id, caller);
+    if (caller && !caller.isAdmin && meant !== String(caller.id)) {
+      throw forbidden();
+    }
+    return [caller, meant];
+  }
+
+  // RIGHT-03
+  /** The id of the user that the caller may delete. Throws unauthorized and forbidden. */
+  async deletion(headers: Headers, id: string): Promise<string> {
+    return named(id, await this.admin(headers));
+  }
+
+  // RIGHT-07, RIGHT-08
+  /** Only an admin may make one. Throws unauthorized and forbidden. */
+  checkRole(caller: Caller | null, role: Role | undefined): void {
+    if (this.#settings.auth && role === "admin" && !required(caller).isAdmin) {
+      throw forbidden();
+    }
+  }
+
+  async #known(headers: Headers): Promise<Caller | null> {
+    const caller = await this.#caller(headers);
+    return this.#settings.auth ? required(caller) : null;
+  }
+
+  // AUTH-03, AUTH-04, AUTH-13
+  /** Whose token it is; null without one. Throws unauthorized for one that is not valid. */
+  async #caller(headers: Headers): Promise<Caller | null> {
+    const lines = headers["authorization"] ?? [];
+    const [line = ""] = lines;
+    if (!this.#settings.auth || lines.length === 0) {
+      return null;
+    }
+    if (lines.length === 1 && OTHER_SCHEME.test(line)) {
+      return null;
+    }
+    const [, token] = BEARER.exec(line) ?? [];
+    if (lines.length > 1 || token === undefined) {
+      throw unauthorized(true);
+    }
+    let claims: Claims;
+    try {
+      claims = await readToken(token, this.#settings, this.#keys);
+    } catch (error) {
+      throw error instanceof TokenError ? unauthorized(true) : error;
+    }
+    const user = await findById(this.#database.connection, claims.userId);
+    // AUTH-09, AUTH-10, AUTH-11, AUTH-17
+    if (!(user && [null, user.token_epoch].includes(claims.tokenEpoch))) {
+      throw unauthorized(true);
+    }
+    return { id: user.id, isAdmin: user.role === "admin" };
+  }
+}
+
+// RIGHT-06, AUTH-16
+function named(id: string, caller: Caller | null): string {
+  return id === "me" ? String(required(caller).id) : id;
+}
+
+function required(caller: Caller | null): Caller {
+  if (!caller) {
+    throw unauthorized();
+  }
+  return caller;
+}
+
+// AUTH-03, AUTH-04
+/** 401, with the challenge of RFC 6750, 3. */
+export function unauthorized(invalidToken = false): Problem {
+  const challenge = invalidToken ? `${REALM}, error="invalid_token"` : REALM;
+  return new Problem("unauthorized", [], { "WWW-Authenticate": challenge });
+}
+
+// RIGHT-10
+/** 403, with the challenge of RFC 6750, 3.1. */
+export function forbidden(): Problem {
+  return new Problem("forbidden", [], {
+    "WWW-Authenticate": `${REALM}, error="insufficient_scope"`,
+  });
+}

@@ -1,0 +1,141 @@
+/** The token endpoint (RFC 6749): HTTP only. */
+
+import type { HttpBindings } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import { describeRoute } from "hono-openapi";
+import type { Database } from "../database.ts";
+import { FORM, parseQuery, readBody } from "../requests.ts";
+import type { Settings } from "../settings.ts";
+import { emailRule } from "../users/schemas.ts";
+import { clientAddress } from "./addresses.ts";
+import * as docs from "./docs.ts";
+import { countFailure, refuseLocked, suspects } from "./failures.ts";
+import { hashPassword, isOutdated, isPassword } from "./passwords.ts";
+import { type Credentials, findByEmail, renewHash } from "./store.ts";
+import { issueToken } from "./tokens.ts";
+
+type Env = { Bindings: HttpBindings };
+
+const GRANT_TYPE = "password";
+// LOGIN-05, LOGIN-06, LOGIN-07
+// RFC 6749, 5.2
+const ERRORS = {
+  invalid_request: "The body is not a form with grant_type, username and password, once each.",
+  unsupported_grant_type: "This service does not give tokens for this grant type.",
+  invalid_grant: "The username or the password is wrong.",
+};
+
+/** A failure of the token endpoint, as RFC 6749 has it. */
+export class GrantError extends Error {
+  readonly code: keyof typeof ERRORS;
+
+  constructor(code: keyof typeof ERRORS) {
+    super(code);
+    this.code = code;
+  }
+}
+
+/** The routes under `/auth`. */
+export function authRoutes(database: Database, settings: Settings): Hono<Env> {
+  const router = new Hono<Env>();
+
+  router.post("/auth/token", describeRoute(docs.CREATE_TOKEN), async (c) => {
+    const { incoming } = c.env;
+    const body = await readBody(incoming, FORM);
+    try {
+      const [email, password] = parseGrant(body, settings);
+      const peer = incoming.socket.remoteAddress ?? "";
+      const forwarded = incoming.headersDistinct["x-forwarded-for"] ?? [];
+      const address = clientAddress(peer, forwarded, settings.trustedProxies);
+      const user = await logIn(email, password, address);
+      // LOGIN-01
+      const token = await issueToken(user, new Date(), settings);
+      return c.json({
+        access_token: token,
+        token_type: "Bearer",
+        expires_in: settings.authTokenTtl,
+      });
+    } catch (error) {
+      if (error instanceof GrantError) {
+        return refused(c, error);
+      }
+      throw error;
+    }
+  });
+
+  /**
+   * The user with this email, if this is the password.
+   *
+   * Throws GrantError and too-many-failures. Whoever is locked out is told so again at the end: of
+   * guesses that are under way at the same time no more than the limit are judged.
+   */
+  async function logIn(email: string, password: string, address: string): Promise<Credentials> {
+    const whom = suspects(email, address, settings);
+    await refuseLocked(database.connection, whom, new Date(), settings);
+    // What is no email is nobody's, and may be no text to PostgreSQL.
+    const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
+    // LOGIN-04
+    const kept = user?.password_hash ?? null;
+    const isRight = await isPassword(password, kept, settings);
+    const now = new Date();
+    if (!(user && kept && isRight)) {
+      await database.transaction((connection) => countFailure(connection, whom, now, settings));
+      // LOGIN-07
+      throw new GrantError("invalid_grant");
+    }
+    await refuseLocked(database.connection, whom, now, settings);
+    // LOGIN-08
+    if (isOutdated(kept, settings)) {
+      const renewed = await hashPassword(password, settings);
+      await database.transaction((connection) => renewHash(connection, user, renewed));
+    }
+    return user;
+  }
+
+  return router;
+}
+
+// LOGIN-02, LOGIN-05, LOGIN-06
+/** The email, in lower case, and the password that the form holds. Throws GrantError. */
+function parseGrant(body: Buffer, settings: Settings): [email: string, password: string] {
+  let parameters: [name: string, value: string][];
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+    parameters = parseQuery(text);
+  } catch {
+    throw new GrantError("invalid_request");
+  }
+  const grantType = only(parameters, "grant_type");
+  const username = only(parameters, "username");
+  const password = only(parameters, "password");
+  if (!grantType) {
+    throw new GrantError("invalid_request");
+  }
+  // AUTH-15
+  // Who runs open needs no token, and a provider gives its own.
+  const givesTokens = settings.auth && !settings.authJwksUrl;
+  if (grantType !== GRANT_TYPE || !givesTokens) {
+    throw new GrantError("unsupported_grant_type");
+  }
+  if (!(username && password)) {
+    throw new GrantError("invalid_request");
+  }
+  // LOGIN-02
+  // What is no email is not to become one in lower case.
+  return [emailRule(username) ? username : username.toLowerCase(), password];
+}
+
+// LOGIN-05
+/** The parameter's value; an empty one is none (RFC 6749, 3.2). Throws GrantError. */
+function only(parameters: readonly [name: string, value: string][], name: string): string {
+  const values = parameters.filter(([key]) => key === name).map(([, value]) => value);
+  if (values.length > 1) {
+    throw new GrantError("invalid_request");
+  }
+  return values[0] ?? "";
+}
+
+// LOGIN-05
+function refused(c: Context<Env>, { code }: GrantError): Response {
+  return c.json({ error: code, error_description: ERRORS[code] }, 400);
+}

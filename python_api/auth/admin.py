@@ -1,0 +1,54 @@
+"""The first admin, without whom nobody could make another one."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import literal, select
+
+from python_api.auth.passwords import hash_password
+from python_api.auth.store import find_by_email
+from python_api.database import Database
+from python_api.observability import log
+from python_api.problems import Problem
+from python_api.settings import Settings
+from python_api.tables import users
+from python_api.users.store import create_user
+
+NAME = "Admin"
+
+
+class AdminError(Exception):
+    """The first admin can't be created."""
+
+
+# RIGHT-11, RIGHT-12
+async def create_first_admin(database: Database, settings: Settings) -> None:
+    """Create the user of `ADMIN_EMAIL` where there is no admin yet.
+
+    Raises AdminError if the email is somebody's who is none: whoever came first may have set the
+    password.
+    """
+    if not settings.admin_email or await _has_admin(database):
+        return
+    fields = {
+        "name": NAME,
+        "email": settings.admin_email,
+        "role": "admin",
+        "password_hash": await hash_password(settings.admin_password, settings),
+    }
+    try:
+        async with database.transaction() as connection:
+            await create_user(connection, fields, datetime.now(UTC))
+    except Problem:
+        # Another service may have been faster.
+        async with database.connection() as connection:
+            user = await find_by_email(connection, settings.admin_email)
+        if user is None or user.role != "admin":
+            raise AdminError("ADMIN_EMAIL is the email of a user who is no admin") from None
+        return
+    log("info", "first admin created")
+
+
+async def _has_admin(database: Database) -> bool:
+    admins = select(literal(1)).select_from(users).where(users.c.role == "admin").limit(1)
+    async with database.connection() as connection:
+        return (await connection.execute(admins)).first() is not None

@@ -1,0 +1,96 @@
+"""The operations of logging in, as the OpenAPI document describes them."""
+
+from typing import Any
+
+from python_api.openapi import REQUEST_ID, content, headers, problems
+
+TOKEN_REQUEST_SCHEMA = {
+    "type": "object",
+    "description": "The resource owner password credentials grant (RFC 6749, 4.3.2).",
+    "properties": {
+        "grant_type": {"type": "string", "enum": ["password"]},
+        "username": {"type": "string", "minLength": 1, "description": "The user's email."},
+        "password": {"type": "string", "minLength": 1},
+    },
+    "required": ["grant_type", "username", "password"],
+}
+TOKEN_SCHEMA = {
+    "type": "object",
+    "description": "An access token (RFC 6749, 5.1).",
+    "properties": {
+        "access_token": {"type": "string"},
+        "token_type": {"type": "string", "enum": ["Bearer"]},
+        "expires_in": {"type": "integer", "minimum": 1, "description": "Seconds."},
+    },
+    "required": ["access_token", "token_type", "expires_in"],
+    "additionalProperties": False,
+}
+TOKEN_ERROR_SCHEMA = {
+    "type": "object",
+    "description": "Why there is no token (RFC 6749, 5.2).",
+    "properties": {
+        "error": {
+            "type": "string",
+            "enum": ["invalid_request", "unsupported_grant_type", "invalid_grant"],
+        },
+        "error_description": {"type": "string"},
+    },
+    "required": ["error", "error_description"],
+    "additionalProperties": False,
+}
+SCHEMAS = {
+    "Token": TOKEN_SCHEMA,
+    "TokenError": TOKEN_ERROR_SCHEMA,
+    "TokenRequest": TOKEN_REQUEST_SCHEMA,
+}
+
+FORM = {
+    "grant_type": "password",
+    "username": "ada@example.com",
+    "password": "correct horse battery staple",
+}
+TOKEN = {"access_token": "eyJhbGciOi...", "token_type": "Bearer", "expires_in": 900}
+TOKEN_ERROR = {
+    "error": "invalid_grant",
+    "error_description": "The username or the password is wrong.",
+}
+
+POSSIBLE = problems("unsupported-media-type", "body-too-large", "too-many-failures", "unavailable")
+# Of what is wrong with the request itself, some is told as RFC 6749 has it.
+BAD_REQUEST = {
+    **POSSIBLE["400"],
+    "description": "A problem, or why there is no token.",
+    "content": {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/TokenError"},
+            "example": TOKEN_ERROR,
+        },
+        **POSSIBLE["400"]["content"],
+    },
+}
+
+# DOC-04
+CREATE_TOKEN: dict[str, Any] = {
+    "operationId": "createToken",
+    "summary": "Log in",
+    "description": "Gives a bearer token for an email and a password, unless the service runs open.",
+    "security": [],
+    "parameters": [REQUEST_ID],
+    "requestBody": {
+        "required": True,
+        "content": content(
+            {"$ref": "#/components/schemas/TokenRequest"},
+            FORM,
+            "application/x-www-form-urlencoded",
+        ),
+    },
+    "responses": {
+        "200": {
+            "description": "The token.",
+            "headers": headers(),
+            "content": content({"$ref": "#/components/schemas/Token"}, TOKEN),
+        },
+        **POSSIBLE,
+        "400": BAD_REQUEST,
+    },
+}

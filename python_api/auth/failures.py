@@ -1,0 +1,101 @@
+"""Failed logins, counted in the database so that all services count together.
+
+Of each email and each address the moments of its last failures are kept, under a hash of it: the
+table gives away neither whom somebody tried nor who did.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from python_api.database import Connection
+from python_api.observability import timestamp
+from python_api.problems import Problem
+from python_api.settings import Settings
+from python_api.tables import login_failures
+
+SWEPT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Whose failures are counted, an email or an address, and how many are too many."""
+
+    key_hash: str
+    limit: int
+
+
+# LIMIT-01, LIMIT-02, LIMIT-10
+def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
+    """The two that a failure is laid to, always in this order: it is that of their locks."""
+    return [
+        Suspect(_hash(f"email {email}"), settings.login_failures_per_email),
+        Suspect(_hash(f"address {address}"), settings.login_failures_per_address),
+    ]
+
+
+# LIMIT-05
+async def refuse_locked(
+    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
+) -> None:
+    """Raise too-many-failures if one of them has failed too often."""
+    table = login_failures
+    hashes = [suspect.key_hash for suspect in whom]
+    statement = select(table.c.key_hash, table.c.failed_at).where(table.c.key_hash.in_(hashes))
+    result = await connection.execute(statement)
+    kept = {row.key_hash: row.failed_at for row in result}
+    for suspect in whom:
+        _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)
+
+
+# LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
+async def count_failure(
+    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
+) -> None:
+    """Lay a failure to them. Raises too-many-failures, and counts none, where it is one too many.
+
+    Each one's row is held until the commit, so of concurrent failures none is lost, and no more
+    than the limit are told from a success.
+    """
+    table = login_failures
+    over = timestamp(now + timedelta(seconds=settings.login_failures_window))
+    for suspect in whom:
+        claim = insert(table).values(key_hash=suspect.key_hash, failed_at="[]", expires_at=over)
+        claim = claim.on_conflict_do_update(index_elements=["key_hash"], set_={"expires_at": over})
+        result = await connection.execute(claim.returning(table.c.failed_at))
+        failed = [*_recent(result.scalar_one(), suspect, now, settings), _milliseconds(now)]
+        kept = update(table).where(table.c.key_hash == suspect.key_hash)
+        await connection.execute(kept.values(failed_at=json.dumps(failed)))
+    # LIMIT-09
+    # Those that another transaction holds are left to it, as with idempotency keys.
+    past = select(table.c.key_hash).where(table.c.expires_at <= timestamp(now))
+    some = past.order_by(table.c.expires_at).limit(SWEPT).with_for_update(skip_locked=True)
+    await connection.execute(delete(table).where(table.c.key_hash.in_(some)))
+
+
+# LIMIT-01, LIMIT-05
+def _recent(failed_at: str, suspect: Suspect, now: datetime, settings: Settings) -> list[int]:
+    """The failures that still count, as milliseconds. Raises too-many-failures."""
+    window = settings.login_failures_window * 1000
+    failed: list[int] = [
+        moment for moment in json.loads(failed_at) if moment > _milliseconds(now) - window
+    ]
+    if len(failed) >= suspect.limit:
+        free = failed[-suspect.limit] + window
+        seconds = math.ceil((free - _milliseconds(now)) / 1000)
+        raise Problem("too-many-failures", headers={"Retry-After": str(seconds)})
+    return failed
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

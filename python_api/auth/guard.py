@@ -1,0 +1,127 @@
+"""The guard: who calls, and whether they may. Where the service runs open, everybody may."""
+
+import re
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+
+from python_api.auth.keys import ProviderKeys
+from python_api.auth.store import find_by_id
+from python_api.auth.tokens import TokenError, read_token
+from python_api.database import Database
+from python_api.problems import Problem
+from python_api.settings import Settings
+
+# AUTH-03, AUTH-04
+# RFC 6750, 2.1
+BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
+OTHER_SCHEME = re.compile(r"(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: .*)?", re.IGNORECASE)
+REALM = 'Bearer realm="users"'
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever has sent a request with a token."""
+
+    id: int
+    is_admin: bool
+
+
+class Guard:
+    """Asks each request for its token; each function gives the caller, None if nobody is asked."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._keys = ProviderKeys(settings) if settings.auth_jwks_url else None
+
+    # RIGHT-02, RIGHT-09, PROB-20
+    async def registration(self, headers: Headers) -> Caller | None:
+        """Whoever may create a user."""
+        if not self._settings.registration:
+            return await self.admin(headers)
+        return await self._caller(headers)
+
+    # RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
+    async def admin(self, headers: Headers) -> Caller | None:
+        """An admin. Raises unauthorized and forbidden."""
+        caller = await self._known(headers)
+        if caller and not caller.is_admin:
+            raise forbidden()
+        return caller
+
+    # RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21
+    async def user(self, headers: Headers, user_id: str) -> tuple[Caller | None, str]:
+        """Whoever may see and change the user with this id, and the id: for `me` their own.
+
+        Raises unauthorized and forbidden, that without a look at whether there is such a user.
+        """
+        caller = await self._known(headers)
+        named = _named(user_id, caller)
+        if caller and not caller.is_admin and named != str(caller.id):
+            raise forbidden()
+        return caller, named
+
+    # RIGHT-03
+    async def deletion(self, headers: Headers, user_id: str) -> str:
+        """The id of the user that the caller may delete. Raises unauthorized and forbidden."""
+        caller = await self.admin(headers)
+        return _named(user_id, caller)
+
+    # RIGHT-07, RIGHT-08
+    def check_role(self, caller: Caller | None, role: str | None) -> None:
+        """Only an admin may make one. Raises unauthorized and forbidden."""
+        if self._settings.auth and role == "admin" and not _required(caller).is_admin:
+            raise forbidden()
+
+    async def _known(self, headers: Headers) -> Caller | None:
+        caller = await self._caller(headers)
+        return _required(caller) if self._settings.auth else None
+
+    # AUTH-03, AUTH-04, AUTH-13
+    async def _caller(self, headers: Headers) -> Caller | None:
+        """Whose token it is; None without one. Raises unauthorized for one that is not valid."""
+        lines = headers.getlist("authorization")
+        if not self._settings.auth or not lines:
+            return None
+        if len(lines) == 1 and OTHER_SCHEME.fullmatch(lines[0]):
+            return None
+        bearer = BEARER.fullmatch(lines[0])
+        if len(lines) > 1 or not bearer:
+            raise unauthorized(invalid_token=True)
+        try:
+            claims = await read_token(bearer[1], self._settings, self._keys)
+        except TokenError:
+            raise unauthorized(invalid_token=True) from None
+        async with self._database.connection() as connection:
+            user = await find_by_id(connection, claims.user_id)
+        # AUTH-09, AUTH-10, AUTH-11, AUTH-17
+        if user is None or claims.token_epoch not in (None, user.token_epoch):
+            raise unauthorized(invalid_token=True)
+        return Caller(user.id, user.role == "admin")
+
+
+# RIGHT-06, AUTH-16
+def _named(user_id: str, caller: Caller | None) -> str:
+    return str(_required(caller).id) if user_id == "me" else user_id
+
+
+def _required(caller: Caller | None) -> Caller:
+    if caller is None:
+        raise unauthorized()
+    return caller
+
+
+# AUTH-03, AUTH-04
+def unauthorized(*, invalid_token: bool = False) -> Problem:
+    """401, with the challenge of RFC 6750, 3."""
+    challenge = f'{REALM}, error="invalid_token"' if invalid_token else REALM
+    return Problem("unauthorized", headers={"WWW-Authenticate": challenge})
+
+
+# RIGHT-10
+def forbidden() -> Problem:
+    """403, with the challenge of RFC 6750, 3.1."""
+    return Problem(
+        "forbidden", headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'}
+    )

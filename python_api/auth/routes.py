@@ -1,0 +1,130 @@
+"""The token endpoint (RFC 6749): HTTP only."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request, Response
+
+from python_api.auth import docs
+from python_api.auth.addresses import client_address
+from python_api.auth.failures import count_failure, refuse_locked, suspects
+from python_api.auth.passwords import hash_password, is_outdated, is_password
+from python_api.auth.store import Credentials, find_by_email, renew_hash
+from python_api.auth.tokens import issue_token
+from python_api.database import Database
+from python_api.openapi import operation
+from python_api.problems import Problem
+from python_api.requests import FORM, parse_query, read_body
+from python_api.settings import Settings
+from python_api.users.schemas import email_rule
+
+GRANT_TYPE = "password"
+# LOGIN-05, LOGIN-06, LOGIN-07
+# RFC 6749, 5.2
+ERRORS = {
+    "invalid_request": "The body is not a form with grant_type, username and password, once each.",
+    "unsupported_grant_type": "This service does not give tokens for this grant type.",
+    "invalid_grant": "The username or the password is wrong.",
+}
+
+
+class GrantError(Exception):
+    """A failure of the token endpoint, as RFC 6749 has it: one of `ERRORS`."""
+
+
+def auth_routes(database: Database, settings: Settings) -> APIRouter:
+    """The routes under `/auth`."""
+    router = APIRouter()
+
+    @router.post("/auth/token", **operation(docs.CREATE_TOKEN))
+    async def create_token(request: Request) -> Response:
+        body = await read_body(request, FORM)
+        try:
+            email, password = _parse_grant(body, settings)
+            peer = request.client.host if request.client else ""
+            forwarded = request.headers.getlist("x-forwarded-for")
+            address = client_address(peer, forwarded, settings.trusted_proxies)
+            user = await _log_in(email, password, address)
+        except GrantError as error:
+            return _refused(str(error))
+        # LOGIN-01
+        token = issue_token(user, datetime.now(UTC), settings)
+        answer = {
+            "access_token": token,
+            "token_type": "Bearer",
+            "expires_in": settings.auth_token_ttl,
+        }
+        return Response(
+            json.dumps(answer, separators=(",", ":")), 200, media_type="application/json"
+        )
+
+    async def _log_in(email: str, password: str, address: str) -> Credentials:
+        """The user with this email, if this is the password.
+
+        Raises GrantError and too-many-failures. Whoever is locked out is told so again at the
+        end: of guesses that are under way at the same time no more than the limit are judged.
+        """
+        whom = suspects(email, address, settings)
+        async with database.connection() as connection:
+            await refuse_locked(connection, whom, datetime.now(UTC), settings)
+            # What is no email is nobody's, and may be no text to PostgreSQL.
+            user = None if email_rule(email) else await find_by_email(connection, email)
+        # LOGIN-04
+        kept = user.password_hash if user else None
+        is_right = await is_password(password, kept, settings)
+        now = datetime.now(UTC)
+        if not (user and kept and is_right):
+            async with database.transaction() as connection:
+                await count_failure(connection, whom, now, settings)
+            # LOGIN-07
+            raise GrantError("invalid_grant")
+        async with database.connection() as connection:
+            await refuse_locked(connection, whom, now, settings)
+        # LOGIN-08
+        if is_outdated(kept, settings):
+            renewed = await hash_password(password, settings)
+            async with database.transaction() as connection:
+                await renew_hash(connection, user, renewed)
+        return user
+
+    return router
+
+
+# LOGIN-02, LOGIN-05, LOGIN-06
+def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
+    """The email, in lower case, and the password that the form holds. Raises GrantError."""
+    try:
+        parameters = parse_query(body.decode("utf-8").encode())
+    except (UnicodeDecodeError, Problem):
+        raise GrantError("invalid_request") from None
+    grant_type = _only(parameters, "grant_type")
+    username = _only(parameters, "username")
+    password = _only(parameters, "password")
+    if not grant_type:
+        raise GrantError("invalid_request")
+    # AUTH-15
+    # Who runs open needs no token, and a provider gives its own.
+    gives_tokens = settings.auth and not settings.auth_jwks_url
+    if grant_type != GRANT_TYPE or not gives_tokens:
+        raise GrantError("unsupported_grant_type")
+    if not (username and password):
+        raise GrantError("invalid_request")
+    # LOGIN-02
+    # What is no email is not to become one in lower case.
+    return username if email_rule(username) else username.lower(), password
+
+
+# LOGIN-05
+def _only(parameters: Sequence[tuple[str, str]], name: str) -> str:
+    """The parameter's value; an empty one is none (RFC 6749, 3.2). Raises GrantError."""
+    values = [value for key, value in parameters if key == name]
+    if len(values) > 1:
+        raise GrantError("invalid_request")
+    return values[0] if values else ""
+
+
+# LOGIN-05
+def _refused(error: str) -> Response:
+    answer = {"error": error, "error_description": ERRORS[error]}
+    return Response(json.dumps(answer, separators=(",", ":")), 400, media_type="application/json")
