@@ -1,11 +1,18 @@
 """OPS: what docker-compose.yml starts, for real. `make compose` runs these; they need Docker."""
 
 import contextlib
+import functools
+import hashlib
 import json
+import os
 import re
+import shutil
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +24,43 @@ from contract_tests.harness.load import Load, assert_each_once
 OK = b'{"status":"ok"}'
 PYTHON, NODE, GATEWAY = (f"http://127.0.0.1:{port}" for port in (8000, 3000, 8080))
 PROJECT = "contract-tests"
+SETTINGS = {
+    # The whole suite comes from one address.
+    "LOGIN_FAILURES_PER_ADDRESS": "1000000",
+    # Another one than that of the stack that somebody has, up or not.
+    "SUBNET": "10.213.98",
+}
 START_TIMEOUT = 300
 STOP_TIMEOUT = 10
+
+
+def make_env(directory: Path) -> Path:
+    """What `make env` writes where there is nothing but this; a `.env` that is there stays."""
+    (directory / ".ci").mkdir(exist_ok=True)
+    script = shutil.copy(services.ROOT / ".ci" / "env", directory / ".ci")
+    subprocess.run([script], check=True, stdout=subprocess.PIPE)
+    return directory / ".env"
+
+
+def read_env(file: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in file.read_text("utf-8").splitlines())
+
+
+@functools.cache
+def room() -> tempfile.TemporaryDirectory[str]:
+    """Where the stack's `.env` is: that of whoever runs this is not touched."""
+    directory = tempfile.TemporaryDirectory(prefix="compose-")
+    make_env(Path(directory.name))
+    return directory
+
+
+def own_env() -> Path:
+    return Path(room().name, ".env")
+
+
+@functools.cache
+def secrets() -> dict[str, str]:
+    return read_env(own_env())
 
 
 def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -26,6 +68,8 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
     return subprocess.run(
         ["docker", *arguments],
         cwd=services.ROOT,
+        # What stands in the environment would go before what `.env` says.
+        env={name: value for name, value in os.environ.items() if name not in secrets()} | SETTINGS,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -34,9 +78,12 @@ def docker(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
     )
 
 
-def compose(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def compose(
+    *arguments: str, check: bool = True, env: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """What Compose prints, under a project name of our own, so that nobody's users are touched."""
-    return docker("compose", "--project-name", PROJECT, *arguments, check=check)
+    own = (f"--project-name={PROJECT}", f"--env-file={env or own_env()}")
+    return docker("compose", *own, *arguments, check=check)
 
 
 def containers(*names: str) -> list[dict[str, Any]]:
@@ -86,8 +133,9 @@ def prove(*arguments: str) -> None:
 
 
 def asking(url: str) -> contextlib.closing[Client]:
-    """A client for as long as it is needed."""
-    return contextlib.closing(Client(url))
+    """A client for as long as it is needed, which comes as the admin."""
+    login = secrets()["ADMIN_EMAIL"], secrets()["ADMIN_PASSWORD"]
+    return contextlib.closing(Client(url, login=login))
 
 
 def published() -> Sequence[tuple[str, str]]:
@@ -133,13 +181,115 @@ def test_a_service_may_do_no_more_than_it_needs(name: str) -> None:
     assert "Read-only file system" in said[1]
 
 
-@pytest.mark.clause("COMPOSE-04")
-def test_the_known_password_is_refused_elsewhere() -> None:
-    for name in ("python_api", "node_api"):
-        without = ("-e", "ALLOW_EXAMPLE_PASSWORD=")
-        ended = compose("run", "--rm", "--no-deps", *without, name, check=False)
-        assert ended.returncode == 1
-        assert "DATABASE_URL must be a URL with a password of its own" in ended.stdout
+@pytest.mark.clause("COMPOSE-08")
+def test_everybody_is_asked_for_a_token() -> None:
+    for url in (PYTHON, NODE, GATEWAY):
+        with asking(url) as api:
+            expect.problem(api.asking("").get("/users"), "unauthorized")
+            authorization = api.authorization
+        for other in (PYTHON, NODE, GATEWAY):
+            with asking(other) as api:
+                me = api.asking(authorization).get("/users/me").json()
+                assert (me["email"], me["role"]) == (secrets()["ADMIN_EMAIL"], "admin")
+
+
+@pytest.mark.clause("COMPOSE-08")
+@pytest.mark.parametrize(
+    "name", ["AUTH_SECRET", "ADMIN_EMAIL", "ADMIN_PASSWORD", "POSTGRES_PASSWORD"]
+)
+def test_without_a_secret_it_does_not_start(tmp_path: Path, name: str) -> None:
+    others = (f"{key}={value}\n" for key, value in secrets().items() if key != name)
+    for text in ("".join(others), ""):
+        env = tmp_path / ".env"
+        env.write_text(text, "utf-8")
+        ended = compose("up", check=False, env=env)
+        assert ended.returncode != 0
+        (line,) = ended.stdout.splitlines()
+        assert line.endswith('is missing a value: run "make env" (or .ci/env) first'), line
+        assert not text or name in line
+
+
+@pytest.mark.clause("COMPOSE-08")
+def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
+    assert ".env" in (services.ROOT / ".gitignore").read_text("utf-8").splitlines()
+    env = make_env(tmp_path)
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    made = read_env(env)
+    assert {key for key in made if made[key] == secrets()[key]} == {"ADMIN_EMAIL"}
+    assert re.fullmatch("[0-9a-f]{64}", made["AUTH_SECRET"])
+    before = env.read_bytes()
+    assert make_env(tmp_path).read_bytes() == before
+    env.write_text("ADMIN_PASSWORD=\nPOSTGRES_PASSWORD=my own", "utf-8")
+    assert (
+        make_env(tmp_path)
+        .read_text("utf-8")
+        .startswith("ADMIN_PASSWORD=\nPOSTGRES_PASSWORD=my own\n")
+    )
+    assert read_env(env).keys() == made.keys()
+    assert read_env(env)["POSTGRES_PASSWORD"] == "my own"
+    assert read_env(env)["ADMIN_PASSWORD"]
+
+
+@pytest.mark.clause("COMPOSE-09")
+def test_it_tells_how_to_get_the_first_token() -> None:
+    deadline = time.monotonic() + 10
+    while "curl" not in (log := compose("logs", "--no-log-prefix", "ports").stdout):
+        assert time.monotonic() < deadline, log
+        time.sleep(0.1)
+    command = re.findall(r"\(.*curl.*\)", log)[-1]
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=room().name, check=True, capture_output=True, text=True
+    )
+    token = json.loads(done.stdout)["access_token"]
+    with asking(GATEWAY) as api:
+        me = api.asking(f"Bearer {token}").get("/users/me").json()
+        assert (me["email"], me["role"]) == (secrets()["ADMIN_EMAIL"], "admin")
+    log = compose("logs").stdout
+    assert [name for name, value in secrets().items() if value in log] == []
+
+
+# Fails to log in from the container it runs in, as somebody who says to be elsewhere.
+GUESS = """
+const [url, forged, chunked] = process.argv.slice(1);
+const form = new URLSearchParams({ grant_type: "password", username: crypto.randomUUID(), password: "x" });
+const answer = await fetch(`${url}/auth/token?x=y`, {
+  method: "POST",
+  headers: { "Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-For": forged },
+  body: chunked ? new Blob([form.toString()]).stream() : form.toString(),
+  duplex: "half",
+});
+console.log(answer.status);
+"""
+
+
+@pytest.mark.clause("COMPOSE-10", "LIMIT-07", "LIMIT-08")
+def test_the_gateway_alone_says_who_asks() -> None:
+    forged = "203.0.113.9"
+    (ports,), (gateway,) = containers("ports"), containers("gateway")
+    address = ports["NetworkSettings"]["Networks"][f"{PROJECT}_default"]["IPAddress"]
+    before = failures(address)
+    # `ports` is a client of its own here, whose address is known, and not the host's alone.
+    for url in ("http://gateway:8080", "http://python_api:8000", "http://node_api:8000"):
+        for chunked in ((), ("chunked",)):
+            guess = ("node", "--input-type=module", "--eval", GUESS, url, forged, *chunked)
+            assert compose("exec", "-T", "ports", *guess).stdout == "400\n"
+    assert failures(address) == before + 6
+    # What is sent to the services' own ports it passes on, and nobody believes it either.
+    for url in (GATEWAY, PYTHON, NODE):
+        with asking(url) as api:
+            headers = {"X-Forwarded-For": forged}
+            assert api.asking("").log_in(expect.unique_email(), "x", headers=headers).status == 400
+    assert failures(address) == before + 8
+    for other in gateway["NetworkSettings"]["Networks"].values():
+        assert failures(other["IPAddress"]) == 0
+    assert failures(forged) == 0
+
+
+def failures(address: str) -> int:
+    """How often somebody failed to log in from there, as the database has it."""
+    key = hashlib.sha256(f"address {address}".encode()).hexdigest()
+    kept = ask_postgres(f"SELECT failed_at FROM login_failures WHERE key_hash = '{key}'")
+    return len(json.loads(kept or "[]"))
 
 
 @pytest.mark.clause("COMPOSE-01", "OPS-15")
@@ -173,8 +323,10 @@ def test_an_instance_is_killed_behind_the_gateway(name: str) -> None:
 def test_an_instance_that_is_not_ready_is_passed_over() -> None:
     """One whose database takes no connection any more: all that it says is 503."""
     ask_postgres("CREATE DATABASE elsewhere")
-    url = "postgresql://users:not-a-secret@postgres/elsewhere"
+    url = f"postgresql://users:{secrets()['POSTGRES_PASSWORD']}@postgres/elsewhere"
     run = ("run", "--detach", "--use-aliases", "--env", f"DATABASE_URL={url}", "node_api")
+    with asking(PYTHON) as api:
+        authorization = api.authorization  # it could be the one that is asked for a token
     lost = compose(*run).stdout.split()[-1]
     try:
         deadline = time.monotonic() + 30
@@ -185,7 +337,8 @@ def test_an_instance_that_is_not_ready_is_passed_over() -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'elsewhere'"
         )
         with asking(GATEWAY) as api:
-            answers = [api.get("/users?limit=1").status for _ in range(60)]
+            admin = api.asking(authorization)
+            answers = [admin.get("/users?limit=1").status for _ in range(60)]
         assert answers == [200] * 60
         refused = [line for line in docker("logs", lost).stdout.splitlines() if ":503" in line]
         assert refused, "it was never asked"
@@ -194,23 +347,28 @@ def test_an_instance_that_is_not_ready_is_passed_over() -> None:
         ask_postgres("DROP DATABASE elsewhere WITH (FORCE)")
 
 
-def ask_postgres(statement: str) -> None:
-    compose("exec", "-T", "postgres", "psql", "-U", "users", "-c", statement)
+def ask_postgres(statement: str) -> str:
+    """What it answers, without a frame."""
+    asked = compose("exec", "-T", "postgres", "psql", "-U", "users", "-A", "-t", "-c", statement)
+    return asked.stdout.strip()
 
 
 @pytest.mark.clause("COMPOSE-06")
 def test_with_nobody_left_the_gateway_says_so() -> None:
-    compose("stop", "python_api", "node_api")
     with asking(GATEWAY) as api:
+        assert api.authorization  # as long as there is a token to be had
+        compose("stop", "python_api", "node_api")
         for method in ("GET", "POST"):
             mine = expect.unique()
             answer = api.request(method, "/users", headers={"X-Request-Id": mine})
             expect.problem(answer, "unavailable", request_id=mine, closed=True)
         compose("start", "python_api", "node_api")
         deadline = time.monotonic() + 60
-        while api.get("/readyz").status != 200:
+        # `ports` and the gateway were not healthy meanwhile, and `up` would not wait for that.
+        while {one["State"]["Health"]["Status"] for one in containers()} != {"healthy"}:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        expect.body(api.get("/readyz"), 200, OK)
 
 
 @pytest.mark.clause("COMPOSE-06", "OPS-23", "OPS-19")
