@@ -763,4 +763,4 @@ def test_a_url_of_keys_that_is_none_is_refused(spawned: Callable[..., Service], 
 @pytest.mark.clause("AUTH-19", "OPS-03")
 def test_a_provider_stands_in_place_of_own_logins(spawned: Callable[..., Service]) -> None:
     env = services.SECURED | {"AUTH_JWKS_URL": "http://127.0.0.1:1/keys"}
-    assert refusal(spawned, **env) == "AUTH_JWKS_URL must not be set where AUTH_SECRET is\n"
+    assert refusal(spawned, **env) == "AUTH_JWKS_URL must be empty where AUTH_SECRET is set\n"

@@ -82,11 +82,6 @@ WRONG = [
     ({"PORT": "65536"}, "PORT must be an integer from 0 to 65535"),
     ({"PORT": "http"}, "PORT must be an integer from 0 to 65535"),
     ({"DATABASE_URL": "users.db"}, f"DATABASE_URL must be a URL such as {URLS}"),
-    (
-        {"DATABASE_URL": "postgresql://users:not-a-secret@127.0.0.1/users"},
-        "DATABASE_URL must be a URL with a password of its own, not the example's",
-    ),
-    ({"ALLOW_EXAMPLE_PASSWORD": "1"}, "ALLOW_EXAMPLE_PASSWORD must be true or false"),
     ({"WEB_CONCURRENCY": "0"}, "WEB_CONCURRENCY must be an integer from 1 to 64"),
     ({"DATABASE_POOL_SIZE": "101"}, "DATABASE_POOL_SIZE must be an integer from 1 to 100"),
     (

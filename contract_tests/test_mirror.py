@@ -88,7 +88,9 @@ from python_api.settings import SettingsError, read_settings
 
 for environment in json.loads(sys.argv[1]):
     try:
-        print(json.dumps(dataclasses.asdict(read_settings(environment))))
+        settings = dataclasses.asdict(read_settings(environment))
+        settings["trusted_proxies"] = len(settings["trusted_proxies"])
+        print(json.dumps(settings))
     except SettingsError as error:
         print(json.dumps(str(error)))
 """,
@@ -101,6 +103,7 @@ for (const environment of JSON.parse(process.argv[1])) {
     const entries = Object.entries(readSettings(environment));
     const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     result = Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), value]));
+    result["trusted_proxies"] = result["trusted_proxies"].rules.length;
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     result = error.message;
@@ -128,8 +131,6 @@ URLS = [
     *["postgresql://a b@localhost/users", "postgresql://a%4@localhost/users"],
     *["postgresql://localhost/a b", "postgresql://localhost/users?a b", "postgresql://é/users"],
     *["postgresql://localhost:123456/users", "postgresql://localhost/users\n"],
-    *["postgresql://users:not-a-secret@localhost/users", "postgresql://not-a-secret@localhost/u"],
-    *["postgresql://users:not-a-secret2@localhost/u", "postgresql://u:a@localhost/not-a-secret"],
     *[
         "sqlite:///:memory:",
         "sqlite:///a\r",
@@ -168,8 +169,46 @@ INTEGER_SETTINGS = [
     *["DATABASE_STATEMENT_TIMEOUT", "IDEMPOTENCY_TTL", "REQUEST_TIMEOUT"],
     *["KEEP_ALIVE_TIMEOUT", "SHUTDOWN_TIMEOUT"],
     *["ARGON2_MEMORY", "ARGON2_ITERATIONS", "ARGON2_PARALLELISM"],
+    *["AUTH_TOKEN_TTL", "LOGIN_FAILURES_PER_EMAIL", "LOGIN_FAILURES_PER_ADDRESS"],
+    "LOGIN_FAILURES_WINDOW",
 ]
-EXAMPLE = "postgresql://users:not-a-secret@localhost/users"
+SECRETS = ["s" * 31, "s" * 32, "s" * 1024, "s" * 1025, "s" * 31 + " ", "s" * 31 + "\n", "\xe4" * 32]
+WORDS = ["https://issuer.example/", "a b", "a" * 255, "a" * 256, "\xe4", "a\n"]
+KEYS = [
+    *["https://a.example/keys", "http://localhost:8080/", "http://[::1]:1/k?a=b", "http://a"],
+    *["http://a:65535/", "http://a:65536/", "http://a:/", "ftp://a/", "http://", "a.example/keys"],
+    *[
+        "https://a b/",
+        "https://u:p@a/",
+        "HTTPS://a/",
+        "https://a/\n",
+        "https://a/\xe4",
+        "https://[::g]/",
+    ],
+]
+PROXIES = [
+    *[
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "10.0.0.1/8",
+        "0.0.0.0/0",
+        "10.0.0.1/32",
+        "10.0.0.1/33",
+        "10.0.0.1/",
+    ],
+    *[
+        "::1",
+        "fd00::/8",
+        "FD00::1",
+        "::/0",
+        "::1/128",
+        "::1/129",
+        "::ffff:10.0.0.1",
+        "fe80::1%eth0",
+    ],
+    *["10.0.0.1,::1", "10.0.0.1, ::1", " 10.0.0.1 ", "10.0.0.1,", ",", "x", "10.0.0", "010.0.0.1"],
+    *["10.0.0.0/255.0.0.0", "10.0.0.256", "10.0.0.1/08", "10.0.0.1/-1", "gateway", "1"],
+]
 ENVIRONMENTS: list[dict[str, str]] = [
     {},
     {"port": "1", "HOSTNAME": "a", "Port": "2"},
@@ -179,9 +218,24 @@ ENVIRONMENTS: list[dict[str, str]] = [
     *({"CORS_ORIGINS": value} for value in ORIGINS),
     *({"HOST": value} for value in HOSTS),
     *(
-        {"ALLOW_EXAMPLE_PASSWORD": value, "DATABASE_URL": EXAMPLE}
-        for value in ["true", "false", "", "True", "1", "yes", " true", "true\n"]
+        {"AUTH": auth, "AUTH_SECRET": secret, "HOST": host}
+        for auth in ["on", "off", "", "On", "true", "off "]
+        for secret in ["", "s" * 32]
+        for host in ["127.0.0.1", "127.1.2.3", "::1", "localhost", "0.0.0.0", "::", "127.0.0.1.x"]
     ),
+    *({"AUTH_SECRET": value} for value in SECRETS),
+    *({"AUTH_SECRET": "s" * 32, "AUTH_SECRET_PREVIOUS": value} for value in SECRETS),
+    *({name: value} for name in ("AUTH_ISSUER", "AUTH_AUDIENCE") for value in WORDS),
+    *({"AUTH_JWKS_URL": value} for value in KEYS),
+    {"AUTH_JWKS_URL": KEYS[0], "AUTH_SECRET": "s" * 32},
+    {"AUTH_JWKS_URL": KEYS[0], "AUTH": "off", "HOST": "0.0.0.0"},
+    *({"REGISTRATION": value} for value in ["open", "closed", "Closed", "shut"]),
+    *(
+        {"ADMIN_EMAIL": email, "ADMIN_PASSWORD": password}
+        for email in ["", "a@b.example", "A@B.example", "a@b", "x"]
+        for password in ["", "p" * 12, "p" * 11, "p" * 129, "\U0001f511" * 12]
+    ),
+    *({"TRUSTED_PROXIES": value} for value in PROXIES),
     *({"ARGON2_MEMORY": value} for value in ["7", "8", "1048576", "1048577", ""]),
     *(
         {"ARGON2_MEMORY": memory, "ARGON2_PARALLELISM": lanes}

@@ -102,7 +102,7 @@ class Disagreement(AssertionError):
 # Where our services are found when the run is over: after `make up` on SQLite, after
 # `docker compose up` on PostgreSQL, and both on the same there, which is `mixed`.
 PYTHON, NODE = "http://127.0.0.1:8000", "http://127.0.0.1:3000"
-UP = {"python": [PYTHON], "node": [NODE], "mixed": [PYTHON, NODE]}
+UP = {"python": [PYTHON], "node": [NODE], "mixed": [PYTHON, NODE], "secured": [PYTHON, NODE]}
 
 
 @dataclass(frozen=True)

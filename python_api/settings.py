@@ -15,11 +15,9 @@ from python_api.users.schemas import email_rule, password_rule
 SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
 PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 POSTGRES_URL = re.compile(
-    rf"postgresql://(?:{PART}+(?::(?P<password>{PART}*))?@)?"
+    rf"postgresql://(?:{PART}+(?::{PART}*)?@)?"
     rf"(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{{1,5}})?)?/{PART}+(?:\?[!-~]*)?"
 )
-# The password in docker-compose.yml, which everybody knows.
-EXAMPLE_PASSWORD = "not-a-secret"
 # AUTH-12
 SECRET = re.compile("[!-~]{32,1024}")
 WORD = re.compile("[!-~]{1,255}")
@@ -42,7 +40,6 @@ class Settings:
     web_concurrency: int
     """Processes."""
     database_url: str
-    allow_example_password: bool
     database_pool_size: int
     """Connections of each process; SQLite has one."""
     database_timeout: int
@@ -95,7 +92,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         port=_integer(environment, "PORT", 8000, 0, 65535),
         web_concurrency=_integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
         database_url=_database_url(environment),
-        allow_example_password=_flag(environment, "ALLOW_EXAMPLE_PASSWORD"),
         database_pool_size=_integer(environment, "DATABASE_POOL_SIZE", 10, 1, 100),
         database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
@@ -145,25 +141,12 @@ def _integer(
     return int(text)
 
 
-def _flag(environment: Mapping[str, str], name: str) -> bool:
-    text = environment.get(name) or "false"
-    if text not in ("true", "false"):
-        raise SettingsError(f"{name} must be true or false")
-    return text == "true"
-
-
 def _database_url(environment: Mapping[str, str]) -> str:
     url = environment.get("DATABASE_URL") or "sqlite:///users.db"
-    postgres = POSTGRES_URL.fullmatch(url)
-    if not (SQLITE_URL.fullmatch(url) or postgres):
+    if not (SQLITE_URL.fullmatch(url) or POSTGRES_URL.fullmatch(url)):
         raise SettingsError(
             "DATABASE_URL must be a URL such as sqlite:///users.db "
             "or postgresql://user:password@host/users"
-        )
-    known = postgres is not None and postgres["password"] == EXAMPLE_PASSWORD
-    if known and not _flag(environment, "ALLOW_EXAMPLE_PASSWORD"):
-        raise SettingsError(
-            "DATABASE_URL must be a URL with a password of its own, not the example's"
         )
     return url
 
@@ -216,7 +199,7 @@ def _jwks_url(environment: Mapping[str, str]) -> str:
     if url and not (JWKS_URL.fullmatch(url) and _has_a_port(url)):
         raise SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys")
     if url and environment.get("AUTH_SECRET"):
-        raise SettingsError("AUTH_JWKS_URL must not be set where AUTH_SECRET is")
+        raise SettingsError("AUTH_JWKS_URL must be empty where AUTH_SECRET is set")
     return url
 
 

@@ -12,11 +12,9 @@ import { emailRule, passwordRule } from "./users/schemas.ts";
 const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
 const PART = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
 const POSTGRES_URL = new RegExp(
-  `^postgresql://(?:${PART}+(?::(?<password>${PART}*))?@)?` +
+  `^postgresql://(?:${PART}+(?::${PART}*)?@)?` +
     `(?:(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)?/${PART}+(?:\\?[!-~]*)?$`,
 );
-// The password in docker-compose.yml, which everybody knows.
-const EXAMPLE_PASSWORD = "not-a-secret";
 // AUTH-12
 const SECRET = /^[!-~]{32,1024}$/;
 const WORD = /^[!-~]{1,255}$/;
@@ -37,7 +35,6 @@ export type Settings = Readonly<{
   /** Processes. */
   webConcurrency: number;
   databaseUrl: string;
-  allowExamplePassword: boolean;
   /** Connections of each process; SQLite has one. */
   databasePoolSize: number;
   /** Seconds. */
@@ -93,7 +90,6 @@ export function readSettings(environment: Environment): Settings {
     port: integer(environment, "PORT", 3000, 0, 65535),
     webConcurrency: integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
     databaseUrl: databaseUrl(environment),
-    allowExamplePassword: flag(environment, "ALLOW_EXAMPLE_PASSWORD"),
     databasePoolSize: integer(environment, "DATABASE_POOL_SIZE", 10, 1, 100),
     databaseTimeout: integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
@@ -149,27 +145,12 @@ function integer(
   return Number(text);
 }
 
-function flag(environment: Environment, name: string): boolean {
-  const text = environment[name] || "false";
-  if (text !== "true" && text !== "false") {
-    throw new SettingsError(`${name} must be true or false`);
-  }
-  return text === "true";
-}
-
 function databaseUrl(environment: Environment): string {
   const url = environment["DATABASE_URL"] || "sqlite:///users.db";
-  const postgres = POSTGRES_URL.exec(url);
-  if (!(SQLITE_URL.test(url) || postgres)) {
+  if (!(SQLITE_URL.test(url) || POSTGRES_URL.test(url))) {
     throw new SettingsError(
       "DATABASE_URL must be a URL such as sqlite:///users.db " +
         "or postgresql://user:password@host/users",
-    );
-  }
-  const known = postgres?.groups?.["password"] === EXAMPLE_PASSWORD;
-  if (known && !flag(environment, "ALLOW_EXAMPLE_PASSWORD")) {
-    throw new SettingsError(
-      "DATABASE_URL must be a URL with a password of its own, not the example's",
     );
   }
   return url;
@@ -230,7 +211,7 @@ function jwksUrl(environment: Environment): string {
     throw new SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys");
   }
   if (url && environment["AUTH_SECRET"]) {
-    throw new SettingsError("AUTH_JWKS_URL must not be set where AUTH_SECRET is");
+    throw new SettingsError("AUTH_JWKS_URL must be empty where AUTH_SECRET is set");
   }
   return url;
 }
