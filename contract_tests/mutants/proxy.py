@@ -18,6 +18,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -207,7 +208,8 @@ class Between:
         assert plan.fault is not None
         assert plan.fault.on_answer is not None
         before = copy.deepcopy(answer)
-        exchange = Exchange(request, answer, plan.memory, len(self._open), self._ask)
+        ask = partial(self._ask, request)
+        exchange = Exchange(request, answer, plan.memory, len(self._open), ask)
         plan.fault.on_answer(exchange)
         if answer == before:
             plan.fired += exchange.hold
@@ -215,11 +217,12 @@ class Between:
         plan.fired += 1
         return answer.bytes(head=request.method == "HEAD"), exchange.hold
 
-    def _ask(self, target: str) -> Answer:
-        """Asked while everything else waits, which lasts as long as the service takes."""
+    def _ask(self, request: Request, target: str) -> Answer:
+        """Asked as whoever asked last, while everything else waits, however long that takes."""
         parts = urlsplit(self._upstream)
         with Connection(parts.hostname or "", parts.port or 80) as connection:
-            connection.send(message("GET", target, [("Host", parts.netloc)]))
+            same = [field for field in request.fields if field[0].lower() == "authorization"]
+            connection.send(message("GET", target, [("Host", parts.netloc), *same]))
             found = connection.read()
         return Answer(found.status, found.headers, found.body)
 

@@ -1155,6 +1155,12 @@ def page_may_be_framed(x: Exchange) -> None:
 # USR-REPLACE, USR-PATCH, USR-DELETE
 
 
+@on_body("USR-CREATE-05")
+def sql_is_taken_out(_: Request, body: bytes) -> bytes:
+    """What looks like SQL is taken out of what is sent."""
+    return body.replace(b"DROP TABLE", b"")
+
+
 @on_answer("USR-REPLACE-01")
 def replacement_has_a_location(x: Exchange) -> None:
     """A PUT has a Location."""
