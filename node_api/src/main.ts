@@ -3,7 +3,7 @@
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
-import { createFirstAdmin } from "./auth/admin.ts";
+import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
 import { SchemaError } from "./migrate.ts";
 import { listen, logListening, serve } from "./server.ts";
@@ -21,7 +21,13 @@ async function run(settings: Settings): Promise<void> {
     ),
   );
   // RIGHT-12
-  await createFirstAdmin(database, settings).catch((error: Error) => exit(error.message));
+  await createFirstAdmin(database, settings).catch((error: Error) =>
+    exit(
+      error instanceof AdminError
+        ? error.message
+        : `The database cannot be opened: ${error.message}`,
+    ),
+  );
   if (settings.webConcurrency > 1 && cluster.isPrimary) {
     await database.close();
     await supervise(settings);

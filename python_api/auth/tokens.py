@@ -66,11 +66,20 @@ async def read_token(token: str, settings: Settings, keys: ProviderKeys | None) 
             payload = _verified_with_a_secret(token, settings)
     except (jwt.InvalidTokenError, KeyNotFoundError, RecursionError) as error:
         raise TokenError from error
+    # AUTH-07
+    # PyJWT takes a text of digits for a number, and jose doesn't.
+    if not all(_is_number(payload.get(name, 0)) for name in ("exp", "iat", "nbf")):
+        raise TokenError
     epoch = None if keys else payload.get("epoch")
     # AUTH-18
-    if integer_rule(payload["sub"], MAX_INTEGER) or not (keys or isinstance(epoch, int)):
+    if integer_rule(payload["sub"], MAX_INTEGER) or not (keys or _is_number(epoch)):
         raise TokenError
     return Claims(int(payload["sub"]), epoch)
+
+
+# In Python true and false are numbers, too.
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # AUTH-08

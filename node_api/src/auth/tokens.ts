@@ -68,9 +68,14 @@ export async function readToken(
   } catch (error) {
     throw error instanceof Problem ? error : new TokenError();
   }
-  const { sub = "", epoch } = payload;
+  const { sub, epoch } = payload;
+  // AUTH-07, AUTH-18
+  // jose takes a number for a text, and PyJWT doesn't.
+  if (typeof sub !== "string" || integerRule(sub, MAX_INTEGER)) {
+    throw new TokenError();
+  }
   // AUTH-18
-  if (integerRule(sub, MAX_INTEGER) || !(keys || typeof epoch === "number")) {
+  if (!(keys || typeof epoch === "number")) {
     throw new TokenError();
   }
   return { userId: Number(sub), tokenEpoch: keys ? null : (epoch as number) };
