@@ -11,7 +11,7 @@ help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: setup
-setup: ## The set-up alone: Python packages in .venv, Node packages in node_api/node_modules
+setup: ## The set-up alone: Python packages in .venv, Node packages in node_modules
 	@.ci/setup
 
 .PHONY: up
@@ -69,6 +69,7 @@ lint: setup ## Style, types, secrets and known vulnerabilities; changes nothing
 	@$(python) -m ruff format --check
 	@$(python) -m mypy
 	@cd node_api && $(biome) ci --colors=off && $(tsc)
+	@cd benchmarks && $(biome) ci --colors=off && $(tsc)
 	@cd contract_tests/report && $(biome) ci --colors=off && $(tsc) --project jsconfig.json
 	@git rev-parse --is-inside-work-tree >/dev/null # else there is nothing to search
 	@git ls-files -z ':!contract_tests' | xargs -0 $(secrets)
@@ -80,22 +81,25 @@ format: setup ## Formats both sides and fixes what can be fixed
 	@$(python) -m ruff check --fix-only
 	@$(python) -m ruff format
 	@cd node_api && $(biome) check --write
+	@cd benchmarks && $(biome) check --write
 	@cd contract_tests/report && $(biome) check --write
 
 compile := $(python) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
 
 .PHONY: lock
-lock: ## The lock files anew, from pyproject.toml and node_api/package.json
+lock: ## The lock files anew, from pyproject.toml and both package.json
 	@.ci/setup --python-only
 	@$(compile) --output-file python_api/requirements.lock
 	@$(compile) --constraint python_api/requirements.lock --group dev --output-file .ci/requirements.lock
-	@rm -rf .data/lock && mkdir -p .data/lock && cp node_api/package.json .data/lock
-	@cd .data/lock && ../../.venv/bin/npm install --package-lock-only --ignore-scripts \
-	  --omit-lockfile-registry-resolved --no-audit --no-fund
-	@mv .data/lock/package-lock.json node_api && rm -r .data/lock
+	@for package in node_api benchmarks; do \
+	  rm -rf .data/lock && mkdir -p .data/lock && cp $$package/package.json .data/lock && \
+	  (cd .data/lock && ../../.venv/bin/npm install --package-lock-only --ignore-scripts \
+	    --omit-lockfile-registry-resolved --no-audit --no-fund) && \
+	  mv .data/lock/package-lock.json $$package && rm -r .data/lock || exit; \
+	done
 
 .PHONY: clean
 clean: ## Removes what set-up and tests made; the users in .data stay
-	@rm -rf .venv node_api/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
-	@find python_api contract_tests .ci -name __pycache__ -exec rm -rf {} +
+	@rm -rf .venv node_api/node_modules benchmarks/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	@find python_api contract_tests benchmarks .ci -name __pycache__ -exec rm -rf {} +

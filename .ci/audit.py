@@ -21,7 +21,7 @@ from pip._internal.models.index import PyPI
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"  # has those of python_api, too
-NODE_API = ROOT / "node_api"
+NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks")
 NPM = Path(sys.executable).parent / "npm"
 
 # What is known and may stay for now, and why: {"GHSA-...": "only on Windows, see ..."}. Also takes
@@ -32,7 +32,9 @@ Finding = tuple[set[str], str]  # the ids under which it can be accepted, and wh
 
 
 def main() -> None:
-    findings = [*audit_python(), *audit_node()]
+    findings = [*audit_python()]
+    for package in NODE_PACKAGES:
+        findings += audit_node(package)
     wrong = [text for ids, text in findings if not ids & ACCEPTED.keys()]
     if wrong:
         sys.exit("\n".join(wrong))
@@ -100,29 +102,31 @@ def vulnerabilities(package: Any, found: list[Any], fixed: str) -> Iterator[Find
             yield {each["id"], *each["aliases"]}, text
 
 
-def audit_node() -> Iterator[Finding]:
-    process = run(str(NPM), "audit", "--json", "--loglevel=silent", "--fetch-retries=0")
+def audit_node(package: Path) -> Iterator[Finding]:
+    process = run(
+        *[str(NPM), "audit", "--json", "--loglevel=silent", "--fetch-retries=0"], cwd=package
+    )
     report = json.loads(process.stdout or "{}")
     if "vulnerabilities" in report:
-        for package in report["vulnerabilities"].values():
-            for each in package["via"]:
+        for vulnerable in report["vulnerabilities"].values():
+            for each in vulnerable["via"]:
                 if not isinstance(each, str):  # else it only depends on one that is vulnerable
                     text = f"{each['name']} {each['range']}: {each['title']}, {each['url']}"
                     yield {each["url"].rpartition("/")[2]}, text
         total = report["metadata"]["dependencies"]["total"]
-        print(f"npm audit: {total} Node packages audited.")
+        print(f"npm audit: {total} Node packages of {package.name} audited.")
     elif "message" in report:
-        print(f"Not audited: the Node packages. npm audit: {report['message']}")
+        print(f"Not audited: the Node packages of {package.name}. npm audit: {report['message']}")
         if "statusCode" in report:  # an answer, so there is somebody to ask
-            yield from ask_npm()
+            yield from ask_npm(package)
     else:
         sys.exit(f"npm audit failed:\n{process.stdout}{process.stderr}")
 
 
-def ask_npm() -> Iterator[Finding]:
+def ask_npm(package: Path) -> Iterator[Finding]:
     """What stands in for npm audit where the registry doesn't do audits."""
     registry = run(str(NPM), "config", "get", "registry", "--loglevel=silent").stdout.strip()
-    lock = json.loads((NODE_API / "package-lock.json").read_text())["packages"]
+    lock = json.loads((package / "package-lock.json").read_text())["packages"]
     pins = sorted(
         {(path.rpartition("node_modules/")[2], lock[path]["version"]) for path in lock if path}
     )
@@ -157,8 +161,8 @@ def get_all(urls: Iterable[str]) -> list[Any]:
         return list(executor.map(get, urls))
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, check=False, cwd=NODE_API, text=True)
+def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, check=False, cwd=cwd, text=True)
 
 
 if __name__ == "__main__":

