@@ -1,0 +1,14 @@
+"""The command of each server that the services are measured against."""
+
+import sys
+
+from contract_tests.harness.services import node
+
+NAMES = ("bare.py", "plain.py", "bare.ts", "plain.ts", "express.ts")
+
+
+def command(name: str) -> list[str]:
+    """The command that starts a peer, from the root of the repository."""
+    if name.endswith(".py"):
+        return [sys.executable, "-m", f"benchmarks.peers.{name.removesuffix('.py')}"]
+    return [node(), f"benchmarks/peers/{name}"]
