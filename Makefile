@@ -8,7 +8,7 @@ pytest := $(python) -m pytest
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: setup
 setup: ## The set-up alone: Python packages in .venv, Node packages in node_modules
@@ -54,6 +54,14 @@ scale: setup ## A million users against ten thousand, on PostgreSQL; ARGS="--rou
 .PHONY: timing
 timing: setup ## Whether the time of a failed login tells who has an account; ARGS="--tries 500"
 	@$(python) -m contract_tests.timing $(ARGS)
+
+.PHONY: bench
+bench: setup ## Both services and the claims about both languages, measured in ten minutes; needs wrk
+	@$(python) -m benchmarks $(ARGS)
+
+.PHONY: bench-full
+bench-full: setup ## The same at length: more rounds, a million requests, ten million rows
+	@$(python) -m benchmarks --full $(ARGS)
 
 .PHONY: fuzz
 fuzz: setup ## The fuzzer's long run; FUZZ=10000 requests

@@ -51,7 +51,7 @@ def ours(
 @contextlib.contextmanager
 def running(name: str, database_url: str) -> Iterator[Client]:
     """The peer on this database; in the end it has to stop as it should."""
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         command(name),
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "PORT": "0"},

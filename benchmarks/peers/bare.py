@@ -17,15 +17,15 @@ import asyncpg
 from benchmarks.peers.server import serve
 
 COLUMNS = "id, name, email, role, created_at, updated_at, version"
-READ = f"SELECT {COLUMNS} FROM users WHERE id = $1"  # noqa: S608
-LIST = f"SELECT {COLUMNS} FROM users ORDER BY id LIMIT 50"  # noqa: S608
+READ = f"SELECT {COLUMNS} FROM users WHERE id = $1"
+LIST = f"SELECT {COLUMNS} FROM users ORDER BY id LIMIT 50"
 CREATE = f"""
 INSERT INTO users
   (name, name_lower, email, created_at, updated_at, role, password_hash, version, token_epoch)
 VALUES ($1, $2, $3, $4, $5, 'member', NULL, 1, 1)
 ON CONFLICT (email) DO NOTHING
 RETURNING {COLUMNS}
-"""  # noqa: S608
+"""
 
 # A statement and its values in, rows out.
 Fetch = Callable[..., Awaitable[Sequence[Any]]]

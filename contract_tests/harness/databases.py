@@ -32,8 +32,7 @@ ENGINES: tuple[Engine, ...] = ("sqlite", "postgres")
 START_TIMEOUT = 30.0
 # PostgreSQL refuses to run as root.
 _SERVANT = "nobody"
-# A power cut is no part of a test, so nothing waits for the disk.
-_SETTINGS = {"fsync": "off", "max_connections": "400", "listen_addresses": "127.0.0.1"}
+_SETTINGS = {"max_connections": "400", "listen_addresses": "127.0.0.1"}
 
 
 def sqlite_url(file: Path) -> str:
@@ -119,8 +118,9 @@ class Postgres:
 class OwnPostgres(Postgres):
     """A server of our own, which can be stopped and started again; `close` removes it."""
 
-    def __init__(self) -> None:
-        """Make the server's files; `start` starts it."""
+    def __init__(self, *, durable: bool = False) -> None:
+        """Make the server's files; `start` starts it. A durable one waits for the disk."""
+        self._durable = durable
         self._room = tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True)
         room = Path(self._room.name)
         self._data = room / "data"
@@ -152,7 +152,12 @@ class OwnPostgres(Postgres):
 
     def start(self) -> None:
         """Start the server, on the same port each time, and wait until it takes connections."""
-        settings = {**_SETTINGS, "port": str(self._port), "unix_socket_directories": ""}
+        settings = {
+            **_SETTINGS,
+            "fsync": "on" if self._durable else "off",
+            "port": str(self._port),
+            "unix_socket_directories": "",
+        }
         with self._log.open("ab") as log:
             options = [f"--{name}={value}" for name, value in settings.items()]
             self._process = subprocess.Popen(

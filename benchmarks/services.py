@@ -1,0 +1,268 @@
+"""The services against their limits and their peers: the same load on all, in turn.
+
+All contenders of an engine run at the same time on one database, and each round asks them one
+after the other, so that whatever else the machine does slows all of them. The servers have the
+first core for themselves; the generator and PostgreSQL share the others.
+"""
+
+import contextlib
+import os
+import statistics
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from benchmarks.load import Load, generate
+from benchmarks.servers import Server, contenders
+from contract_tests.harness.databases import Engine, OwnPostgres, Postgres, Session, sqlite_url
+from contract_tests.harness.services import ADMIN
+
+OPERATIONS = ("get", "list", "create", "conditional", "mixed")
+USERS = 10_000
+FIRST_WARM_UP_SECONDS = 3
+WARM_UP_SECONDS = 1
+SOAK_SECONDS = 10
+HALF_LOADED = ("get", "mixed")
+# Enough for requests that come at random moments, each client knowing nothing of the others.
+CLIENTS = 64
+
+FILL = """
+WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers WHERE n < {users})
+INSERT INTO users
+  (name, name_lower, email, created_at, updated_at, version, role, password_hash, token_epoch)
+SELECT 'User ' || n, 'user ' || n, 'user' || n || '@example.com',
+  '2026-11-23T01:02:03.456Z', '2026-11-23T01:02:03.456Z', 1, 'member', NULL, 1
+FROM numbers
+"""
+
+
+@dataclass
+class Cell:
+    """What one contender did with one operation; a number a round in each list."""
+
+    contender: str
+    language: str
+    engine: Engine
+    operation: str
+    cpu_us: list[float] = field(default_factory=list)
+    """Microseconds of CPU that the server took a request."""
+    generator_us: list[float] = field(default_factory=list)
+    requests_per_second: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    memory_mib: list[float] = field(default_factory=list)
+
+    def add(self, load: Load, cpu_seconds: float, memory_mib: float) -> None:
+        """Take in what a round has given."""
+        self.cpu_us.append(cpu_seconds * 1e6 / load.requests)
+        self.generator_us.append(load.generator_us)
+        self.requests_per_second.append(load.requests / load.seconds)
+        self.p50_ms.append(load.p50_ms)
+        self.p99_ms.append(load.p99_ms)
+        self.memory_mib.append(memory_mib)
+
+
+@dataclass(frozen=True)
+class HalfLoad:
+    """How long requests took at half the rate at which a contender is saturated; a number a round.
+
+    Requests came at random moments (a Poisson process), so that some wait for others.
+    """
+
+    contender: str
+    engine: Engine
+    operation: str
+    rate: list[float]
+    """Requests a second, as they came in the end."""
+    p50_ms: list[float]
+    p99_ms: list[float]
+
+
+@dataclass(frozen=True)
+class Soak:
+    """The memory that a contender held in the course of many requests."""
+
+    contender: str
+    engine: Engine
+    operation: str
+    requests: list[int]
+    """How many there had been in all, at each look."""
+    memory_mib: list[float]
+
+
+class Field:
+    """The contenders on one database."""
+
+    def __init__(self, engine: Engine, room: Path) -> None:
+        """Start them; `close` ends them."""
+        self.engine = engine
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as stack:
+            url = self._url = stack.enter_context(_database(engine, room))
+            self.servers = [
+                stack.enter_context(Server(contender, engine, url, room))
+                for contender in contenders()
+            ]
+            self._tokens = {server: _token(server) for server in self.servers}
+            with Session(url) as session:
+                session.execute(FILL.format(users=USERS))
+            self._stack = stack.pop_all()
+        self.settle()
+
+    def ask(
+        self, server: Server, operation: str, seconds: int, rate: float | None = None
+    ) -> tuple[Load, float]:
+        """Load on one of them, and the CPU seconds that it took; with a rate, no more a second."""
+        token = self._tokens[server]
+        before = server.cpu_seconds()
+        if rate is None:
+            load = generate(server.url, operation, USERS, seconds, token=token)
+        else:
+            think = CLIENTS / rate * 1000
+            load = generate(
+                server.url,
+                operation,
+                USERS,
+                seconds,
+                token=token,
+                connections=CLIENTS,
+                think_ms=think,
+            )
+        return load, server.cpu_seconds() - before
+
+    def settle(self) -> None:
+        """Have the database do its housekeeping now, and not in the middle of a measurement."""
+        with Session(self._url) as session:
+            if self.engine == "sqlite":
+                session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            else:
+                session.execute("VACUUM ANALYZE users")
+                session.execute("CHECKPOINT")
+
+    def named(self, names: Collection[str]) -> list[Server]:
+        """Those with these names."""
+        return [server for server in self.servers if server.contender.name in names]
+
+    def close(self) -> None:
+        """End them, and remove the database."""
+        self._stack.close()
+
+
+@contextlib.contextmanager
+def _database(engine: Engine, room: Path) -> Iterator[str]:
+    """The URL of an empty database."""
+    if engine == "sqlite":
+        yield sqlite_url(room / "users.db")
+        return
+    with _postgres() as server:
+        url = server.create()
+        yield url
+        server.drop(url)
+
+
+@contextlib.contextmanager
+def _postgres() -> Iterator[Postgres]:
+    """The server of TEST_DATABASE_URL, else one of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield Postgres(given)
+        return
+    with contextlib.closing(OwnPostgres(durable=True)) as own:
+        own.start()
+        yield own
+
+
+def postgres_version() -> str:
+    """The version of the PostgreSQL that is measured."""
+    with _postgres() as server, Session(server.url) as session:
+        ((version,),) = session.execute("SHOW server_version")
+    return str(version)
+
+
+def _token(server: Server) -> str:
+    """A token of the admin, who may do everything; empty where nobody is asked for one."""
+    if not server.contender.secured:
+        return ""
+    form = {"grant_type": "password", "username": ADMIN[0], "password": ADMIN[1]}
+    answer = httpx.post(f"{server.url}/auth/token", data=form).raise_for_status()
+    return str(answer.json()["access_token"])
+
+
+def measure(
+    fielded: Field, rounds: int, seconds: int, advance: Callable[[str], None]
+) -> list[Cell]:
+    """All operations on all contenders, `rounds` times; the order turns round each time."""
+    engine = fielded.engine
+    cells = {
+        (server, operation): Cell(
+            server.contender.name, server.contender.language, engine, operation
+        )
+        for operation in OPERATIONS
+        for server in fielded.servers
+    }
+    for server in fielded.servers:
+        fielded.ask(server, "mixed", FIRST_WARM_UP_SECONDS)
+    for n in range(rounds):
+        for operation in OPERATIONS:
+            for server in fielded.servers if n % 2 else reversed(fielded.servers):
+                # V8 forgets code that it hasn't run for a while.
+                fielded.ask(server, operation, WARM_UP_SECONDS)
+                load, cpu = fielded.ask(server, operation, seconds)
+                cells[server, operation].add(load, cpu, server.memory_mib())
+                advance(f"{engine}: {operation}, {server.contender.name}")
+    return list(cells.values())
+
+
+def measure_half_load(
+    fielded: Field,
+    names: Collection[str],
+    cells: list[Cell],
+    *,
+    rounds: int,
+    seconds: int,
+    advance: Callable[[str], None],
+) -> list[HalfLoad]:
+    """The time that requests take at half of what these contenders can do, as `cells` tell it."""
+    found = []
+    for server in fielded.named(names):
+        for operation in HALF_LOADED:
+            (cell,) = (
+                cell
+                for cell in cells
+                if (cell.contender, cell.operation) == (server.contender.name, operation)
+            )
+            rate = statistics.median(cell.requests_per_second) / 2
+            half = HalfLoad(cell.contender, cell.engine, operation, [], [], [])
+            fielded.settle()
+            fielded.ask(server, operation, WARM_UP_SECONDS, rate)
+            for _ in range(rounds):
+                load, _cpu = fielded.ask(server, operation, seconds, rate)
+                half.rate.append(load.requests / load.seconds)
+                half.p50_ms.append(load.p50_ms)
+                half.p99_ms.append(load.p99_ms)
+            found.append(half)
+            advance(f"{fielded.engine}: {operation} at half load, {cell.contender}")
+    return found
+
+
+def soak(
+    fielded: Field,
+    names: Collection[str],
+    operation: str,
+    requests: int,
+    advance: Callable[[str], None],
+) -> list[Soak]:
+    """The memory of these contenders in the course of so many requests."""
+    found = []
+    for server in fielded.named(names):
+        grown = Soak(server.contender.name, fielded.engine, operation, [], [])
+        done = 0
+        while done < requests:
+            load, _cpu = fielded.ask(server, operation, SOAK_SECONDS)
+            done += load.requests
+            grown.requests.append(done)
+            grown.memory_mib.append(server.memory_mib())
+        found.append(grown)
+        advance(f"{fielded.engine}: {done:,} requests, {server.contender.name}")
+    return found
