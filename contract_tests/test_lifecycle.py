@@ -213,8 +213,8 @@ async def main(url, *names):
     async with open_database(read_settings({"DATABASE_URL": url})) as database:
         for begin in (database.connection, database.transaction):
             async with begin() as connection:
-                values = [await connection.execute(text(f"PRAGMA {name}")) for name in names]
-                print(json.dumps([value.scalar() for value in values]))
+                answers = [await connection.fetch(text(f"PRAGMA {name}")) for name in names]
+                print(json.dumps([value for ((value,),) in answers]))
 
 asyncio.run(main(*sys.argv[1:]))
 """,

@@ -17,6 +17,8 @@ NODE = services.ROOT / "node_api" / "src"
 # Public functions without a twin, in camelCase, and why the other side has no need of one.
 ALONE = {
     "app.answerProblem": "FastAPI calls one handler an exception class, Hono one for all",
+    "database.parameter": "SQLAlchemy's bindparam",
+    "database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
     "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
     "server.endWellOnSignals": "Node doesn't raise the signal that stopped it once more",
     "server.headAsGet": "on Node a line of its connection's work",

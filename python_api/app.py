@@ -39,11 +39,15 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(CommonHeaders, cors_origins=settings.cors_origins)
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(HTTPException, answer_unrouted)
-    app.include_router(auth_routes(database, settings))
-    app.include_router(users_routes(database, settings, Guard(settings, database)))
-    # RIGHT-13
-    app.include_router(health_routes(database))
-    app.include_router(docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}))
+    routers = (
+        auth_routes(database, settings),
+        users_routes(database, settings, Guard(settings, database)),
+        # RIGHT-13
+        health_routes(database),
+        docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}),
+    )
+    # `include_router` would match each request twice, once to find the router.
+    app.router.routes += [route for router in routers for route in router.routes]
     return app
 
 

@@ -3,23 +3,35 @@
 `sqlite` and `postgres` are the two there are, and all that knows their drivers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import ClauseElement
 
 from python_api import postgres, sqlite
 from python_api.settings import Settings
 
+# What a driver raises where a constraint refuses a statement.
+INTEGRITY_ERRORS = (sqlite.IntegrityError, postgres.IntegrityError)
+
 
 class Connection(Protocol):
-    """What a statement runs on: a connection, in a transaction or not."""
+    """What a statement runs on: a connection, in a transaction or not.
+
+    SQLAlchemy builds and compiles it, the driver itself runs it: its values go in and come out as
+    they are kept, and its errors are raised.
+    """
+
+    async def fetch(
+        self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[tuple[Any, ...]]:
+        """The rows that the statement gives."""
 
     async def execute(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> CursorResult[Any]:
-        """Run the statement. Raises SQLAlchemy's error around the driver's."""
+        self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
+    ) -> int:
+        """The number of rows that the statement has changed."""
 
 
 class Database(Protocol):

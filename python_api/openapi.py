@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
@@ -154,9 +154,9 @@ class _PlainSchema(GenerateJsonSchema):
 
 
 # DOC-02
-def model_schema(model: type[BaseModel]) -> dict[str, Any]:
+def model_schema(model: type) -> dict[str, Any]:
     """The model's JSON Schema."""
-    schema = model.model_json_schema(schema_generator=_PlainSchema)
+    schema = TypeAdapter(model).json_schema(schema_generator=_PlainSchema)
     return {name: value for name, value in schema.items() if name not in ("title", "description")}
 
 

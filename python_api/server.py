@@ -5,6 +5,7 @@ upgrades, lets a client read its answer before the connection goes, and stops gr
 """
 
 import asyncio
+import gc
 import re
 import signal
 import socket
@@ -69,6 +70,8 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
         # OPS-25
         timeout_keep_alive=settings.keep_alive_timeout,
     )
+    # What is there by now stays: going through it time and again would stop everything else.
+    gc.freeze()
     await Server(config, settings).serve(sockets=[listener])
 
 

@@ -6,17 +6,21 @@ turns into a write would fail instead.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
+from functools import lru_cache
+from sqlite3 import IntegrityError, OperationalError
+from typing import Any, cast
 
-import sqlalchemy
-from sqlalchemy import URL, CursorResult, Executable, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import ClauseElement, create_engine, text
+from sqlalchemy.dialects.sqlite.pysqlite import dialect
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from python_api.migrate import migrate
 from python_api.settings import Settings
+
+__all__ = ["IntegrityError", "SqliteDatabase", "is_unavailable", "is_unique_violation"]
 
 # OPS-08, OPS-09
 # A power cut loses nothing that was answered: FULL syncs the log at each commit.
@@ -37,6 +41,9 @@ LOST = {
 
 POLL_SECONDS = 0.01
 
+DIALECT = dialect()
+PING = text("SELECT 1 FROM users LIMIT 1")
+
 
 class SqliteConnection:
     """The connection, as an asynchronous one.
@@ -45,20 +52,37 @@ class SqliteConnection:
     another thread could be asked.
     """
 
-    def __init__(self, connection: sqlalchemy.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    async def fetch(
+        self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[tuple[Any, ...]]:
+        """The rows that the statement gives."""
+        return self._run(statement, parameters).fetchall()
+
     async def execute(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> CursorResult[Any]:
-        """Run the statement."""
-        return self._connection.execute(statement, parameters)
+        self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
+    ) -> int:
+        """The number of rows that the statement has changed."""
+        return self._run(statement, parameters).rowcount
+
+    def _run(
+        self, statement: ClauseElement, parameters: Mapping[str, Any] | None
+    ) -> sqlite3.Cursor:
+        run = _compiled(statement).construct_expanded_state(parameters)
+        return self._connection.execute(run.statement, run.positional_parameters)
+
+
+@lru_cache
+def _compiled(statement: ClauseElement) -> SQLCompiler:
+    return cast(SQLCompiler, statement.compile(dialect=DIALECT))
 
 
 class SqliteDatabase:
     """A database in a file."""
 
-    def __init__(self, connection: sqlalchemy.Connection, timeout: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, timeout: int) -> None:
         # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
         self._connection = connection
         self._turn = asyncio.Lock()
@@ -72,7 +96,7 @@ class SqliteDatabase:
             await self._begin()
             try:
                 yield SqliteConnection(self._connection)
-                self._connection.exec_driver_sql("COMMIT")
+                self._connection.execute("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
@@ -86,7 +110,7 @@ class SqliteDatabase:
     async def ping(self) -> None:
         """Ask for an answer."""
         async with self.connection() as connection:
-            await connection.execute(text("SELECT 1 FROM users LIMIT 1"))
+            await connection.fetch(PING)
 
     # OPS-10
     async def _begin(self) -> None:
@@ -97,7 +121,7 @@ class SqliteDatabase:
 
     def _has_begun(self, *, last_try: bool) -> bool:
         try:
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")
         except OperationalError as error:
             if last_try or _sqlite_code(error) != sqlite3.SQLITE_BUSY:
                 raise
@@ -107,33 +131,26 @@ class SqliteDatabase:
     # OPS-22
     def _roll_back(self) -> None:
         # Where the disk is full or broken, SQLite has rolled back by itself.
-        driver = self._connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
-            self._connection.exec_driver_sql("ROLLBACK")
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 @asynccontextmanager
 async def open_sqlite(settings: Settings) -> AsyncIterator[SqliteDatabase]:
     """Open the file that the settings name, and prepare its schema."""
-    # The path is taken as it stands: of a URL, SQLAlchemy would decode it.
     path = settings.database_url.removeprefix("sqlite:///")
-    engine = create_engine(
-        URL.create("sqlite", database=path),
-        poolclass=StaticPool,
-        # LOG-04
-        hide_parameters=True,
-        # Transactions begin and end where this module says so, not where sqlite3 guesses.
-        isolation_level="AUTOCOMMIT",
-        connect_args={"timeout": settings.database_timeout},
-    )
-    event.listen(engine, "connect", _configure)
-    with engine.connect() as connection:
-        database = SqliteDatabase(connection, settings.database_timeout)
+    timeout = settings.database_timeout
+    # Transactions begin and end where this module says so, not where sqlite3 guesses.
+    with closing(sqlite3.connect(path, timeout, isolation_level=None)) as connection:
+        _configure(connection)
+        database = SqliteDatabase(connection, timeout)
         # OPS-05, OPS-16
-        async with database.transaction():
-            migrate(connection)
+        # The steps are SQLAlchemy's, so it is lent the connection.
+        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        with engine.connect() as lent:
+            async with database.transaction():
+                migrate(lent)
         yield database
-    engine.dispose()
 
 
 def is_unique_violation(error: Exception) -> bool:
@@ -148,12 +165,11 @@ def is_unavailable(error: Exception) -> bool:
 
 
 def _sqlite_code(error: Exception) -> int | None:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return getattr(cause, "sqlite_errorcode", None)
+    return getattr(error, "sqlite_errorcode", None)
 
 
 # OPS-09
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
+def _configure(connection: sqlite3.Connection) -> None:
     for name, value in PRAGMAS.items():
         connection.execute(f"PRAGMA {name} = {value}")
         (actual,) = connection.execute(f"PRAGMA {name}").fetchone()

@@ -2,6 +2,7 @@
 
 import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import { matchedRoutes } from "hono/route";
 import type { RouterRoute } from "hono/types";
 import * as authDocs from "./auth/docs.ts";
 import { Guard } from "./auth/guard.ts";
@@ -41,41 +42,42 @@ export function createApp(settings: Settings, database: Database): App {
 /** Middleware: the header fields that every answer carries. */
 function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const { incoming } = c.env;
+    const { incoming, outgoing } = c.env;
     const sent = incoming.headersDistinct;
     const thisRequest = requestId(sent["x-request-id"] ?? []);
     const observation = new Observation(incoming.sentMethod, thisRequest);
     c.set("requestId", thisRequest);
-    await next();
-    const fields = c.res.headers;
+    // On Node's own answer, where the adapter adds those of Hono's: these would be copied first.
     // HDR-01, IDEM-03
-    fields.set("X-Request-Id", thisRequest);
+    outgoing.setHeader("X-Request-Id", thisRequest);
     // HDR-05
-    fields.set("X-Content-Type-Options", "nosniff");
+    outgoing.setHeader("X-Content-Type-Options", "nosniff");
     // HDR-06
-    fields.set("Cache-Control", fields.has("ETag") ? "no-cache" : "no-store");
+    outgoing.setHeader("Cache-Control", "no-store");
+    await next();
     // CORS-02, CORS-03
     const cors = corsHeaders(
       corsOrigins,
       sent["origin"] ?? [],
       sent["access-control-request-method"] ?? [],
-      c.res.status === 204 ? fields.get("Allow") : null,
+      c.res.status === 204 ? c.res.headers.get("Allow") : null,
     );
     for (const [name, value] of Object.entries(cors)) {
-      fields.set(name, value);
+      outgoing.setHeader(name, value);
     }
     // LOG-01, METRICS-02, METRICS-03
     // Where the client has gone before its request was read, nothing is answered.
     if (!incoming.readableAborted) {
-      observation.end(routeTemplate(app, c.req.path), c.res.status);
+      observation.end(routeTemplate(app, c), c.res.status);
     }
   };
 }
 
 // LOG-02, METRICS-04
 /** The template of the path, such as `/users/{id}`, whatever its method. */
-function routeTemplate(app: App, path: string): string {
-  const [route] = routesOf(app, path);
+function routeTemplate(app: App, c: Context<Env>): string {
+  const matched = matchedRoutes(c).at(-1);
+  const route = matched?.method === c.req.method ? matched : routesOf(app, c.req.path)[0];
   return route ? route.path.replace(PARAMETER, "{$1}") : NO_ROUTE;
 }
 

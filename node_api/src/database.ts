@@ -4,14 +4,47 @@
  * `sqlite` and `postgres` are the two there are, and all that knows their drivers.
  */
 
-import { type Kysely, sql, type Transaction } from "kysely";
+import { type Compilable, type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
 import * as postgres from "./postgres.ts";
 import type { Settings } from "./settings.ts";
 import * as sqlite from "./sqlite.ts";
-import type { Tables } from "./tables.ts";
+import { isPostgres, type Tables } from "./tables.ts";
 
 /** What a statement runs on: a connection, in a transaction or not. */
 export type Connection = Kysely<Tables>;
+
+class Parameter {
+  readonly name: string;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** What stands in a prepared statement for the value of this name. */
+export function parameter<Value>(name: string): Value {
+  return new Parameter(name) as Value;
+}
+
+type Run<Row> = (
+  connection: Connection,
+  parameters: Readonly<Record<string, unknown>>,
+) => Promise<Row[]>;
+
+/** A statement that is built and compiled once for each dialect, with parameters for its values. */
+export function prepared<Row>(build: (connection: Connection) => Compilable<Row>): Run<Row> {
+  const compiled = new Map<boolean, CompiledQuery<Row>>();
+  return async (connection, parameters) => {
+    const dialect = isPostgres(connection);
+    const query = compiled.get(dialect) ?? build(connection).compile();
+    compiled.set(dialect, query);
+    const values = query.parameters.map((value) =>
+      value instanceof Parameter ? parameters[value.name] : value,
+    );
+    const { rows } = await connection.executeQuery<Row>({ ...query, parameters: values });
+    return rows;
+  };
+}
 
 /** A database whose schema is ready. */
 export class Database {

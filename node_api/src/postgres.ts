@@ -1,9 +1,16 @@
 /** PostgreSQL: a bounded pool of connections, and what its errors mean. */
 
 import { Kysely, PostgresDialect, type PostgresPool, sql } from "kysely";
-import { DatabaseError, Pool, type PoolClient, type PoolConfig, type QueryResult, types } from "pg";
+import {
+  type ClientBase,
+  DatabaseError,
+  Pool,
+  type PoolClient,
+  type PoolConfig,
+  type QueryResult,
+  types,
+} from "pg";
 import { LOCK, migrate } from "./migrate.ts";
-import { timestamp } from "./observability.ts";
 import type { Settings } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
@@ -24,12 +31,16 @@ const GRACE_SECONDS = 1;
 const PREPARED_PARAMETERS = 16;
 
 const { INT8, TIMESTAMPTZ } = types.builtins;
-const parseMoment: (text: string) => Date = types.getTypeParser(TIMESTAMPTZ);
+// Such as 2026-11-23 01:02:03.456+00, where zeros at the end of the fraction are left out.
+const MOMENT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)?\+00$/;
 // REP-04, REP-08, OPS-15
 const PARSERS = new Map<number, (text: string) => unknown>([
   [INT8, Number],
-  [TIMESTAMPTZ, (text) => timestamp(parseMoment(text))],
+  [TIMESTAMPTZ, parseMoment],
 ]);
+
+// One for each connection: Kysely remembers each that it is lent.
+const sessions = new WeakMap<ClientBase, Session>();
 
 /** There was no connection to be had, or it broke; the cause tells how. */
 export class LostError extends Error {}
@@ -48,6 +59,11 @@ export async function openPostgres(settings: Settings): Promise<Kysely<Tables>> 
     // A service that stands still doesn't hold its locks for ever.
     idle_in_transaction_session_timeout: 2 * limit,
   });
+}
+
+function parseMoment(text: string): string {
+  const [, date, time, fraction = "."] = MOMENT.exec(text) ?? [];
+  return `${date}T${time}${fraction.padEnd(4, "0")}Z`;
 }
 
 // OPS-05, OPS-16
@@ -79,15 +95,15 @@ function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
   // OPS-18
   // A connection may break while nobody uses it, and while it is handed over: who uses it finds out.
   pool.on("error", () => undefined);
-  pool.on("connect", (client) => client.on("error", () => undefined));
-  const sessions = {
+  pool.on("connect", (client) => sessions.set(client, new Session(client)));
+  const lender = {
     // OPS-20
-    connect: async () => new Session(await pool.connect().catch(lost)),
+    connect: async () => sessions.get(await pool.connect().catch(lost)),
     end: () => pool.end(),
     options: pool.options,
   };
   // Kysely's type also asks for cursors, which only streams use.
-  const dialect = new PostgresDialect({ pool: sessions as unknown as PostgresPool });
+  const dialect = new PostgresDialect({ pool: lender as unknown as PostgresPool });
   return new Kysely<Tables>({ dialect });
 }
 
@@ -100,6 +116,7 @@ class Session {
   constructor(client: PoolClient) {
     this.#client = client;
     client.on("error", this.#lose);
+    client.query("SET timezone = 'UTC'").catch(this.#lose);
   }
 
   /** Run the statement. Throws DatabaseError, and LostError if there is no answer to it. */
@@ -121,7 +138,6 @@ class Session {
 
   /** Give the connection back to the pool, or have it closed. */
   release(destroy = false): void {
-    this.#client.off("error", this.#lose);
     this.#client.release(destroy || this.#lost);
   }
 

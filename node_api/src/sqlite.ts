@@ -11,8 +11,10 @@ import {
   CompiledQuery,
   type DatabaseConnection,
   Kysely,
+  type SqliteDatabase,
   SqliteDialect,
   SqliteDriver,
+  type SqliteStatement,
 } from "kysely";
 import { migrate } from "./migrate.ts";
 import type { Settings } from "./settings.ts";
@@ -27,6 +29,8 @@ const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
 const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
 
 const POLL_MILLISECONDS = 10;
+// More than the service has, but for those with a list, of which there is one a length.
+const MAX_PREPARED = 128;
 
 /** Open the file that the settings name, and prepare its schema. */
 export async function openSqlite(settings: Settings): Promise<Kysely<Tables>> {
@@ -76,7 +80,7 @@ class WaitingDriver extends SqliteDriver {
   readonly #timeout: number;
 
   constructor(database: Sqlite.Database, timeout: number) {
-    super({ database });
+    super({ database: prepareOnce(database) });
     this.#database = database;
     this.#timeout = timeout;
   }
@@ -104,6 +108,21 @@ class WaitingDriver extends SqliteDriver {
       await super.rollbackTransaction(connection);
     }
   }
+}
+
+/** The database, which prepares a statement once: that takes it longer than to find a row. */
+function prepareOnce(database: Sqlite.Database): SqliteDatabase {
+  const prepared = new Map<string, SqliteStatement>();
+  return {
+    prepare: (text) => {
+      const statement = prepared.get(text) ?? database.prepare(text);
+      if (prepared.size < MAX_PREPARED) {
+        prepared.set(text, statement);
+      }
+      return statement;
+    },
+    close: () => database.close(),
+  };
 }
 
 // OPS-09

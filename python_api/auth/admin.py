@@ -14,6 +14,7 @@ from python_api.tables import users
 from python_api.users.store import create_user
 
 NAME = "Admin"
+ADMINS = select(literal(1)).select_from(users).where(users.c.role == "admin").limit(1)
 
 
 class AdminError(Exception):
@@ -49,6 +50,5 @@ async def create_first_admin(database: Database, settings: Settings) -> None:
 
 
 async def _has_admin(database: Database) -> bool:
-    admins = select(literal(1)).select_from(users).where(users.c.role == "admin").limit(1)
     async with database.connection() as connection:
-        return (await connection.execute(admins)).first() is not None
+        return bool(await connection.fetch(ADMINS))

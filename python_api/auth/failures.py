@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import BindParameter, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from python_api.database import Connection
@@ -21,6 +21,30 @@ from python_api.settings import Settings
 from python_api.tables import login_failures
 
 SWEPT = 10
+
+TABLE = login_failures
+KEY_HASH: BindParameter[str] = bindparam("key_hash")
+FAILED_AT = select(TABLE.c.key_hash, TABLE.c.failed_at).where(
+    TABLE.c.key_hash.in_(bindparam("hashes", expanding=True))
+)
+# Holds the row until the commit.
+CLAIM = (
+    insert(TABLE)
+    .values(key_hash=KEY_HASH, failed_at="[]", expires_at=bindparam("over"))
+    .on_conflict_do_update(index_elements=["key_hash"], set_={"expires_at": bindparam("over")})
+    .returning(TABLE.c.failed_at)
+)
+KEEP = update(TABLE).where(TABLE.c.key_hash == KEY_HASH).values(failed_at=bindparam("failed_at"))
+# LIMIT-09
+# Those that another transaction holds are left to it, as with idempotency keys.
+SOME = (
+    select(TABLE.c.key_hash)
+    .where(TABLE.c.expires_at <= bindparam("now"))
+    .order_by(TABLE.c.expires_at)
+    .limit(SWEPT)
+    .with_for_update(skip_locked=True)
+)
+SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +69,8 @@ async def refuse_locked(
     connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
 ) -> None:
     """Raise too-many-failures if one of them has failed too often."""
-    table = login_failures
     hashes = [suspect.key_hash for suspect in whom]
-    statement = select(table.c.key_hash, table.c.failed_at).where(table.c.key_hash.in_(hashes))
-    result = await connection.execute(statement)
-    kept = {row.key_hash: row.failed_at for row in result}
+    kept = dict(await connection.fetch(FAILED_AT, {"hashes": hashes}))
     for suspect in whom:
         _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)
 
@@ -63,20 +84,13 @@ async def count_failure(
     Each one's row is held until the commit, so of concurrent failures none is lost, and no more
     than the limit are told from a success.
     """
-    table = login_failures
     over = timestamp(now + timedelta(seconds=settings.login_failures_window))
     for suspect in whom:
-        claim = insert(table).values(key_hash=suspect.key_hash, failed_at="[]", expires_at=over)
-        claim = claim.on_conflict_do_update(index_elements=["key_hash"], set_={"expires_at": over})
-        result = await connection.execute(claim.returning(table.c.failed_at))
-        failed = [*_recent(result.scalar_one(), suspect, now, settings), _milliseconds(now)]
-        kept = update(table).where(table.c.key_hash == suspect.key_hash)
-        await connection.execute(kept.values(failed_at=json.dumps(failed)))
-    # LIMIT-09
-    # Those that another transaction holds are left to it, as with idempotency keys.
-    past = select(table.c.key_hash).where(table.c.expires_at <= timestamp(now))
-    some = past.order_by(table.c.expires_at).limit(SWEPT).with_for_update(skip_locked=True)
-    await connection.execute(delete(table).where(table.c.key_hash.in_(some)))
+        key_hash = suspect.key_hash
+        ((kept,),) = await connection.fetch(CLAIM, {"key_hash": key_hash, "over": over})
+        failed = [*_recent(kept, suspect, now, settings), _milliseconds(now)]
+        await connection.execute(KEEP, {"key_hash": key_hash, "failed_at": json.dumps(failed)})
+    await connection.execute(SWEEP, {"now": timestamp(now)})
 
 
 # LIMIT-01, LIMIT-05

@@ -7,8 +7,9 @@ and the hash of the body is keyed with the key itself.
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from python_api.auth.guard import Caller
@@ -16,9 +17,35 @@ from python_api.database import Connection
 from python_api.observability import timestamp
 from python_api.problems import Problem
 from python_api.tables import idempotency_keys
-from python_api.users.schemas import User
+from python_api.users.schemas import User, UserJson
 
 SWEPT = 10
+
+TABLE = idempotency_keys
+SAME_KEY = TABLE.c.key_hash == bindparam("key_hash")
+OVER = TABLE.c.expires_at <= bindparam("now")
+NEW_KEY: dict[Any, Any] = {column: bindparam(column.name) for column in TABLE.c}
+# IDEM-12, IDEM-13
+# A key whose time is over is as free as one that nobody used. SQLite's dialect writes PostgreSQL's
+# ON CONFLICT as its own: the two are the same.
+CLAIM = (
+    insert(TABLE)
+    .values(NEW_KEY)
+    .on_conflict_do_update(index_elements=["key_hash"], set_=NEW_KEY, where=OVER)
+)
+KEPT = select(TABLE.c.body_hash, TABLE.c.response).where(SAME_KEY)
+KEEP = update(TABLE).where(SAME_KEY).values(response=bindparam("response"))
+# IDEM-17
+# Those that another transaction holds are left to it: waiting for each other, two could wait for
+# ever. SQLite, which has one writer at a time, has no word for that and needs none.
+SOME = (
+    select(TABLE.c.key_hash)
+    .where(OVER)
+    .order_by(TABLE.c.expires_at)
+    .limit(SWEPT)
+    .with_for_update(skip_locked=True)
+)
+SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
 
 
 # IDEM-18
@@ -36,7 +63,6 @@ async def claim_key(
     Raises idempotency-key-reused when that was done with another body. Of concurrent requests
     with one key the first holds the row until its commit, and the others wait for it here.
     """
-    table = idempotency_keys
     key_hash, body_hash = _hashes(key, body)
     claim = {
         "key_hash": key_hash,
@@ -44,48 +70,27 @@ async def claim_key(
         "response": "",
         # IDEM-12
         "expires_at": timestamp(now + timedelta(seconds=ttl)),
+        "now": timestamp(now),
     }
-    # SQLite's dialect writes PostgreSQL's ON CONFLICT as its own: the two are the same.
-    statement = insert(table).values(claim)
-    # IDEM-12, IDEM-13
-    # A key whose time is over is as free as one that nobody used.
-    statement = statement.on_conflict_do_update(
-        index_elements=["key_hash"], set_=claim, where=table.c.expires_at <= timestamp(now)
-    )
-    result = await connection.execute(statement)
     # IDEM-17
-    if result.rowcount:
-        await _sweep(connection, now)
+    # Some keys whose time is over are forgotten: a few more than one, so that they never pile up.
+    if await connection.execute(CLAIM, claim):
+        await connection.execute(SWEEP, {"now": timestamp(now)})
         return None
-    kept = await connection.execute(select(table).where(table.c.key_hash == key_hash))
-    row = kept.one()
+    ((kept_body, response),) = await connection.fetch(KEPT, {"key_hash": key_hash})
     # IDEM-05, PROB-17
-    if row.body_hash != body_hash:
+    if kept_body != body_hash:
         raise Problem("idempotency-key-reused")
     # IDEM-02, IDEM-04
-    return User.model_validate_json(row.response)
+    return UserJson.validate_json(response)
 
 
 # IDEM-04, IDEM-15
 async def keep_response(connection: Connection, key: str, user: User) -> None:
     """Keep the user that was created under a claimed key, as it is now, to be given again."""
     key_hash, _ = _hashes(key, b"")
-    table = idempotency_keys
-    kept = update(table).where(table.c.key_hash == key_hash)
-    await connection.execute(kept.values(response=user.model_dump_json()))
-
-
-# IDEM-17
-async def _sweep(connection: Connection, now: datetime) -> None:
-    """Forget some keys whose time is over: a few more than one, so that they never pile up.
-
-    Those that another transaction holds are left to it: waiting for each other, two could wait
-    for ever. SQLite, which has one writer at a time, has no word for that and needs none.
-    """
-    table = idempotency_keys
-    over = select(table.c.key_hash).where(table.c.expires_at <= timestamp(now))
-    some = over.order_by(table.c.expires_at).limit(SWEPT).with_for_update(skip_locked=True)
-    await connection.execute(delete(table).where(table.c.key_hash.in_(some)))
+    response = UserJson.dump_json(user).decode("utf-8")
+    await connection.execute(KEEP, {"key_hash": key_hash, "response": response})
 
 
 # IDEM-06, IDEM-16

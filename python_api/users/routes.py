@@ -30,7 +30,7 @@ from python_api.settings import Settings
 from python_api.users import docs, store
 from python_api.users.idempotency import claim_key, keep_response, scoped_key
 from python_api.users.pages import next_link, parse_page
-from python_api.users.schemas import NewUser, User, UserChanges, Users
+from python_api.users.schemas import NewUser, User, UserChanges, UserJson, UsersJson
 
 
 def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRouter:
@@ -77,7 +77,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         # USR-LIST-02, USR-LIST-18, CURSOR-12
         headers = {"Link": next_link(page, shown[-1])} if len(users) > page.limit else {}
         # REP-10, USR-LIST-01
-        return Response(Users.dump_json(shown), 200, headers, media_type="application/json")
+        return Response(UsersJson.dump_json(shown), 200, headers, media_type="application/json")
 
     # HDR-11, HDR-12
     @router.get("/users/{id}", **operation(docs.GET_USER))
@@ -169,10 +169,10 @@ async def _stored(sent: NewUser | UserChanges, settings: Settings) -> dict[str, 
 # USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01
 def _created(user: User, headers: dict[str, str]) -> Response:
     headers = {"Location": f"/users/{user.id}", "ETag": user.etag, **headers}
-    return Response(user.model_dump_json(), 201, headers, media_type="application/json")
+    return Response(UserJson.dump_json(user), 201, headers, media_type="application/json")
 
 
 # HDR-09, HDR-10, REP-01, REP-02, COND-01
 def _answered(user: User) -> Response:
     headers = {"ETag": user.etag}
-    return Response(user.model_dump_json(), 200, headers, media_type="application/json")
+    return Response(UserJson.dump_json(user), 200, headers, media_type="application/json")

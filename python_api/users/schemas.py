@@ -1,6 +1,7 @@
 """What comes in and goes out: the fields' rules, and the user as clients see it."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Literal, LiteralString, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
@@ -192,10 +193,11 @@ class UserChanges(BaseModel):
 
 
 # REP-03, PASSWORD-10
-class User(BaseModel):
+@dataclass(slots=True)
+class User:
     """A user as clients see it; its members stand in this order."""
 
-    model_config = ConfigDict(extra="forbid", from_attributes=True)
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     # REP-08
     id: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
@@ -214,4 +216,5 @@ class User(BaseModel):
         return f'"{self.version}"'
 
 
-Users = TypeAdapter(list[User])
+UserJson = TypeAdapter(User)
+UsersJson = TypeAdapter(list[User])

@@ -1,13 +1,17 @@
 """All SQL of users: functions that take the connection first."""
 
+import dataclasses
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
-    Row,
+    Select,
+    Update,
     and_,
     bindparam,
     case,
@@ -18,21 +22,31 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
-from python_api.database import Connection, is_unique_violation
+from python_api.database import INTEGRITY_ERRORS, Connection, is_unique_violation
 from python_api.observability import timestamp
 from python_api.problems import Problem
 from python_api.requests import EntityTags
 from python_api.tables import users
-from python_api.users.pages import Cursor, Page
+from python_api.users.pages import Page
 from python_api.users.schemas import User
 
 # REP-10
-COLUMNS = [users.c[name] for name in User.model_fields]
-# Built once: SQLAlchemy finds what it compiled of these fastest.
-CREATE = insert(users).returning(*COLUMNS)
-READ = select(*COLUMNS).where(users.c.id == bindparam("id"))
+COLUMNS = [users.c[field.name] for field in dataclasses.fields(User)]
+
+# Each statement is built and compiled once, with parameters in place of values.
+SAME_ID = users.c.id == bindparam("id")
+# COND-02, COND-03
+SAME_VERSION = users.c.version.in_(bindparam("versions", expanding=True))
+CREATE = (
+    insert(users)
+    .values({column: bindparam(column.name) for column in users.c if column.name != "id"})
+    .returning(*COLUMNS)
+)
+READ = select(*COLUMNS).where(SAME_ID)
+# UNIQ-07
+DELETE = delete(users).where(SAME_ID)
+DELETE_VERSION = DELETE.where(SAME_VERSION)
 # USR-LIST-12
 WILDCARD = re.compile("[%_/]")
 # PASSWORD-16
@@ -62,38 +76,36 @@ async def create_user(connection: Connection, fields: Fields, now: datetime) -> 
     }
     # USR-CREATE-07, UNIQ-01
     try:
-        result = await connection.execute(CREATE, values)
-    except IntegrityError as error:
+        (row,) = await connection.fetch(CREATE, values)
+    except INTEGRITY_ERRORS as error:
         raise _email_taken(error) from error
-    return User.model_validate(result.one())
+    return User(*row)
 
 
 # UNIQ-08, OPS-14
 async def read_user(connection: Connection, user_id: int) -> User:
     """The user with this id. Raises user-not-found."""
-    result = await connection.execute(READ, {"id": user_id})
-    return User.model_validate(_existing(result.one_or_none()))
+    return User(*_existing(await connection.fetch(READ, {"id": user_id})))
 
 
 async def list_users(connection: Connection, page: Page) -> list[User]:
     """The page's users, and one more if there is a further page."""
     # USR-LIST-18
-    statement = select(*COLUMNS).order_by(*_order(page)).limit(page.limit + 1)
+    parameters: dict[str, object] = {"limit": page.limit + 1}
     # USR-LIST-10, USR-LIST-13
     if page.q is not None:
         # USR-LIST-11, USR-LIST-12
         text = WILDCARD.sub(r"/\g<0>", page.q.lower())
-        pattern = f"%{text}%"
-        statement = statement.where(
-            or_(
-                users.c.name_lower.like(pattern, escape="/"),
-                users.c.email.like(pattern, escape="/"),
-            )
-        )
+        parameters["pattern"] = f"%{text}%"
     if page.after:
-        statement = statement.where(_after(page.after, page))
-    result = await connection.execute(statement)
-    return [User.model_validate(row) for row in result]
+        parameters |= {"key": page.after.key, "id": page.after.id}
+    statement = _list(
+        page.column,
+        descending=page.descending,
+        searched="pattern" in parameters,
+        continued="key" in parameters,
+    )
+    return [User(*row) for row in await connection.fetch(statement, parameters)]
 
 
 async def change_user(
@@ -109,76 +121,78 @@ async def change_user(
     condition, so of several writers with one version only the first gets through. Whoever finds
     nothing to update looks why, and tries again if the reason is gone by then.
     """
-    # USR-REPLACE-04, USR-PATCH-03, ROLE-05
-    differs = _differs(changes)
+    versions = condition.versions if condition else None
+    # UNIQ-03, PROB-19
+    update_one, look = _change(tuple(changes), conditional=versions is not None)
     # REP-11
-    values: dict[str, object] = {
-        **changes,
-        "updated_at": timestamp(now),
-        # REP-07, USR-PATCH-08, UNIQ-05
-        "version": users.c.version + 1,
-        # PASSWORD-16
-        "token_epoch": users.c.token_epoch + case((_differs(changes, GRANTED), 1), else_=0),
-    }
+    parameters = {**changes, "id": user_id, "versions": versions, "updated_at": timestamp(now)}
     # USR-LIST-11
     if "name" in changes:
-        values["name_lower"] = changes["name"].lower()
-    # UNIQ-03, PROB-19
-    statement = update(users).where(differs, *_is(user_id, condition)).values(values)
-    look = select(*COLUMNS, differs.label("differs")).where(users.c.id == user_id)
+        parameters["name_lower"] = changes["name"].lower()
     # UNIQ-09
     while True:
         # USR-PATCH-02
         if changes:
             # USR-REPLACE-05, USR-PATCH-06, UNIQ-02
             try:
-                result = await connection.execute(statement.returning(*COLUMNS))
-            except IntegrityError as error:
+                rows = await connection.fetch(update_one, parameters)
+            except INTEGRITY_ERRORS as error:
                 raise _email_taken(error) from error
-            if row := result.one_or_none():
-                return User.model_validate(row)
+            if rows:
+                return User(*rows[0])
         # USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
-        result = await connection.execute(look)
-        row = _existing(result.one_or_none())
-        current = User.model_validate(row)
+        *row, differs = _existing(await connection.fetch(look, parameters))
+        current = User(*row)
         # COND-16
         _check(condition, current)
-        if not row.differs:
+        if not differs:
             return current
 
 
 async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> None:
     """Delete the user. Raises user-not-found and version-mismatch."""
-    # UNIQ-07
-    statement = delete(users).where(*_is(user_id, condition))
+    versions = condition.versions if condition else None
+    statement = DELETE if versions is None else DELETE_VERSION
     while True:
-        result = await connection.execute(statement)
         # UNIQ-06
-        if result.rowcount:
+        if await connection.execute(statement, {"id": user_id, "versions": versions}):
             return
         # USR-DELETE-02, COND-15
         _check(condition, await read_user(connection, user_id))
 
 
-# USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
-def _differs(values: Fields, columns: Collection[str] | None = None) -> ColumnElement[bool]:
+# USR-REPLACE-04, USR-PATCH-03, ROLE-05
+@cache
+def _change(names: tuple[str, ...], *, conditional: bool) -> tuple[Update, Select[Any]]:
+    """The update of these columns where they differ, and the look at whether they do."""
+    differs = _differs(names)
+    granted = [name for name in GRANTED if name in names]
+    values: dict[str, object] = {
+        **{name: bindparam(name) for name in (*names, "updated_at")},
+        # REP-07, USR-PATCH-08, UNIQ-05
+        "version": users.c.version + 1,
+        # PASSWORD-16
+        "token_epoch": users.c.token_epoch + case((_differs(granted), 1), else_=0),
+    }
+    # USR-LIST-11
+    if "name" in names:
+        values["name_lower"] = bindparam("name_lower")
+    changed = update(users).where(SAME_ID, differs).values(values).returning(*COLUMNS)
+    look = select(*COLUMNS, differs).where(SAME_ID)
+    return changed.where(SAME_VERSION) if conditional else changed, look
+
+
+# PASSWORD-07, PASSWORD-09
+def _differs(names: Collection[str]) -> ColumnElement[bool]:
     """Whether a user has other values; a hash is never that of before, for it has a new salt."""
-    named = [name for name in columns or values if name in values]
-    return or_(false(), *(users.c[name].is_distinct_from(values[name]) for name in named))
+    return or_(false(), *(users.c[name].is_distinct_from(bindparam(name)) for name in names))
 
 
 # ID-04, USR-READ-02, PROB-18
-def _existing(row: Row[Any] | None) -> Row[Any]:
-    if row is None:
+def _existing(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    if not rows:
         raise Problem("user-not-found")
-    return row
-
-
-# COND-02, COND-03
-def _is(user_id: int, condition: EntityTags | None) -> list[ColumnElement[bool]]:
-    versions = condition.versions if condition else None
-    found = [users.c.id == user_id]
-    return found if versions is None else [*found, users.c.version.in_(versions)]
+    return rows[0]
 
 
 # COND-02, PROB-19
@@ -188,23 +202,36 @@ def _check(condition: EntityTags | None, user: User) -> None:
 
 
 # USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
-def _email_taken(error: IntegrityError) -> Exception:
+def _email_taken(error: Exception) -> Exception:
     return Problem("email-taken") if is_unique_violation(error) else error
 
 
-# USR-LIST-05, USR-LIST-06, USR-LIST-07, CURSOR-03
-def _order(page: Page) -> list[ColumnElement[object]]:
-    column = users.c[page.column]
-    first = column.desc() if page.descending else column.asc()
-    return [first] if page.column == "id" else [first, users.c.id.asc()]
+@cache
+def _list(column: str, *, descending: bool, searched: bool, continued: bool) -> Select[Any]:
+    statement = select(*COLUMNS).limit(bindparam("limit"))
+    if searched:
+        pattern: BindParameter[str] = bindparam("pattern")
+        statement = statement.where(
+            or_(
+                users.c.name_lower.like(pattern, escape="/"),
+                users.c.email.like(pattern, escape="/"),
+            )
+        )
+    if continued:
+        statement = statement.where(_after(column, descending=descending))
+    # USR-LIST-05, USR-LIST-06
+    statement = statement.order_by(users.c[column].desc() if descending else users.c[column].asc())
+    # USR-LIST-07, CURSOR-03
+    return statement if column == "id" else statement.order_by(users.c.id.asc())
 
 
 # CURSOR-03, CURSOR-04
-def _after(cursor: Cursor, page: Page) -> ColumnElement[bool]:
-    column = users.c[page.column]
-    beyond = column < cursor.key if page.descending else column > cursor.key
-    if page.column == "id":
+def _after(name: str, *, descending: bool) -> ColumnElement[bool]:
+    column = users.c[name]
+    key: BindParameter[str | int] = bindparam("key")
+    beyond = column < key if descending else column > key
+    if name == "id":
         return beyond
     # The same as "beyond, or equal with a higher id", but so that an index leads to the place.
-    within = column <= cursor.key if page.descending else column >= cursor.key
-    return and_(within, or_(beyond, users.c.id > cursor.id))
+    within = column <= key if descending else column >= key
+    return and_(within, or_(beyond, users.c.id > bindparam("id")))

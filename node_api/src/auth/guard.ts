@@ -75,9 +75,8 @@ export class Guard {
     }
   }
 
-  async #known(headers: Headers): Promise<Caller | null> {
-    const caller = await this.#caller(headers);
-    return this.#settings.auth ? required(caller) : null;
+  #known(headers: Headers): Promise<Caller> | null {
+    return this.#settings.auth ? this.#caller(headers).then(required) : null;
   }
 
   // AUTH-03, AUTH-04, AUTH-13

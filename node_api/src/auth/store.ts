@@ -1,9 +1,14 @@
 /** All SQL of logins: functions that take the connection first. */
 
-import type { Connection } from "../database.ts";
+import { type Connection, parameter, prepared } from "../database.ts";
 import type { Role } from "../users/schemas.ts";
 
 const COLUMNS = ["id", "role", "password_hash", "token_epoch"] as const;
+
+// What each request with a token asks.
+const BY_ID = prepared((connection) =>
+  connection.selectFrom("users").select(COLUMNS).where("id", "=", parameter<number>("id")),
+);
 
 /** What a user's login and rights hang on. */
 export type Credentials = Readonly<{
@@ -27,8 +32,8 @@ export async function findById(
   connection: Connection,
   id: number,
 ): Promise<Credentials | undefined> {
-  const statement = connection.selectFrom("users").select(COLUMNS).where("id", "=", id);
-  return await statement.executeTakeFirst();
+  const [user] = await BY_ID(connection, { id });
+  return user;
 }
 
 // LOGIN-08

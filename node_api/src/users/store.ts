@@ -7,7 +7,7 @@ import {
   type SqlBool,
   sql,
 } from "kysely";
-import { type Connection, isUniqueViolation } from "../database.ts";
+import { type Connection, isUniqueViolation, parameter, prepared } from "../database.ts";
 import { timestamp } from "../observability.ts";
 import { Problem } from "../problems.ts";
 import type { EntityTags } from "../requests.ts";
@@ -24,6 +24,29 @@ const WILDCARD = /[%_/]/g;
 // With another one of these, what was granted before has to be granted anew.
 const GRANTED = ["role", "password_hash"] as const;
 
+// Those that most requests need.
+const CREATE = prepared((connection) =>
+  connection
+    .insertInto("users")
+    .values({
+      name: parameter("name"),
+      name_lower: parameter("name_lower"),
+      email: parameter("email"),
+      role: parameter("role"),
+      password_hash: parameter("password_hash"),
+      created_at: parameter("now"),
+      updated_at: parameter("now"),
+      // REP-07
+      version: 1,
+      // PASSWORD-16
+      token_epoch: 1,
+    })
+    .returning(COLUMNS),
+);
+const READ = prepared((connection) =>
+  connection.selectFrom("users").select(COLUMNS).where("id", "=", parameter<number>("id")),
+);
+
 type Where = ExpressionBuilder<Tables, "users">;
 // What a write gives the columns that a client has a say in.
 type Fields = Stored<UserChanges>;
@@ -34,27 +57,19 @@ export async function createUser(
   fields: Stored<NewUser>,
   now: Date,
 ): Promise<User> {
-  const statement = connection
-    .insertInto("users")
+  const values = {
+    // ROLE-03
+    role: "member",
+    password_hash: null,
+    ...fields,
+    // USR-LIST-11
+    name_lower: fields.name.toLowerCase(),
     // REP-06
-    .values({
-      // ROLE-03
-      role: "member",
-      password_hash: null,
-      ...fields,
-      // USR-LIST-11
-      name_lower: fields.name.toLowerCase(),
-      created_at: timestamp(now),
-      updated_at: timestamp(now),
-      // REP-07
-      version: 1,
-      // PASSWORD-16
-      token_epoch: 1,
-    })
-    .returning(COLUMNS);
+    now: timestamp(now),
+  };
   // USR-CREATE-07, UNIQ-01
   try {
-    return await statement.executeTakeFirstOrThrow();
+    return existing(await CREATE(connection, values));
   } catch (error) {
     throw emailTaken(error);
   }
@@ -63,8 +78,7 @@ export async function createUser(
 // UNIQ-08, OPS-14
 /** The user with this id. Throws user-not-found. */
 export async function readUser(connection: Connection, id: number): Promise<User> {
-  const statement = connection.selectFrom("users").select(COLUMNS).where("id", "=", id);
-  return existing(await statement.executeTakeFirst());
+  return existing(await READ(connection, { id }));
 }
 
 /** The page's users, and one more if there is a further page. */
@@ -152,7 +166,7 @@ export async function changeUser(
       }
     }
     // USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
-    const { differs: isOther, ...current } = existing(await look.executeTakeFirst());
+    const { differs: isOther, ...current } = existing(await look.execute());
     // COND-16
     check(condition, current);
     if (!isOther) {
@@ -192,7 +206,7 @@ function differs(
 }
 
 // ID-04, USR-READ-02, PROB-18
-function existing<Row>(row: Row | undefined): Row {
+function existing<Row>([row]: readonly Row[]): Row {
   if (!row) {
     throw new Problem("user-not-found");
   }
