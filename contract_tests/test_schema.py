@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -135,6 +136,23 @@ def test_all_services_prepare_it_at_the_same_instant(new_url: Callable[[str], st
         for _ in threads.map(prepare, services.KINDS * 3, [together] * 6):
             pass
     assert schema(together) == schema(first)
+
+
+@pytest.mark.clause("OPS-17")
+@pytest.mark.parametrize("kind", services.KINDS)
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite:////nowhere/users.db", "postgresql://nobody@127.0.0.1:1/users"],
+    ids=["sqlite", "postgres"],
+)
+def test_a_database_that_cannot_be_opened_ends_the_start_with_one_line(
+    kind: Kind, url: str, tmp_path: Path
+) -> None:
+    service = Service(kind, tmp_path, None, url)
+    service.start()
+    assert service.wait(services.START_TIMEOUT) == 1
+    assert re.fullmatch("The database cannot be opened: .+\n", service.stderr())
+    assert service.stdout() == ""
 
 
 @pytest.mark.clause("OPS-17")

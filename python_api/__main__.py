@@ -9,9 +9,8 @@ from sqlalchemy.exc import DBAPIError
 
 from python_api.app import create_app
 from python_api.auth.admin import AdminError, create_first_admin
-from python_api.database import open_database
+from python_api.database import DATABASE_ERRORS, open_database
 from python_api.migrate import SchemaError
-from python_api.postgres import LostError
 from python_api.server import end_well_on_signals, listen, log_listening, serve
 from python_api.settings import Settings, SettingsError, read_settings
 from python_api.workers import supervise
@@ -30,7 +29,7 @@ async def run(settings: Settings) -> None:
     except (AdminError, SchemaError) as error:
         # OPS-17, RIGHT-12
         sys.exit(str(error))
-    except (DBAPIError, LostError) as error:
+    except DATABASE_ERRORS as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
         sys.exit(f"The database cannot be opened: {cause}")
     except OSError as error:

@@ -8,10 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from sqlalchemy import ClauseElement
+from sqlalchemy.exc import DBAPIError
 
 from python_api import postgres, sqlite
 from python_api.settings import Settings
 
+# What is raised where the database doesn't do what it is asked; SQLAlchemy runs the schema's steps.
+DATABASE_ERRORS = (DBAPIError, sqlite.Error, postgres.PostgresError, postgres.LostError)
 # What a driver raises where a constraint refuses a statement.
 INTEGRITY_ERRORS = (sqlite.IntegrityError, postgres.IntegrityError)
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import asyncpg
-from asyncpg import IntegrityConstraintViolationError as IntegrityError
+from asyncpg import IntegrityConstraintViolationError as IntegrityError, PostgresError
 from sqlalchemy import ClauseElement, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -19,7 +19,14 @@ from python_api.migrate import LOCK, migrate
 from python_api.observability import timestamp
 from python_api.settings import Settings
 
-__all__ = ["IntegrityError", "PostgresDatabase", "is_unavailable", "is_unique_violation"]
+__all__ = [
+    "IntegrityError",
+    "LostError",
+    "PostgresError",
+    "is_unavailable",
+    "is_unique_violation",
+    "open_postgres",
+]
 
 # OPS-18, OPS-21
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
@@ -69,7 +76,7 @@ class PostgresConnection:
         return int(status.rpartition(" ")[2])
 
 
-@lru_cache
+@lru_cache(256)
 def _compiled(statement: ClauseElement) -> SQLCompiler:
     return cast(SQLCompiler, statement.compile(dialect=DIALECT))
 
@@ -170,8 +177,8 @@ def _connector(
                 command_timeout=statement_timeout and statement_timeout + GRACE_SECONDS,
                 server_settings=limits,
             )
-        except asyncpg.PostgresError as error:
-            raise LostError(str(error)) from error
+        except (OSError, PostgresError) as error:
+            raise LostError(str(error) or "no answer in time") from error
         # REP-04, OPS-15
         # A moment comes and goes as the text that SQLite keeps.
         await connection.set_type_codec(
@@ -194,5 +201,5 @@ def is_unique_violation(error: Exception) -> bool:
 def is_unavailable(error: Exception) -> bool:
     """Whether the database couldn't be had: lost, busy for too long, full, broken."""
     return isinstance(error, LostError) or (
-        isinstance(error, asyncpg.PostgresError) and error.sqlstate.startswith(LOST)
+        isinstance(error, PostgresError) and error.sqlstate.startswith(LOST)
     )

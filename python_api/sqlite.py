@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import lru_cache
-from sqlite3 import IntegrityError, OperationalError
+from sqlite3 import Error, IntegrityError, OperationalError
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, create_engine, text
@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from python_api.migrate import migrate
 from python_api.settings import Settings
 
-__all__ = ["IntegrityError", "SqliteDatabase", "is_unavailable", "is_unique_violation"]
+__all__ = ["Error", "IntegrityError", "is_unavailable", "is_unique_violation", "open_sqlite"]
 
 # OPS-08, OPS-09
 # A power cut loses nothing that was answered: FULL syncs the log at each commit.
@@ -74,7 +74,7 @@ class SqliteConnection:
         return self._connection.execute(run.statement, run.positional_parameters)
 
 
-@lru_cache
+@lru_cache(256)
 def _compiled(statement: ClauseElement) -> SQLCompiler:
     return cast(SQLCompiler, statement.compile(dialect=DIALECT))
 
