@@ -67,14 +67,15 @@ class Effort:
 
     name: str
     rounds: int
+    warm_up: int
     seconds: int
     half_rounds: int
     half_seconds: int
     soak_requests: int
 
 
-QUICK = Effort("make bench", 2, 1, 3, 2, 0)
-FULL = Effort("make bench-full", 3, 2, 5, 4, 1_000_000)
+QUICK = Effort("make bench", 3, 0, 1, 1, 3, 0)
+FULL = Effort("make bench-full", 3, 1, 2, 5, 4, 1_000_000)
 
 
 def main() -> int:
@@ -166,7 +167,9 @@ def run_services(effort: Effort, room: Path, advance: Advance) -> Parts:
     with apart():
         for engine in ENGINES:
             with closing(services.Field(engine, room)) as field:
-                measured = services.measure(field, effort.rounds, effort.seconds, advance)
+                measured = services.measure(
+                    field, effort.rounds, effort.warm_up, effort.seconds, advance
+                )
                 cells += measured
                 half_loads += services.measure_half_load(
                     field,

@@ -190,7 +190,7 @@ def _token(server: Server) -> str:
 
 
 def measure(
-    fielded: Field, rounds: int, seconds: int, advance: Callable[[str], None]
+    fielded: Field, rounds: int, warm_up: int, seconds: int, advance: Callable[[str], None]
 ) -> list[Cell]:
     """All operations on all contenders, `rounds` times; the order turns round each time."""
     engine = fielded.engine
@@ -206,8 +206,9 @@ def measure(
     for n in range(rounds):
         for operation in OPERATIONS:
             for server in fielded.servers if n % 2 else reversed(fielded.servers):
-                # V8 forgets code that it hasn't run for a while.
-                fielded.ask(server, operation, WARM_UP_SECONDS)
+                if warm_up:
+                    # V8 forgets code that it hasn't run for a while.
+                    fielded.ask(server, operation, warm_up)
                 load, cpu = fielded.ask(server, operation, seconds)
                 cells[server, operation].add(load, cpu, server.memory_mib())
                 advance(f"{engine}: {operation}, {server.contender.name}")
