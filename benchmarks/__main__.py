@@ -29,7 +29,7 @@ from benchmarks import page, services
 from benchmarks.article import compare
 from benchmarks.load import MissingToolError, find_wrk
 from benchmarks.results import Results
-from benchmarks.servers import contenders, share_cores
+from benchmarks.servers import contenders
 from contract_tests.harness.databases import ENGINES
 from contract_tests.harness.services import ROOT, node
 
@@ -56,6 +56,7 @@ NODE_PACKAGES = [
     "zod",
 ]
 OURS = ("FastAPI", "Hono")
+WITH_THEIR_LIMITS = ("FastAPI", "bare ASGI", "Hono", "node:http")
 TELL_SECONDS = 30  # where there is no terminal for a bar
 
 Advance = Callable[[str], None]
@@ -69,13 +70,15 @@ class Effort:
     rounds: int
     warm_up: int
     seconds: int
+    starts: int
+    half_loaded: tuple[str, ...]
     half_rounds: int
     half_seconds: int
     soak_requests: int
 
 
-QUICK = Effort("make bench", 3, 0, 1, 1, 3, 0)
-FULL = Effort("make bench-full", 3, 1, 2, 5, 4, 1_000_000)
+QUICK = Effort("make bench", 3, 0, 1, 1, OURS, 1, 3, 0)
+FULL = Effort("make bench-full", 3, 1, 2, 5, WITH_THEIR_LIMITS, 5, 4, 1_000_000)
 
 
 def main() -> int:
@@ -94,10 +97,10 @@ def main() -> int:
     start = time.monotonic()
     with TemporaryDirectory() as directory, progress(steps(effort, given.only)) as advance:
         room = Path(directory)
-        parts: Parts = ([], [], [])
+        parts: Parts = ([], [], [], [])
         sections: Sections = ([], [])
         if given.only != "article":
-            parts = run_services(effort, room, advance)
+            parts = run_services(effort, advance)
         if given.only != "services":
             sections = compare.measure(full=effort is FULL, room=room, advance=advance)
     made = {
@@ -119,9 +122,10 @@ def steps(effort: Effort, only: str | None) -> int:
     """How many there are, for the bar."""
     asked = 0
     if only != "article":
-        everybody = len(contenders())
-        asked += len(ENGINES) * everybody * len(services.OPERATIONS) * effort.rounds
-        asked += len(ENGINES) * len(OURS) * len(services.HALF_LOADED)
+        rounds = len(services.OPERATIONS) * effort.rounds + effort.starts
+        asked += len(ENGINES) * len(contenders()) * rounds
+        half_loaded = len(effort.half_loaded) * len(services.HALF_LOADED)
+        asked += len(ENGINES) * half_loaded * effort.half_rounds
         asked += len(OURS) * bool(effort.soak_requests)
     if only != "services":
         asked += compare.count(full=effort is FULL)
@@ -156,40 +160,32 @@ def progress(total: int) -> Iterator[Advance]:
 
 
 Sections = tuple[list[compare.Comparison], list[compare.Observation]]
-Parts = tuple[list[services.Cell], list[services.HalfLoad], list[services.Soak]]
+Parts = tuple[
+    list[services.Cell], list[services.Start], list[services.HalfLoad], list[services.Soak]
+]
 
 
-def run_services(effort: Effort, room: Path, advance: Advance) -> Parts:
+def run_services(effort: Effort, advance: Advance) -> Parts:
     """The services, their limits and their peers, on both engines."""
     cells: list[services.Cell] = []
+    starts: list[services.Start] = []
     half_loads: list[services.HalfLoad] = []
     soaks: list[services.Soak] = []
-    with apart():
-        for engine in ENGINES:
-            with closing(services.Field(engine, room)) as field:
-                measured = services.measure(
-                    field, effort.rounds, effort.warm_up, effort.seconds, advance
-                )
-                cells += measured
-                half_loads += services.measure_half_load(
-                    field,
-                    OURS,
-                    measured,
-                    rounds=effort.half_rounds,
-                    seconds=effort.half_seconds,
-                    advance=advance,
-                )
-                if engine == "postgres" and effort.soak_requests:
-                    soaks += services.soak(field, OURS, "get", effort.soak_requests, advance)
-    return cells, half_loads, soaks
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """Leave the first core to the servers meanwhile."""
-    share_cores(slice(1, None))
-    yield
-    share_cores(slice(None))
+    for engine in ENGINES:
+        with closing(services.Field(engine, apart=True)) as field:
+            cells += services.measure(field, effort.rounds, effort.warm_up, effort.seconds, advance)
+        with closing(services.Field(engine)) as field:
+            starts += services.measure_starts(field, effort.starts, advance)
+            half_loads += services.measure_half_load(
+                field,
+                effort.half_loaded,
+                rounds=effort.half_rounds,
+                seconds=effort.half_seconds,
+                advance=advance,
+            )
+            if engine == "postgres" and effort.soak_requests:
+                soaks += services.soak(field, OURS, "get", effort.soak_requests, advance)
+    return cells, starts, half_loads, soaks
 
 
 def surroundings() -> dict[str, str]:

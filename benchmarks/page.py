@@ -31,7 +31,7 @@ from benchmarks.claims import (
 )
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
-from benchmarks.services import USERS, Cell, HalfLoad, Soak
+from benchmarks.services import USERS, Cell, HalfLoad, Soak, Start
 
 CSS = Path(__file__).with_suffix(".css")
 TITLE = "Two backends, measured"
@@ -58,8 +58,9 @@ WIDTH, HEIGHT, TEXT = 420, 90, 14
 METHOD = (
     f"All contenders of an engine run at once on one database of {USERS:,} users, and each round asks "
     "one after the other, in turning order, so that whatever else the machine does slows all of "
-    "them. Servers have one core for themselves; CPU is what the operating system says that a "
-    "server took. A ratio is taken within each round; what is shown is the median of the rounds, "
+    "them. Servers have one core for themselves where CPU is measured, which is what the operating "
+    "system says that a server took; where it is time, the system spreads all as it does where a "
+    "service runs. A ratio is taken within each round; what is shown is the median of the rounds, "
     "and from the lowest to the highest."
 )
 
@@ -82,6 +83,7 @@ def render(results: Results) -> str:
     sections = {
         "Bars": _limits(bars),
         "Services": _services(results.cells),
+        "Start": _starts(results.starts, languages),
         "Half load": _half_loads(results.half_loads, languages),
         "Memory": _soaks(results.soaks, languages),
         "Claims": _claims(judged),
@@ -320,6 +322,25 @@ def _panel(
     caption = f"<strong>{escape(title)}</strong> <small>{escape(unit)}</small>"
     table = f"<table><caption>{caption}</caption><tbody>{rows}</tbody></table>"
     return f'<div class="panel">{table}</div>'
+
+
+def _starts(starts: Sequence[Start], languages: Mapping[str, str]) -> str:
+    if not starts:
+        return ""
+    panels = ""
+    for engine, name in ENGINES.items():
+        bars = [
+            Bar(start.contender, languages[start.contender], start.seconds)
+            for start in starts
+            if start.engine == engine
+        ]
+        if bars:
+            panels += _panel(f"On {name}", "seconds", bars, number)
+    return (
+        "<h2>Start</h2><p>From the start of the process until it listens, with a database whose "
+        "schema is there.</p>"
+        f'<div class="panels">{panels}</div>'
+    )
 
 
 def _half_loads(half_loads: Sequence[HalfLoad], languages: Mapping[str, str]) -> str:

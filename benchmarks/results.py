@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.article.compare import Comparison, Observation, Variant
-from benchmarks.services import Cell, HalfLoad, Soak
+from benchmarks.services import Cell, HalfLoad, Soak, Start
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Results:
     made: dict[str, str]
     """When, by which command, on which machine, with which versions: a name and its value each."""
     cells: list[Cell]
+    starts: list[Start]
     half_loads: list[HalfLoad]
     soaks: list[Soak]
     comparisons: list[Comparison]
@@ -33,6 +34,7 @@ def read(file: Path) -> Results:
     return Results(
         made=kept["made"],
         cells=[Cell(**cell) for cell in kept["cells"]],
+        starts=[Start(**start) for start in kept["starts"]],
         half_loads=[HalfLoad(**half_load) for half_load in kept["half_loads"]],
         soaks=[Soak(**soak) for soak in kept["soaks"]],
         comparisons=[

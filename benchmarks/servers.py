@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -52,11 +53,17 @@ def contenders() -> list[Contender]:
 class Server:
     """A contender that runs on a database; `stop` ends it."""
 
-    def __init__(self, contender: Contender, engine: Engine, url: str, room: Path) -> None:
-        """Start it, with its log in `room`, and wait until it listens. Raises RuntimeError."""
+    def __init__(
+        self, contender: Contender, engine: Engine, url: str, room: Path, *, apart: bool = False
+    ) -> None:
+        """Start it, with its log in `room`, and wait until it listens. Raises RuntimeError.
+
+        Where it is `apart`, it keeps to the first core.
+        """
         self.contender = contender
         self.engine = engine
         log = room / f"{contender.name}-{engine}.log"
+        start = time.monotonic()
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 contender.command,
@@ -64,17 +71,18 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                preexec_fn=_apart,  # noqa: PLW1509 (no thread runs here)
+                preexec_fn=_apart if apart else die_with_parent,  # noqa: PLW1509 (no thread runs here)
             )
         self.system = psutil.Process(self._process.pid)
         self.url = ""
-        deadline = time.monotonic() + START_TIMEOUT
         while not (found := _listening(log)):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() > start + START_TIMEOUT:
                 self.stop()
                 raise RuntimeError(f"{contender.name} didn't start:\n{log.read_text()}")
-            time.sleep(0.02)
+            time.sleep(0.002)
         self.url = found
+        self.started_in = time.monotonic() - start
+        """Seconds from its start until it listened."""
 
     def cpu_seconds(self) -> float:
         """The CPU time that it has taken so far, in the kernel and out of it."""
@@ -100,12 +108,21 @@ class Server:
 def _apart() -> None:
     """In the child: on the first core, and dead when we are."""
     die_with_parent()
-    share_cores(slice(0, 1))
+    _keep_to(CORES[:1])
 
 
-def share_cores(ours: slice) -> None:
-    """Keep this process, and those that it will start, to some of the cores (on Linux)."""
-    if hasattr(os, "sched_setaffinity") and (cores := CORES[ours]):
+@contextmanager
+def first_core_left() -> Iterator[None]:
+    """Meanwhile this process, and those that it starts, keep to the other cores (on Linux)."""
+    _keep_to(CORES[1:])
+    try:
+        yield
+    finally:
+        _keep_to(CORES)
+
+
+def _keep_to(cores: list[int]) -> None:
+    if cores:
         os.sched_setaffinity(0, cores)
 
 

@@ -1,13 +1,17 @@
 """The services against their limits and their peers: the same load on all, in turn.
 
 All contenders of an engine run at the same time on one database, and each round asks them one
-after the other, so that whatever else the machine does slows all of them. The servers have the
-first core for themselves; the generator and PostgreSQL share the others.
+after the other, so that whatever else the machine does slows all of them.
+
+Where CPU is measured, the servers have the first core for themselves, and the generator and
+PostgreSQL share the others: so it doesn't hang on who was moved where. Where it is measured how long
+requests take, the operating system spreads all of them as it does where a service runs: else a
+request would wait for the core that it has to share, with another one idle.
 """
 
 import contextlib
 import os
-import statistics
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.load import Load, generate
-from benchmarks.servers import Server, contenders
+from benchmarks.servers import Server, contenders, first_core_left
 from contract_tests.harness.databases import Engine, OwnPostgres, Postgres, Session, sqlite_url
 from contract_tests.harness.services import ADMIN
 
@@ -23,6 +27,7 @@ OPERATIONS = ("get", "list", "create", "conditional", "mixed")
 USERS = 10_000
 FIRST_WARM_UP_SECONDS = 3
 WARM_UP_SECONDS = 1
+SATURATED_SECONDS = 2
 SOAK_SECONDS = 10
 HALF_LOADED = ("get", "mixed")
 # Enough for requests that come at random moments, each client knowing nothing of the others.
@@ -66,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class HalfLoad:
-    """How long requests took at half the rate at which a contender is saturated; a number a round.
+    """How long requests took at half the rate that saturated a contender; a number a round.
 
     Requests came at random moments (a Poisson process), so that some wait for others.
     """
@@ -78,6 +83,15 @@ class HalfLoad:
     """Requests a second, as they came in the end."""
     p50_ms: list[float]
     p99_ms: list[float]
+
+
+@dataclass(frozen=True)
+class Start:
+    """How long a contender took until it listened, its database being there; a number a round."""
+
+    contender: str
+    engine: Engine
+    seconds: list[float]
 
 
 @dataclass(frozen=True)
@@ -95,14 +109,17 @@ class Soak:
 class Field:
     """The contenders on one database."""
 
-    def __init__(self, engine: Engine, room: Path) -> None:
-        """Start them; `close` ends them."""
+    def __init__(self, engine: Engine, *, apart: bool = False) -> None:
+        """Start them, `apart` with the servers on a core of their own; `close` ends them."""
         self.engine = engine
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            url = self._url = stack.enter_context(_database(engine, room))
+            if apart:
+                stack.enter_context(first_core_left())
+            self._room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            url = self._url = stack.enter_context(_database(engine, self._room))
             self.servers = [
-                stack.enter_context(Server(contender, engine, url, room))
+                stack.enter_context(Server(contender, engine, url, self._room, apart=apart))
                 for contender in contenders()
             ]
             self._tokens = {server: _token(server) for server in self.servers}
@@ -131,6 +148,11 @@ class Field:
                 think_ms=think,
             )
         return load, server.cpu_seconds() - before
+
+    def start_another(self, server: Server) -> float:
+        """The seconds that another one of its kind takes until it listens; it is ended again."""
+        with Server(server.contender, self.engine, self._url, self._room) as another:
+            return another.started_in
 
     def settle(self) -> None:
         """Have the database do its housekeeping now, and not in the middle of a measurement."""
@@ -215,36 +237,46 @@ def measure(
     return list(cells.values())
 
 
+def measure_starts(fielded: Field, rounds: int, advance: Callable[[str], None]) -> list[Start]:
+    """How long each of them takes until it listens, while the others have nothing to do."""
+    starts = {
+        server: Start(server.contender.name, fielded.engine, []) for server in fielded.servers
+    }
+    for _ in range(rounds):
+        for server, start in starts.items():
+            start.seconds.append(fielded.start_another(server))
+            advance(f"{fielded.engine}: start, {start.contender}")
+    return list(starts.values())
+
+
 def measure_half_load(
     fielded: Field,
     names: Collection[str],
-    cells: list[Cell],
     *,
     rounds: int,
     seconds: int,
     advance: Callable[[str], None],
 ) -> list[HalfLoad]:
-    """The time that requests take at half of what these contenders can do, as `cells` tell it."""
-    found = []
-    for server in fielded.named(names):
-        for operation in HALF_LOADED:
-            (cell,) = (
-                cell
-                for cell in cells
-                if (cell.contender, cell.operation) == (server.contender.name, operation)
-            )
-            rate = statistics.median(cell.requests_per_second) / 2
-            half = HalfLoad(cell.contender, cell.engine, operation, [], [], [])
+    """The time that requests take at half of what these contenders can do, as each round finds it."""
+    servers = fielded.named(names)
+    halves = {
+        (server, operation): HalfLoad(server.contender.name, fielded.engine, operation, [], [], [])
+        for operation in HALF_LOADED
+        for server in servers
+    }
+    for server in servers:
+        fielded.ask(server, "mixed", FIRST_WARM_UP_SECONDS)
+    for _ in range(rounds):
+        for (server, operation), half in halves.items():
+            saturated, _cpu = fielded.ask(server, operation, SATURATED_SECONDS)
             fielded.settle()
-            fielded.ask(server, operation, WARM_UP_SECONDS, rate)
-            for _ in range(rounds):
-                load, _cpu = fielded.ask(server, operation, seconds, rate)
-                half.rate.append(load.requests / load.seconds)
-                half.p50_ms.append(load.p50_ms)
-                half.p99_ms.append(load.p99_ms)
-            found.append(half)
-            advance(f"{fielded.engine}: {operation} at half load, {cell.contender}")
-    return found
+            rate = saturated.requests / saturated.seconds / 2
+            load, _cpu = fielded.ask(server, operation, seconds, rate)
+            half.rate.append(load.requests / load.seconds)
+            half.p50_ms.append(load.p50_ms)
+            half.p99_ms.append(load.p99_ms)
+            advance(f"{fielded.engine}: {operation} at half load, {half.contender}")
+    return list(halves.values())
 
 
 def soak(

@@ -17,13 +17,13 @@ from benchmarks.article.compare import FULL, OUT_OF_MEMORY, Comparison, Observat
 from benchmarks.claims import Claim, Ratio
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
-from benchmarks.services import OPERATIONS, Cell, HalfLoad, Soak
+from benchmarks.services import OPERATIONS, Cell, HalfLoad, Soak, Start
 from contract_tests.harness import browser
 from contract_tests.harness.browser import complaints, requested
 from contract_tests.harness.databases import Engine
 from contract_tests.harness.services import ROOT
 
-NOTHING = Results({}, [], [], [], [], [])
+NOTHING = Results({}, [], [], [], [], [], [])
 ENGINES: tuple[Engine, ...] = ("sqlite", "postgres")
 VOID = {"meta", "link", "br", "path", "polyline"}
 HOSTILE = "<script>alert('&\"')</script>"
@@ -70,6 +70,9 @@ def everything() -> Results:
         for operation in OPERATIONS
         for one in contenders()
     ]
+    starts = [
+        Start(one.name, engine, [0.3, 0.2, 0.4]) for engine in ENGINES for one in contenders()
+    ]
     half_loads = [
         HalfLoad(one.name, engine, "get", rounds, [1.0] * 3, [3.0, 4.0, 9.0])
         for engine in ENGINES
@@ -98,7 +101,7 @@ def everything() -> Results:
         Observation("greeting", "two mistakes", {"mypy": seen, "tsc": seen}),
     ]
     made = {"machine": "a machine", "Python": "3.14"}
-    return Results(made, cells, half_loads, soaks, comparisons, observations)
+    return Results(made, cells, starts, half_loads, soaks, comparisons, observations)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -363,6 +366,7 @@ def test_what_is_given_is_escaped() -> None:
     results = Results(
         {HOSTILE: HOSTILE},
         [cell(HOSTILE, [1.0])],
+        [Start(HOSTILE, "postgres", [1.0])],
         [HalfLoad(HOSTILE, "postgres", "get", [1.0], [1.0], [1.0])],
         [Soak(HOSTILE, "postgres", "get", [1], [1.0])],
         [Comparison(HOSTILE, HOSTILE, [hostile]), Comparison("cpu", HOSTILE, [hostile, other])],
