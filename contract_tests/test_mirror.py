@@ -31,13 +31,15 @@ ALONE = {
 
 
 def modules(directory: Path, suffix: str) -> dict[str, Path]:
-    """Modules by their path without the suffix; those that only make a package are none."""
-    files = {
+    """Modules by their path without the suffix; those that only make a package are none.
+
+    `python -m` asks for `__main__.py`; Node runs its `main.ts` itself.
+    """
+    return {
         file.relative_to(directory).with_suffix("").as_posix(): file
         for file in directory.rglob(f"*{suffix}")
-        if file.name != "__init__.py"
+        if file.name not in {"__init__.py", "__main__.py"}
     }
-    return {name.replace("__main__", "main"): file for name, file in files.items()}
 
 
 def camel_case(name: str) -> str:

@@ -1,0 +1,51 @@
+"""Start the service: read the settings, open the database, listen, and stop gracefully."""
+
+import errno
+import os
+import sys
+
+import uvloop
+from sqlalchemy.exc import DBAPIError
+
+from python_api.app import create_app
+from python_api.auth.admin import AdminError, create_first_admin
+from python_api.database import DATABASE_ERRORS, open_database
+from python_api.migrate import SchemaError
+from python_api.server import end_well_on_signals, listen, log_listening, serve
+from python_api.settings import Settings, SettingsError, read_settings
+from python_api.workers import supervise
+
+
+async def run(settings: Settings) -> None:
+    """Serve until told to stop. Exits with one clear line when that can't even begin."""
+    try:
+        async with open_database(settings) as database:
+            await create_first_admin(database, settings)
+            listener = listen(settings)
+            log_listening(listener, settings)
+            if settings.web_concurrency == 1:
+                await serve(create_app(settings, database), settings, listener)
+                return
+    except (AdminError, SchemaError) as error:
+        # OPS-17, RIGHT-12
+        sys.exit(str(error))
+    except DATABASE_ERRORS as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        sys.exit(f"The database cannot be opened: {cause}")
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            sys.exit(f"Cannot listen on port {settings.port} of {settings.host}.")
+        # OPS-04
+        sys.exit(f"Port {settings.port} on {settings.host} is in use.")
+    await supervise(settings, listener)
+
+
+def main() -> None:
+    """Run the service as the environment says."""
+    end_well_on_signals()
+    # OPS-03
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        sys.exit(str(error))
+    uvloop.run(run(settings))
