@@ -337,7 +337,7 @@ def _starts(starts: Sequence[Start], languages: Mapping[str, str]) -> str:
         if bars:
             panels += _panel(f"On {name}", "seconds", bars, number)
     return (
-        "<h2>Start</h2><p>From the start of the process until it listens, with a database whose "
+        "<h2>Start</h2><p>From the start of the process to its first answer, with a database whose "
         "schema is there.</p>"
         f'<div class="panels">{panels}</div>'
     )

@@ -63,7 +63,7 @@ class Server:
         self.contender = contender
         self.engine = engine
         log = room / f"{contender.name}-{engine}.log"
-        start = time.monotonic()
+        deadline = time.monotonic() + START_TIMEOUT
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 contender.command,
@@ -76,13 +76,11 @@ class Server:
         self.system = psutil.Process(self._process.pid)
         self.url = ""
         while not (found := _listening(log)):
-            if self._process.poll() is not None or time.monotonic() > start + START_TIMEOUT:
+            if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"{contender.name} didn't start:\n{log.read_text()}")
             time.sleep(0.002)
         self.url = found
-        self.started_in = time.monotonic() - start
-        """Seconds from its start until it listened."""
 
     def cpu_seconds(self) -> float:
         """The CPU time that it has taken so far, in the kernel and out of it."""

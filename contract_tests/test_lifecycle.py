@@ -394,6 +394,18 @@ def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
         assert time.monotonic() < start + services.STOP_TIMEOUT
 
 
+@pytest.mark.clause("OPS-07")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_it_ends_well_as_soon_as_it_listens(
+    spawned: Callable[..., Service], processes: str
+) -> None:
+    for _ in range(5):
+        service = spawned(WEB_CONCURRENCY=processes)
+        while '"listening"' not in service.stdout():
+            assert service.process.poll() is None
+        assert service.stop() == 0
+
+
 @pytest.mark.clause("OPS-06", "HTTP-11")
 def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -> None:
     """20 changes in one segment: the first waits for the lock, the others for the first."""

@@ -77,7 +77,10 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
 
 # OPS-07
 def end_well_on_signals() -> None:
-    """Have the exit status 0 after a signal: uvicorn raises the one that stopped it once more."""
+    """Have the exit status 0 after a signal that comes before there is anything to stop gracefully.
+
+    And after any: uvicorn raises the one that stopped it once more.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
 

@@ -769,6 +769,13 @@ _INSIDE = [
         ("observability.ts", "METHODS.has(method) ? method : OTHER_METHOD", "method"),
     ),
     _one(
+        "signals_kill_at_first",
+        "OPS-07",
+        "Until it serves, a signal ends the service at once.",
+        ("main.py", "    end_well_on_signals()\n", ""),
+        ("main.ts", "  endWellOnSignals();\n", ""),
+    ),
+    _one(
         "nothing_is_synced",
         "OPS-09",
         "SQLite runs with synchronous=NORMAL.",

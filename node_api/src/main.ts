@@ -6,7 +6,7 @@ import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
 import { SchemaError } from "./migrate.ts";
-import { listen, logListening, serve } from "./server.ts";
+import { endWellOnSignals, listen, logListening, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { supervise } from "./workers.ts";
 
@@ -60,6 +60,7 @@ function exit(line: string): never {
 
 /** Run the service as the environment says. */
 function main(): Promise<void> {
+  endWellOnSignals();
   // OPS-03
   try {
     return run(readSettings(process.env));

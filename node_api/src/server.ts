@@ -122,8 +122,26 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
     }
   });
   // OPS-06
-  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+  await new Promise<void>(onSignal);
   await shutdown(server, connections, settings.shutdownTimeout);
+}
+
+// OPS-07
+/** Have the exit status 0 after a signal that comes before there is anything to stop gracefully. */
+export function endWellOnSignals(): void {
+  onSignal(() => process.exit(0));
+}
+
+/** At the first SIGTERM or SIGINT act so, and no longer as before. */
+export function onSignal(act: () => void): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    const before = process.listeners(signal);
+    // The new one comes first: without any, a signal ends the process at once.
+    process.once(signal, act);
+    for (const listener of before) {
+      process.off(signal, listener);
+    }
+  }
 }
 
 // OPS-06, OPS-07, OPS-23

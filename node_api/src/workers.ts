@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { log, shareMetrics } from "./observability.ts";
-import { logListening } from "./server.ts";
+import { logListening, onSignal } from "./server.ts";
 import type { Settings } from "./settings.ts";
 
 const RESTART_SECONDS = 1;
@@ -19,9 +19,7 @@ const RESTART_SECONDS = 1;
  */
 export async function supervise(settings: Settings): Promise<void> {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => stop.abort());
-  }
+  onSignal(() => stop.abort());
   shareMetrics();
   const first = fork();
   const firstEnd = once(first, "exit");
