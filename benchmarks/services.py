@@ -237,7 +237,7 @@ def measure(
         for operation in OPERATIONS:
             for server in fielded.servers if n % 2 else reversed(fielded.servers):
                 if warm_up:
-                    # V8 forgets code that it hasn't run for a while.
+                    # V8 forgets code that it hasn't run for a while, and has shrunk its heap.
                     fielded.ask(server, operation, warm_up)
                 load, cpu = fielded.ask(server, operation, seconds)
                 cells[server, operation].add(load, cpu, server.memory_mib())
