@@ -27,6 +27,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from benchmarks import page, services
 from benchmarks.article import compare
+from benchmarks.claims import OURS
 from benchmarks.load import MissingToolError, find_wrk
 from benchmarks.results import Results
 from benchmarks.servers import contenders
@@ -55,8 +56,7 @@ NODE_PACKAGES = [
     "pg",
     "zod",
 ]
-OURS = ("FastAPI", "Hono")
-WITH_THEIR_LIMITS = ("FastAPI", "bare ASGI", "Hono", "node:http")
+WITH_THEIR_LIMITS = (*OURS, *page.LIMITS.values())
 TELL_SECONDS = 30  # where there is no terminal for a bar
 
 Advance = Callable[[str], None]
