@@ -138,6 +138,19 @@ def test_all_services_prepare_it_at_the_same_instant(new_url: Callable[[str], st
     assert schema(together) == schema(first)
 
 
+@pytest.mark.clause("REP-04", "OPS-15")
+def test_a_database_of_another_time_zone_has_the_same_moments(
+    new_database: NewDatabase, started: Callable[[str], Service], tmp_path: Path
+) -> None:
+    url = new_database("postgres", tmp_path)
+    with Session(url) as session:
+        ((name,),) = session.execute("SELECT current_database()")
+        session.execute(f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Kolkata'")
+    api, fields = started(url).api, expect.somebody()
+    user = expect.user(api.post("/users", json=fields), 201, **fields)
+    expect.user(api.get(f"/users/{user['id']}"), 200, **user)
+
+
 @pytest.mark.clause("OPS-17")
 @pytest.mark.parametrize("kind", services.KINDS)
 @pytest.mark.parametrize(
