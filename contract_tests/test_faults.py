@@ -146,25 +146,39 @@ def test_an_empty_pool_is_503_and_fills_again(instances: Instances, kind: Kind) 
                 expect.problem(api.get(path), "unavailable")
             assert 2 <= time.monotonic() - start < 4
             expect.body(api.get("/healthz"), 200, OK)
-            assert connections_of(service) == 2
+            assert len(connections_of(service)) == 2
             unlock()
         for connection, fields in zip((one, two), planned, strict=True):
             expect.user(connection.read("POST"), 201, **fields)
     expect.body(api.get("/readyz"), 200, OK)
     answers = api.at_once([api.message("GET", "/users?limit=1")] * 20)
     assert [answer.status for answer in answers] == [200] * 20
-    assert connections_of(service) == 2
+    assert len(connections_of(service)) == 2
 
 
-def connections_of(service: Service) -> int:
-    """How many connections the service has to its database."""
+@pytest.mark.clause("OPS-20")
+def test_connections_outlast_a_pause(instances: Instances) -> None:
+    several = instances(*services.KINDS)
+    for service in several:
+        expect.body(service.api.get("/readyz"), 200, OK)
+    before = [connections_of(service) for service in several]
+    assert all(before)
+    time.sleep(11)  # pg's pool would close them after 10
+    assert [connections_of(service) for service in several] == before
+    for service in several:
+        expect.body(service.api.get("/readyz"), 200, OK)
+    assert [connections_of(service) for service in several] == before
+
+
+def connections_of(service: Service) -> set[int]:
+    """The connections that the service has to its database, by the server's process."""
     name = f"{service.kind}_api"
     with Session(service.database_url) as session:
-        ((count,),) = session.execute(
-            "SELECT count(*) FROM pg_stat_activity"
+        rows = session.execute(
+            "SELECT pid FROM pg_stat_activity"
             f" WHERE datname = current_database() AND application_name = '{name}'"
         )
-    return int(count)
+    return {pid for (pid,) in rows}
 
 
 def wait_for_locks(service: Service, count: int) -> None:

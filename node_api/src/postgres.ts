@@ -86,6 +86,8 @@ function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
     connectionString: settings.databaseUrl,
     // OPS-20
     connectionTimeoutMillis: settings.databaseTimeout * 1000,
+    // Connections stay.
+    idleTimeoutMillis: 0,
     application_name: "node_api",
     types: {
       getTypeParser: (type, format) => PARSERS.get(type) ?? types.getTypeParser(type, format),
