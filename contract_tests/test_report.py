@@ -284,6 +284,16 @@ def test_every_key(page: Chrome) -> None:
 
 
 @pytest.mark.clause("PAIR-13")
+def test_a_clause_begins_at_its_top_while_the_matrix_still_scrolls(page: Chrome) -> None:
+    page.execute_script("scrollTo(0, 400)")
+    eventually(page, "history.state?.y === 400")
+    page.execute_script("location.hash = '#USR-READ-01'; dispatchEvent(new Event('scrollend'))")
+    eventually(page, "document.title.startsWith('USR-READ-01')")
+    assert page.execute_script("return scrollY") == 0
+    assert complaints(page) == []
+
+
+@pytest.mark.clause("PAIR-13")
 def test_a_clause_shows_what_was_said_and_the_code(page: Chrome, data: Any) -> None:
     found(page, "#shares tr[data-clause=USR-READ-01] a").click()
     at(page, "#USR-READ-01")

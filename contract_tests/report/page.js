@@ -426,6 +426,7 @@ function filter() {
 function filterAnew() {
   filter();
   history.replaceState(history.state, "", matrixHash());
+  shown = location.hash;
 }
 
 function clearFilters() {
@@ -1099,9 +1100,12 @@ function show(path, query) {
 /** The matrix as it was left. */
 let left = { hash: "", y: 0 };
 let isFirst = true;
+/** The hash of what is shown: the URL's, but for the moment until `hashchange` comes. */
+let shown = "";
 
 /** Show what the URL names. */
 function route() {
+  shown = location.hash;
   if (!matrixView.hidden) {
     left = { hash: matrixHash(), y: scrollY };
   }
@@ -1121,6 +1125,13 @@ function route() {
   }
   if (focus.closest("tr")) {
     focus.scrollIntoView({ block: "nearest" });
+  }
+}
+
+/** The step of the history that is shown keeps how far it was scrolled. */
+function onScrollEnd() {
+  if (shown === location.hash) {
+    history.replaceState({ y: scrollY }, "");
   }
 }
 
@@ -1293,5 +1304,5 @@ document.addEventListener("click", onClick);
 
 history.scrollRestoration = "manual";
 addEventListener("hashchange", route);
-addEventListener("scrollend", () => history.replaceState({ y: scrollY }, ""));
+addEventListener("scrollend", onScrollEnd);
 route();
