@@ -132,6 +132,15 @@ def prove(*arguments: str) -> None:
     assert int(passed[1]) > 2000
 
 
+def await_log(name: str, sign: str) -> str:
+    """What a container has logged, once this is in it."""
+    deadline = time.monotonic() + 10
+    while sign not in (log := compose("logs", "--no-log-prefix", name).stdout):
+        assert time.monotonic() < deadline, log
+        time.sleep(0.1)
+    return log
+
+
 def asking(url: str) -> contextlib.closing[Client]:
     """A client for as long as it is needed, which comes as the admin."""
     login = secrets()["ADMIN_EMAIL"], secrets()["ADMIN_PASSWORD"]
@@ -232,11 +241,7 @@ def test_secrets_are_made_once_and_for_nobody_else(tmp_path: Path) -> None:
 
 @pytest.mark.clause("COMPOSE-09")
 def test_it_tells_how_to_get_the_first_token() -> None:
-    deadline = time.monotonic() + 10
-    while "curl" not in (log := compose("logs", "--no-log-prefix", "ports").stdout):
-        assert time.monotonic() < deadline, log
-        time.sleep(0.1)
-    command = re.findall(r"\(.*curl.*\)", log)[-1]
+    command = re.findall(r"\(.*curl.*\)", await_log("ports", "curl"))[-1]
     done = subprocess.run(
         ["sh", "-c", command], cwd=room().name, check=True, capture_output=True, text=True
     )
@@ -246,6 +251,24 @@ def test_it_tells_how_to_get_the_first_token() -> None:
         assert (me["email"], me["role"]) == (secrets()["ADMIN_EMAIL"], "admin")
     log = compose("logs").stdout
     assert [name for name, value in secrets().items() if value in log] == []
+
+
+@pytest.mark.clause("COMPOSE-11", "LOG-04")
+def test_nobody_logs_what_a_client_sent() -> None:
+    taken, name = secrets()["ADMIN_EMAIL"], expect.unique()
+    sent = [taken, name]
+    for url in (PYTHON, NODE):
+        with asking(url) as api:
+            ada = api.create(name=name)
+            sent.append(ada["email"])
+            for answer in (
+                api.post("/users", json={"name": name, "email": taken}),
+                api.patch(f"/users/{ada['id']}", json={"email": taken}),
+            ):
+                expect.problem(answer, "email-taken")
+            await_log("postgres", "users_email_key")
+    log = compose("logs").stdout
+    assert [text for text in sent if text in log] == []
 
 
 # Fails to log in from the container it runs in, as somebody who says to be elsewhere.
@@ -319,7 +342,7 @@ def test_an_instance_is_killed_behind_the_gateway(name: str) -> None:
         assert_each_once(api, load.acknowledged, load.token)
 
 
-@pytest.mark.clause("COMPOSE-06")
+@pytest.mark.clause("COMPOSE-06", "COMPOSE-11")
 def test_an_instance_that_is_not_ready_is_passed_over() -> None:
     """One whose database takes no connection any more: all that it says is 503."""
     ask_postgres("CREATE DATABASE elsewhere")
@@ -340,6 +363,7 @@ def test_an_instance_that_is_not_ready_is_passed_over() -> None:
             admin = api.asking(authorization)
             answers = [admin.get("/users?limit=1").status for _ in range(60)]
         assert answers == [200] * 60
+        await_log("gateway", '"status":"503, 200"')
         refused = [line for line in docker("logs", lost).stdout.splitlines() if ":503" in line]
         assert refused, "it was never asked"
     finally:
@@ -353,15 +377,17 @@ def ask_postgres(statement: str) -> str:
     return asked.stdout.strip()
 
 
-@pytest.mark.clause("COMPOSE-06")
+@pytest.mark.clause("COMPOSE-06", "COMPOSE-11")
 def test_with_nobody_left_the_gateway_says_so() -> None:
     with asking(GATEWAY) as api:
         assert api.authorization  # as long as there is a token to be had
         compose("stop", "python_api", "node_api")
         for method in ("GET", "POST"):
             mine = expect.unique()
-            answer = api.request(method, "/users", headers={"X-Request-Id": mine})
+            target = f"/users?q={(sent := expect.unique())}"
+            answer = api.request(method, target, headers={"X-Request-Id": mine})
             expect.problem(answer, "unavailable", request_id=mine, closed=True)
+            assert sent not in await_log("gateway", "passed over")
         compose("start", "python_api", "node_api")
         deadline = time.monotonic() + 60
         # `ports` and the gateway were not healthy meanwhile, and `up` would not wait for that.
