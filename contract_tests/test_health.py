@@ -165,6 +165,18 @@ def test_a_failure_tells_the_log_and_nobody_else(launched: Launch) -> None:
         assert "\n" in entry["error"], "a traceback is more than a message"
 
 
+@pytest.mark.clause("LOG-04", "OPS-11")
+def test_a_failure_does_not_tell_the_row(launched: Launch) -> None:
+    service = launched()
+    with Session(service.database_url) as session:
+        session.execute("ALTER TABLE users ADD later text CHECK (later IS NOT NULL)")
+    fields = expect.somebody()
+    expect.problem(service.api.post("/users", json=fields), "internal")
+    (entry,) = failures(service)
+    assert "check constraint" in entry["error"].lower()
+    assert [value for value in map(str, fields.values()) if value in service.log()] == []
+
+
 def failures(service: Service) -> list[dict[str, Any]]:
     """The log's lines of level error; every line is one JSON object."""
     entries = [json.loads(line) for line in service.stdout().splitlines()]

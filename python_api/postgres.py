@@ -121,6 +121,11 @@ class PostgresDatabase:
                 with suppress(asyncpg.InterfaceError):
                     connection.terminate()
             raise LostError(str(error)) from error
+        except PostgresError as error:
+            # LOG-04
+            # It would tell the log the row that it is about; pg's doesn't.
+            error.detail = None
+            raise
         finally:
             if connection:
                 await self._pool.release(connection)
