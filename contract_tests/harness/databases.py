@@ -83,14 +83,17 @@ class Session:
 
 
 @contextlib.contextmanager
-def locked(url: str) -> Iterator[Callable[[], object]]:
-    """The database with nobody but us allowed to write, until the function given is called."""
+def locked(url: str, table: str = "users") -> Iterator[Callable[[], object]]:
+    """The table with nobody but us allowed to write, until the function given is called.
+
+    Of SQLite it is the whole database.
+    """
     with Session(url) as session:
         if url.startswith("sqlite:"):
             session.execute("BEGIN IMMEDIATE")
         else:
             session.execute("BEGIN")
-            session.execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")
+            session.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         yield lambda: session.execute("ROLLBACK")
 
 
