@@ -266,7 +266,7 @@ def test_nobody_logs_what_a_client_sent() -> None:
                 api.patch(f"/users/{ada['id']}", json={"email": taken}),
             ):
                 expect.problem(answer, "email-taken")
-            await_log("postgres", "users_email_key")
+    await_log("postgres", "users_email_key")
     log = compose("logs").stdout
     assert [text for text in sent if text in log] == []
 
@@ -387,7 +387,7 @@ def test_with_nobody_left_the_gateway_says_so() -> None:
             target = f"/users?q={(sent := expect.unique())}"
             answer = api.request(method, target, headers={"X-Request-Id": mine})
             expect.problem(answer, "unavailable", request_id=mine, closed=True)
-            assert sent not in await_log("gateway", "passed over")
+            assert sent not in await_log("gateway", f'"passed over","request_id":"{mine}"')
         compose("start", "python_api", "node_api")
         deadline = time.monotonic() + 60
         # `ports` and the gateway were not healthy meanwhile, and `up` would not wait for that.

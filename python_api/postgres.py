@@ -123,7 +123,7 @@ class PostgresDatabase:
             raise LostError(str(error)) from error
         except PostgresError as error:
             # LOG-04
-            # It would tell the log the row that it is about; pg's doesn't.
+            # Its text would have the refused row, and goes into the log; that of Node's driver hasn't.
             error.detail = None
             raise
         finally:
