@@ -457,6 +457,30 @@ def test_guesses_at_the_same_time_are_no_more(
     assert_locked(both[1].api.log_in(user["email"], PASSWORD, headers=from_(new_address())))
 
 
+@pytest.mark.clause("LIMIT-06", "LIMIT-01")
+@pytest.mark.settings(**services.SECURED | LIMITS)
+@pytest.mark.parametrize("known", [True, False], ids=["failed before", "never failed"])
+def test_the_right_password_is_a_guess_as_well(service: Service, *, known: bool) -> None:
+    """It is judged while others' failures are being counted, and comes when they have been."""
+    api, user = service.api, service.api.create(password=PASSWORD)
+    if known:
+        fail(api, user["email"], from_(new_address()))
+    key, now = hashed(f"email {user['email']}"), int(time.time() * 1000)
+    expires = "9999-12-31T00:00:00.000Z"
+    with ThreadPoolExecutor(1) as pool, Session(service.database_url) as session:
+        begin = "BEGIN IMMEDIATE" if service.database_url.startswith("sqlite:") else "BEGIN"
+        session.execute(begin)
+        session.execute(
+            "INSERT INTO login_failures (key_hash, failed_at, expires_at) "
+            f"VALUES ('{key}', '{[now] * 3}', '{expires}') "
+            "ON CONFLICT (key_hash) DO UPDATE SET failed_at = excluded.failed_at"
+        )
+        answer = pool.submit(api.log_in, user["email"], PASSWORD, headers=from_(new_address()))
+        time.sleep(0.5)
+        session.execute("COMMIT")
+        assert_locked(answer.result())
+
+
 # Where a request comes from
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.databases import Engine
+from contract_tests.harness.databases import Engine, Session
 from contract_tests.harness.services import NotStartedError, Service
 from contract_tests.harness.tokens import claims, token
 from contract_tests.harness.wire import Answer
@@ -30,6 +31,13 @@ def bearer(token_: str) -> str:
 def member(api: Client, **fields: str) -> User:
     """A new user with a password."""
     return api.create(password=PASSWORD, **fields)
+
+
+def new_admin(api: Client) -> User:
+    """A new admin with a password."""
+    fields: dict[str, Any] = {**expect.somebody(), "role": "admin"}
+    answer = api.post("/users", json={**fields, "password": PASSWORD})
+    return expect.user(answer, 201, **fields)
 
 
 def public_key() -> bytes:
@@ -289,6 +297,126 @@ def test_everybody_has_their_own_keys(guarded: Client) -> None:
         expect.problem(
             api.post("/users", json=expect.somebody(), headers=key), "idempotency-key-reused"
         )
+
+
+# What happens to the caller between a request's head and its body
+TAKEN_BACK: dict[str, Callable[[Client, User], object]] = {
+    "the password is changed": lambda api, user: api.patch(
+        f"/users/{user['id']}", json={"password": f"{PASSWORD} too"}
+    ),
+    "the role is taken": lambda api, user: api.patch(
+        f"/users/{user['id']}", json={"role": "member"}
+    ),
+    "the user is deleted": lambda api, user: api.delete(f"/users/{user['id']}"),
+}
+# What is under way then, of an admin; `{id}` is their own and `{other}` another user's.
+WRITES = {
+    "a creation": ("POST", "/users", {"name": "Ada", "role": "admin"}),
+    "a replacement": ("PUT", "/users/{other}", {"name": "Eve"}),
+    "a change": ("PATCH", "/users/{other}", {"role": "admin"}),
+    "a change of themselves": ("PATCH", "/users/me", {"password": "a password of a thief"}),
+    "a change by their id": ("PATCH", "/users/{id}", {"name": "Eve"}),
+}
+
+
+@pytest.mark.clause("RIGHT-15", "AUTH-09", "AUTH-10")
+@pytest.mark.parametrize("taken_back", TAKEN_BACK)
+@pytest.mark.parametrize("write", WRITES)
+def test_what_is_taken_back_under_way_does_nothing(
+    guarded: Client, write: str, taken_back: str
+) -> None:
+    """The body is withheld until its sender has lost the right to send it."""
+    other, email = guarded.create(), expect.unique_email()
+    admin = new_admin(guarded)
+    theirs = guarded.asking(bearer(guarded.token(admin["email"], PASSWORD)))
+    method, path, fields = WRITES[write]
+    if method in ("POST", "PUT"):
+        fields = {**fields, "email": email}
+    request = theirs.message(
+        method,
+        path.format(id=admin["id"], other=other["id"]),
+        [("Content-Type", "application/json"), ("Expect", "100-continue")],
+        body := expect.render(fields),
+    )
+    with theirs.connect() as connection:
+        connection.send(request.removesuffix(body))
+        # Their token is looked at before the body is awaited; so it has been when this is answered.
+        for _ in range(3):
+            assert theirs.get("/users/me").status == 200
+        done = TAKEN_BACK[taken_back](guarded, admin)
+        assert isinstance(done, Answer)
+        assert done.status in (200, 204)
+        connection.send(body)
+        expect.problem(connection.read(method), "unauthorized", invalid_token=True)
+    expect.user(guarded.get(f"/users/{other['id']}"), 200, **other)
+    expect.users(guarded.get(f"/users?q={email}"), [], next=False)
+    if taken_back != "the user is deleted":
+        assert isinstance(done, Answer)
+        expect.user(guarded.get(f"/users/{admin['id']}"), 200, **done.json())
+
+
+@pytest.mark.clause("RIGHT-15", "AUTH-07")
+@pytest.mark.usefixtures("known_secret")
+def test_a_token_that_ends_under_way_does_nothing(guarded: Client) -> None:
+    user = member(guarded)
+    ends = int(time.time()) + 2
+    theirs = guarded.asking(bearer(token(claims(user["id"], exp=ends))))
+    body = expect.render({"name": "Eve"})
+    request = theirs.message("PATCH", "/users/me", [("Content-Type", "application/json")], body)
+    with theirs.connect() as connection:
+        connection.send(request.removesuffix(body))
+        assert theirs.get("/users/me").status == 200
+        time.sleep(ends - time.time() + 0.05)
+        connection.send(body)
+        expect.problem(connection.read("PATCH"), "unauthorized", invalid_token=True)
+    expect.user(guarded.get(f"/users/{user['id']}"), 200, **user)
+
+
+@pytest.mark.clause("RIGHT-15")
+@pytest.mark.settings(**services.SECURED)
+@pytest.mark.parametrize("write", [*WRITES, "a deletion"])
+def test_what_is_taken_back_at_the_same_time_does_nothing(service: Service, write: str) -> None:
+    """The role is taken in a transaction that ends when the write is about to be done."""
+    api, email = service.api, expect.unique_email()
+    other = api.create()
+    admin = new_admin(api)
+    theirs = api.asking(bearer(api.token(admin["email"], PASSWORD)))
+    method, path, fields = {**WRITES, "a deletion": ("DELETE", "/users/{other}", None)}[write]
+    if fields and method in ("POST", "PUT"):
+        fields = {**fields, "email": email}
+    path = path.format(id=admin["id"], other=other["id"])
+    with ThreadPoolExecutor(1) as pool, Session(service.database_url) as session:
+        begin = "BEGIN IMMEDIATE" if service.database_url.startswith("sqlite:") else "BEGIN"
+        session.execute(begin)
+        session.execute(
+            "UPDATE users SET role = 'member', token_epoch = token_epoch + 1 "
+            f"WHERE id = {admin['id']}"
+        )
+        answer = pool.submit(theirs.request, method, path, json=fields)
+        time.sleep(0.3)  # by now it waits for this transaction
+        session.execute("COMMIT")
+        expect.problem(answer.result(), "unauthorized", invalid_token=True)
+    expect.user(api.get(f"/users/{other['id']}"), 200, **other)
+    expect.user(api.get(f"/users/{admin['id']}"), 200, **{**admin, "role": "member"})
+    expect.users(api.get(f"/users?q={email}"), [], next=False)
+
+
+@pytest.mark.clause("RIGHT-15", "UNIQ-05")
+def test_admins_who_change_each_other_wait_for_nobody_for_ever(guarded: Client) -> None:
+    one, two = (new_admin(guarded) for _ in range(2))
+    headers = [bearer(guarded.token(user["email"], PASSWORD)) for user in (one, two)]
+    requests = [
+        guarded.asking(headers[n % 2]).message(
+            "PATCH",
+            f"/users/{(two, one)[n % 2]['id']}",
+            [("Content-Type", "application/json")],
+            expect.render({"name": f"Name {n}"}),
+        )
+        for n in range(60)
+    ]
+    assert {answer.status for answer in guarded.at_once(requests)} == {200}
+    for user in (one, two):
+        assert guarded.get(f"/users/{user['id']}").json()["version"] == 31
 
 
 @pytest.mark.clause("RIGHT-09", "RIGHT-14")

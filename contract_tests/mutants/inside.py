@@ -182,13 +182,11 @@ _INSIDE = [
         (
             "users/routes.ts",
             (
-                "    const user = await database.transaction((connection) =>\n"
-                "      store.changeUser(connection, id, changes, condition, now),\n    );\n"
+                "      return await store.changeUser(connection, id, changes, condition, now);\n    });\n"
                 "    return answered(user);\n  });\n\n"
                 '  router.patch("/users/:id"'
             ),
             (
-                "    const user = await database.transaction(async (connection) => {\n"
                 "      const one = await store.changeUser(connection, id, changes, condition, now);\n"
                 "      const back = { name: '?', email: one.email };\n"
                 "      await store.changeUser(connection, id, back, null, now);\n"
@@ -945,6 +943,24 @@ _INSIDE = [
         ("auth/admin.ts", "|| (await hasAdmin(database))", ""),
     ),
     _one(
+        "caller_is_judged_at_the_head_alone",
+        "RIGHT-15",
+        "Who sends a body late writes with a right that was taken back.",
+        ("auth/guard.py", "        if caller is None:\n            return\n", "        return\n"),
+        (
+            "auth/guard.ts",
+            "    if (!caller) {\n      return;\n",
+            "    if (true) {\n      return;\n",
+        ),
+    ),
+    _one(
+        "token_ends_at_the_head_alone",
+        "RIGHT-15",
+        "A token that ends while the body is awaited is good for the write.",
+        ("auth/guard.py", "caller.claims.expires_at <= time.time()", "False"),
+        ("auth/guard.ts", "caller.claims.expiresAt <= Date.now() / 1000", "false"),
+    ),
+    _one(
         "keys_are_everybodys",
         "IDEM-18",
         "An idempotency key is good for whoever sends it.",
@@ -1034,13 +1050,24 @@ _INSIDE = [
         "Whether an email is locked is only looked at before.",
         (
             "auth/failures.py",
-            "*_recent(kept, suspect, now, settings)",
-            "*json.loads(kept)",
+            "    return _recent(failed_at, suspect, now, settings)",
+            "    return list(json.loads(failed_at))",
         ),
         (
             "auth/failures.ts",
-            "...recent(failed_at, suspect, now, settings)",
-            "...JSON.parse(failed_at)",
+            "  return recent(failed_at, suspect, now, settings)",
+            "  return JSON.parse(failed_at)",
+        ),
+    ),
+    _one(
+        "right_guess_is_always_let_in",
+        "LIMIT-06",
+        "The right password is not judged as a guess beside others that fail at the same time.",
+        ("auth/routes.py", "await refuse_guess(connection, whom, now, settings)", "pass"),
+        (
+            "auth/routes.ts",
+            "refuseGuess(connection, whom, now, settings)",
+            "Promise.resolve(connection)",
         ),
     ),
     _one(

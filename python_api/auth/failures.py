@@ -27,14 +27,18 @@ KEY_HASH: BindParameter[str] = bindparam("key_hash")
 FAILED_AT = select(TABLE.c.key_hash, TABLE.c.failed_at).where(
     TABLE.c.key_hash.in_(bindparam("hashes", expanding=True))
 )
-# Holds the row until the commit.
-CLAIM = (
+# Changes nothing, but holds the row until the commit, one that another transaction is making too.
+HOLD = (
     insert(TABLE)
     .values(key_hash=KEY_HASH, failed_at="[]", expires_at=bindparam("over"))
-    .on_conflict_do_update(index_elements=["key_hash"], set_={"expires_at": bindparam("over")})
+    .on_conflict_do_update(index_elements=["key_hash"], set_={"key_hash": KEY_HASH})
     .returning(TABLE.c.failed_at)
 )
-KEEP = update(TABLE).where(TABLE.c.key_hash == KEY_HASH).values(failed_at=bindparam("failed_at"))
+KEEP = (
+    update(TABLE)
+    .where(TABLE.c.key_hash == KEY_HASH)
+    .values(failed_at=bindparam("failed_at"), expires_at=bindparam("over"))
+)
 # LIMIT-09
 # Those that another transaction holds are left to it, as with idempotency keys.
 SOME = (
@@ -75,6 +79,18 @@ async def refuse_locked(
         _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)
 
 
+# LIMIT-06
+async def refuse_guess(
+    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
+) -> None:
+    """Raise too-many-failures if one of them has failed too often by the end of what is under way.
+
+    For the right password, which is a guess as well: failures that are being counted come first.
+    """
+    for suspect in whom:
+        await _hold(connection, suspect, now, settings)
+
+
 # LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
 async def count_failure(
     connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
@@ -84,13 +100,24 @@ async def count_failure(
     Each one's row is held until the commit, so of concurrent failures none is lost, and no more
     than the limit are told from a success.
     """
-    over = timestamp(now + timedelta(seconds=settings.login_failures_window))
     for suspect in whom:
-        key_hash = suspect.key_hash
-        ((kept,),) = await connection.fetch(CLAIM, {"key_hash": key_hash, "over": over})
-        failed = [*_recent(kept, suspect, now, settings), _milliseconds(now)]
-        await connection.execute(KEEP, {"key_hash": key_hash, "failed_at": json.dumps(failed)})
+        failed = [*await _hold(connection, suspect, now, settings), _milliseconds(now)]
+        kept = {"failed_at": json.dumps(failed), "over": _over(now, settings)}
+        await connection.execute(KEEP, {"key_hash": suspect.key_hash, **kept})
     await connection.execute(SWEEP, {"now": timestamp(now)})
+
+
+async def _hold(
+    connection: Connection, suspect: Suspect, now: datetime, settings: Settings
+) -> list[int]:
+    """Hold the suspect's row, and give the failures that count. Raises too-many-failures."""
+    row = {"key_hash": suspect.key_hash, "over": _over(now, settings)}
+    ((failed_at,),) = await connection.fetch(HOLD, row)
+    return _recent(failed_at, suspect, now, settings)
+
+
+def _over(now: datetime, settings: Settings) -> str:
+    return timestamp(now + timedelta(seconds=settings.login_failures_window))
 
 
 # LIMIT-01, LIMIT-05

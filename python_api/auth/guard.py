@@ -1,14 +1,15 @@
 """The guard: who calls, and whether they may. Where the service runs open, everybody may."""
 
 import re
+import time
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
 from python_api.auth.keys import ProviderKeys
-from python_api.auth.store import find_by_id
-from python_api.auth.tokens import TokenError, read_token
-from python_api.database import Database
+from python_api.auth.store import Credentials, find_by_id, hold_caller
+from python_api.auth.tokens import Claims, TokenError, read_token
+from python_api.database import Connection, Database
 from python_api.problems import Problem
 from python_api.settings import Settings
 
@@ -25,6 +26,7 @@ class Caller:
 
     id: int
     is_admin: bool
+    claims: Claims
 
 
 class Guard:
@@ -63,15 +65,32 @@ class Guard:
         return caller, named
 
     # RIGHT-03
-    async def deletion(self, headers: Headers, user_id: str) -> str:
-        """The id of the user that the caller may delete. Raises unauthorized and forbidden."""
+    async def deletion(self, headers: Headers, user_id: str) -> tuple[Caller | None, str]:
+        """Whoever may delete the user with this id, and the id. Raises unauthorized and forbidden."""
         caller = await self.admin(headers)
-        return _named(user_id, caller)
+        return caller, _named(user_id, caller)
 
     # RIGHT-07, RIGHT-08
     def check_role(self, caller: Caller | None, role: str | None) -> None:
         """Only an admin may make one. Raises unauthorized and forbidden."""
         if self._settings.auth and role == "admin" and not _required(caller).is_admin:
+            raise forbidden()
+
+    # RIGHT-15
+    async def confirm(
+        self, connection: Connection, caller: Caller | None, target_id: int | None = None
+    ) -> None:
+        """Judge the caller of a write once more, in its transaction: the body may have come late.
+
+        `target_id` is the user whom it changes, if any. Raises unauthorized where the token has
+        ended or become void by now, and forbidden where the caller is an admin no more.
+        """
+        if caller is None:
+            return
+        user = _not_void(await hold_caller(connection, caller.id, target_id), caller.claims)
+        if caller.claims.expires_at <= time.time():
+            raise unauthorized(invalid_token=True)
+        if caller.is_admin and user.role != "admin":
             raise forbidden()
 
     async def _known(self, headers: Headers) -> Caller | None:
@@ -95,10 +114,16 @@ class Guard:
             raise unauthorized(invalid_token=True) from None
         async with self._database.connection() as connection:
             user = await find_by_id(connection, claims.user_id)
-        # AUTH-09, AUTH-10, AUTH-11, AUTH-17
-        if user is None or claims.token_epoch not in (None, user.token_epoch):
-            raise unauthorized(invalid_token=True)
-        return Caller(user.id, user.role == "admin")
+        # AUTH-11, AUTH-17
+        user = _not_void(user, claims)
+        return Caller(user.id, user.role == "admin", claims)
+
+
+# AUTH-09, AUTH-10
+def _not_void(user: Credentials | None, claims: Claims) -> Credentials:
+    if user is None or claims.token_epoch not in (None, user.token_epoch):
+        raise unauthorized(invalid_token=True)
+    return user
 
 
 # RIGHT-06, AUTH-16

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from python_api.auth import docs
 from python_api.auth.addresses import client_address
-from python_api.auth.failures import count_failure, refuse_locked, suspects
+from python_api.auth.failures import count_failure, refuse_guess, refuse_locked, suspects
 from python_api.auth.passwords import hash_password, is_outdated, is_password
 from python_api.auth.store import Credentials, find_by_email, renew_hash
 from python_api.auth.tokens import issue_token
@@ -79,8 +79,8 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
                 await count_failure(connection, whom, now, settings)
             # LOGIN-07
             raise GrantError("invalid_grant")
-        async with database.connection() as connection:
-            await refuse_locked(connection, whom, now, settings)
+        async with database.transaction() as connection:
+            await refuse_guess(connection, whom, now, settings)
         # LOGIN-08
         if is_outdated(kept, settings):
             renewed = await hash_password(password, settings)

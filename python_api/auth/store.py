@@ -12,6 +12,9 @@ from python_api.tables import users
 COLUMNS = (users.c.id, users.c.role, users.c.password_hash, users.c.token_epoch)
 BY_EMAIL = select(*COLUMNS).where(users.c.email == bindparam("email"))
 BY_ID = select(*COLUMNS).where(users.c.id == bindparam("id"))
+# SQLite, which has one writer at a time, has no word for these and needs none.
+FOR_SHARE = BY_ID.with_for_update(read=True)
+FOR_UPDATE = BY_ID.with_for_update()
 RENEW = (
     update(users)
     .where(users.c.id == bindparam("id"), users.c.password_hash == bindparam("old"))
@@ -37,6 +40,21 @@ async def find_by_email(connection: Connection, email: str) -> Credentials | Non
 async def find_by_id(connection: Connection, user_id: int) -> Credentials | None:
     """The user with this id, if there is one."""
     return _credentials(await connection.fetch(BY_ID, {"id": user_id}))
+
+
+# RIGHT-15
+async def hold_caller(
+    connection: Connection, caller_id: int, target_id: int | None
+) -> Credentials | None:
+    """The caller, if there still is one, who can't be changed until the transaction ends.
+
+    `target_id` is the user whom the transaction will change. Rows are locked in the order of their
+    ids, so that two admins who change each other can't wait for each other for ever.
+    """
+    if target_id is not None and target_id < caller_id:
+        await connection.fetch(FOR_UPDATE, {"id": target_id})
+    held = FOR_UPDATE if target_id == caller_id else FOR_SHARE
+    return _credentials(await connection.fetch(held, {"id": caller_id}))
 
 
 # LOGIN-08

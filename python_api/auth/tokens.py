@@ -32,6 +32,8 @@ class Claims:
     user_id: int
     token_epoch: int | None
     """None of a provider's token, which knows nothing of it."""
+    expires_at: int
+    """Seconds since 1970."""
 
 
 # AUTH-01, AUTH-02
@@ -74,7 +76,7 @@ async def read_token(token: str, settings: Settings, keys: ProviderKeys | None) 
     # AUTH-18
     if integer_rule(payload["sub"], MAX_INTEGER) or not (keys or _is_number(epoch)):
         raise TokenError
-    return Claims(int(payload["sub"]), epoch)
+    return Claims(int(payload["sub"]), epoch, payload["exp"])
 
 
 # In Python true and false are numbers, too.

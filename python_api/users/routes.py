@@ -1,8 +1,9 @@
 """The users' routes, in the contract's order: HTTP only.
 
 Each handler asks the guard, which knows 401 and 403, reads the request in the order in which the
-contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
-before its answer leaves.
+contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A
+write's transaction begins with a second look at the caller, whose body may have come late, and is
+committed before the answer leaves.
 """
 
 from datetime import UTC, datetime
@@ -52,6 +53,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         now = datetime.now(UTC)
         # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
         async with database.transaction() as connection:
+            await guard.confirm(connection, caller)
             # IDEM-10, PROB-17
             if key:
                 kept = await claim_key(connection, key, body, now, settings.idempotency_ttl)
@@ -114,6 +116,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         now = datetime.now(UTC)
         # USR-REPLACE-06, USR-REPLACE-07
         async with database.transaction() as connection:
+            await guard.confirm(connection, caller, user_id)
             user = await store.change_user(connection, user_id, changes, condition, now)
         return _answered(user)
 
@@ -134,17 +137,19 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         now = datetime.now(UTC)
         # USR-PATCH-07, USR-PATCH-09
         async with database.transaction() as connection:
+            await guard.confirm(connection, caller, user_id)
             user = await store.change_user(connection, user_id, changes, condition, now)
         return _answered(user)
 
     # BODY-06
     @router.delete("/users/{id}", **operation(docs.DELETE_USER))
     async def delete_user(request: Request) -> Response:
-        sent_id = await guard.deletion(request.headers, request.path_params["id"])
+        caller, sent_id = await guard.deletion(request.headers, request.path_params["id"])
         condition = entity_tags(request.headers, "If-Match")
         user_id = path_id(sent_id)
         # USR-DELETE-03
         async with database.transaction() as connection:
+            await guard.confirm(connection, caller, user_id)
             await store.delete_user(connection, user_id, condition)
         # USR-DELETE-01
         return Response(None, 204)

@@ -46,6 +46,23 @@ export async function refuseLocked(
   }
 }
 
+// LIMIT-06
+/**
+ * Throw too-many-failures if one of them has failed too often by the end of what is under way.
+ *
+ * For the right password, which is a guess as well: failures that are being counted come first.
+ */
+export async function refuseGuess(
+  connection: Connection,
+  whom: readonly Suspect[],
+  now: Date,
+  settings: Settings,
+): Promise<void> {
+  for (const suspect of whom) {
+    await hold(connection, suspect, now, settings);
+  }
+}
+
 // LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
 /**
  * Lay a failure to them. Throws too-many-failures, and counts none, where it is one too many.
@@ -59,18 +76,11 @@ export async function countFailure(
   now: Date,
   settings: Settings,
 ): Promise<void> {
-  const over = timestamp(new Date(now.getTime() + settings.loginFailuresWindow * 1000));
   for (const suspect of whom) {
-    const { failed_at } = await connection
-      .insertInto("login_failures")
-      .values({ key_hash: suspect.keyHash, failed_at: "[]", expires_at: over })
-      .onConflict((conflict) => conflict.column("key_hash").doUpdateSet({ expires_at: over }))
-      .returning("failed_at")
-      .executeTakeFirstOrThrow();
-    const failed = [...recent(failed_at, suspect, now, settings), now.getTime()];
+    const failed = [...(await hold(connection, suspect, now, settings)), now.getTime()];
     await connection
       .updateTable("login_failures")
-      .set({ failed_at: JSON.stringify(failed) })
+      .set({ failed_at: JSON.stringify(failed), expires_at: over(now, settings) })
       .where("key_hash", "=", suspect.keyHash)
       .execute();
   }
@@ -84,6 +94,28 @@ export async function countFailure(
     .limit(SWEPT)
     .$if(isPostgres(connection), (query) => query.forUpdate().skipLocked());
   await connection.deleteFrom("login_failures").where("key_hash", "in", some).execute();
+}
+
+/** Hold the suspect's row, and give the failures that count. Throws too-many-failures. */
+async function hold(
+  connection: Connection,
+  suspect: Suspect,
+  now: Date,
+  settings: Settings,
+): Promise<number[]> {
+  const { keyHash } = suspect;
+  // Changes nothing, but holds the row until the commit, one that another transaction is making too.
+  const { failed_at } = await connection
+    .insertInto("login_failures")
+    .values({ key_hash: keyHash, failed_at: "[]", expires_at: over(now, settings) })
+    .onConflict((conflict) => conflict.column("key_hash").doUpdateSet({ key_hash: keyHash }))
+    .returning("failed_at")
+    .executeTakeFirstOrThrow();
+  return recent(failed_at, suspect, now, settings);
+}
+
+function over(now: Date, settings: Settings): string {
+  return timestamp(new Date(now.getTime() + settings.loginFailuresWindow * 1000));
 }
 
 // LIMIT-01, LIMIT-05

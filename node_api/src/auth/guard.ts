@@ -1,12 +1,12 @@
 /** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
 
-import type { Database } from "../database.ts";
+import type { Connection, Database } from "../database.ts";
 import { Problem } from "../problems.ts";
 import type { Headers } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Role } from "../users/schemas.ts";
 import { ProviderKeys } from "./keys.ts";
-import { findById } from "./store.ts";
+import { type Credentials, findById, holdCaller } from "./store.ts";
 import { type Claims, readToken, TokenError } from "./tokens.ts";
 
 // AUTH-03, AUTH-04
@@ -16,7 +16,7 @@ const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: .*)?$/i;
 const REALM = 'Bearer realm="users"';
 
 /** Whoever has sent a request with a token. */
-export type Caller = Readonly<{ id: number; isAdmin: boolean }>;
+export type Caller = Readonly<{ id: number; isAdmin: boolean; claims: Claims }>;
 
 /** Asks each request for its token; each function gives the caller, null if nobody is asked. */
 export class Guard {
@@ -62,15 +62,40 @@ export class Guard {
   }
 
   // RIGHT-03
-  /** The id of the user that the caller may delete. Throws unauthorized and forbidden. */
-  async deletion(headers: Headers, id: string): Promise<string> {
-    return named(id, await this.admin(headers));
+  /** Whoever may delete the user with this id, and the id. Throws unauthorized and forbidden. */
+  async deletion(headers: Headers, id: string): Promise<[caller: Caller | null, id: string]> {
+    const caller = await this.admin(headers);
+    return [caller, named(id, caller)];
   }
 
   // RIGHT-07, RIGHT-08
   /** Only an admin may make one. Throws unauthorized and forbidden. */
   checkRole(caller: Caller | null, role: Role | undefined): void {
     if (this.#settings.auth && role === "admin" && !required(caller).isAdmin) {
+      throw forbidden();
+    }
+  }
+
+  // RIGHT-15
+  /**
+   * Judge the caller of a write once more, in its transaction: the body may have come late.
+   *
+   * `targetId` is the user whom it changes, if any. Throws unauthorized where the token has ended
+   * or become void by now, and forbidden where the caller is an admin no more.
+   */
+  async confirm(
+    connection: Connection,
+    caller: Caller | null,
+    targetId: number | null = null,
+  ): Promise<void> {
+    if (!caller) {
+      return;
+    }
+    const user = notVoid(await holdCaller(connection, caller.id, targetId), caller.claims);
+    if (caller.claims.expiresAt <= Date.now() / 1000) {
+      throw unauthorized(true);
+    }
+    if (caller.isAdmin && user.role !== "admin") {
       throw forbidden();
     }
   }
@@ -100,13 +125,18 @@ export class Guard {
     } catch (error) {
       throw error instanceof TokenError ? unauthorized(true) : error;
     }
-    const user = await findById(this.#database.connection, claims.userId);
-    // AUTH-09, AUTH-10, AUTH-11, AUTH-17
-    if (!(user && [null, user.token_epoch].includes(claims.tokenEpoch))) {
-      throw unauthorized(true);
-    }
-    return { id: user.id, isAdmin: user.role === "admin" };
+    // AUTH-11, AUTH-17
+    const user = notVoid(await findById(this.#database.connection, claims.userId), claims);
+    return { id: user.id, isAdmin: user.role === "admin", claims };
   }
+}
+
+// AUTH-09, AUTH-10
+function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
+  if (!(user && [null, user.token_epoch].includes(claims.tokenEpoch))) {
+    throw unauthorized(true);
+  }
+  return user;
 }
 
 // RIGHT-06, AUTH-16

@@ -9,7 +9,7 @@ import type { Settings } from "../settings.ts";
 import { emailRule } from "../users/schemas.ts";
 import { clientAddress } from "./addresses.ts";
 import * as docs from "./docs.ts";
-import { countFailure, refuseLocked, suspects } from "./failures.ts";
+import { countFailure, refuseGuess, refuseLocked, suspects } from "./failures.ts";
 import { hashPassword, isOutdated, isPassword } from "./passwords.ts";
 import { type Credentials, findByEmail, renewHash } from "./store.ts";
 import { issueToken } from "./tokens.ts";
@@ -83,7 +83,7 @@ export function authRoutes(database: Database, settings: Settings): Hono<Env> {
       // LOGIN-07
       throw new GrantError("invalid_grant");
     }
-    await refuseLocked(database.connection, whom, now, settings);
+    await database.transaction((connection) => refuseGuess(connection, whom, now, settings));
     // LOGIN-08
     if (isOutdated(kept, settings)) {
       const renewed = await hashPassword(password, settings);

@@ -1,13 +1,19 @@
 /** All SQL of logins: functions that take the connection first. */
 
 import { type Connection, parameter, prepared } from "../database.ts";
+import { isPostgres } from "../tables.ts";
 import type { Role } from "../users/schemas.ts";
 
 const COLUMNS = ["id", "role", "password_hash", "token_epoch"] as const;
 
 // What each request with a token asks.
-const BY_ID = prepared((connection) =>
-  connection.selectFrom("users").select(COLUMNS).where("id", "=", parameter<number>("id")),
+const BY_ID = prepared(byId);
+// SQLite, which has one writer at a time, has no word for these and needs none.
+const FOR_SHARE = prepared((connection) =>
+  byId(connection).$if(isPostgres(connection), (query) => query.forShare()),
+);
+const FOR_UPDATE = prepared((connection) =>
+  byId(connection).$if(isPostgres(connection), (query) => query.forUpdate()),
 );
 
 /** What a user's login and rights hang on. */
@@ -17,6 +23,10 @@ export type Credentials = Readonly<{
   password_hash: string | null;
   token_epoch: number;
 }>;
+
+function byId(connection: Connection) {
+  return connection.selectFrom("users").select(COLUMNS).where("id", "=", parameter<number>("id"));
+}
 
 /** The user with this email, in lower case, if there is one. */
 export async function findByEmail(
@@ -34,6 +44,26 @@ export async function findById(
 ): Promise<Credentials | undefined> {
   const [user] = await BY_ID(connection, { id });
   return user;
+}
+
+// RIGHT-15
+/**
+ * The caller, if there still is one, who can't be changed until the transaction ends.
+ *
+ * `targetId` is the user whom the transaction will change. Rows are locked in the order of their
+ * ids, so that two admins who change each other can't wait for each other for ever.
+ */
+export async function holdCaller(
+  connection: Connection,
+  callerId: number,
+  targetId: number | null,
+): Promise<Credentials | undefined> {
+  if (targetId !== null && targetId < callerId) {
+    await FOR_UPDATE(connection, { id: targetId });
+  }
+  const hold = targetId === callerId ? FOR_UPDATE : FOR_SHARE;
+  const [caller] = await hold(connection, { id: callerId });
+  return caller;
 }
 
 // LOGIN-08

@@ -23,6 +23,8 @@ export type Claims = Readonly<{
   userId: number;
   /** null of a provider's token, which knows nothing of it. */
   tokenEpoch: number | null;
+  /** Seconds since 1970. */
+  expiresAt: number;
 }>;
 
 // AUTH-01, AUTH-02
@@ -68,7 +70,7 @@ export async function readToken(
   } catch (error) {
     throw error instanceof Problem ? error : new TokenError();
   }
-  const { sub, epoch } = payload;
+  const { sub, epoch, exp = 0 } = payload;
   // AUTH-07, AUTH-18
   // jose takes a number for a text, and PyJWT doesn't.
   if (typeof sub !== "string" || integerRule(sub, MAX_INTEGER)) {
@@ -78,7 +80,7 @@ export async function readToken(
   if (!(keys || typeof epoch === "number")) {
     throw new TokenError();
   }
-  return { userId: Number(sub), tokenEpoch: keys ? null : (epoch as number) };
+  return { userId: Number(sub), tokenEpoch: keys ? null : (epoch as number), expiresAt: exp };
 }
 
 // AUTH-08

@@ -2,8 +2,9 @@
  * The users' routes, in the contract's order: HTTP only.
  *
  * Each handler asks the guard, which knows 401 and 403, reads the request in the order in which the
- * contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A write's transaction is committed
- * before its answer leaves.
+ * contract lets it fail (415, 413, 400, 422), then asks the store, which knows 404, 412 and 409. A
+ * write's transaction begins with a second look at the caller, whose body may have come late, and is
+ * committed before the answer leaves.
  */
 
 import type { HttpBindings } from "@hono/node-server";
@@ -51,6 +52,7 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
     const now = new Date();
     // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
     return await database.transaction(async (connection) => {
+      await guard.confirm(connection, caller);
       // IDEM-10, PROB-17
       if (key) {
         const kept = await claimKey(connection, key, body, now, settings.idempotencyTtl);
@@ -115,9 +117,10 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
     const id = Number(sentId);
     const now = new Date();
     // USR-REPLACE-06, USR-REPLACE-07
-    const user = await database.transaction((connection) =>
-      store.changeUser(connection, id, changes, condition, now),
-    );
+    const user = await database.transaction(async (connection) => {
+      await guard.confirm(connection, caller, id);
+      return await store.changeUser(connection, id, changes, condition, now);
+    });
     return answered(user);
   });
 
@@ -136,19 +139,26 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
     const id = Number(sentId);
     const now = new Date();
     // USR-PATCH-07, USR-PATCH-09
-    const user = await database.transaction((connection) =>
-      store.changeUser(connection, id, changes, condition, now),
-    );
+    const user = await database.transaction(async (connection) => {
+      await guard.confirm(connection, caller, id);
+      return await store.changeUser(connection, id, changes, condition, now);
+    });
     return answered(user);
   });
 
   // BODY-06
   router.delete("/users/:id", describeRoute(docs.DELETE_USER), async (c) => {
-    const sentId = await guard.deletion(c.env.incoming.headersDistinct, c.req.param("id"));
+    const [caller, sentId] = await guard.deletion(
+      c.env.incoming.headersDistinct,
+      c.req.param("id"),
+    );
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const id = pathId(sentId);
     // USR-DELETE-03
-    await database.transaction((connection) => store.deleteUser(connection, id, condition));
+    await database.transaction(async (connection) => {
+      await guard.confirm(connection, caller, id);
+      await store.deleteUser(connection, id, condition);
+    });
     // USR-DELETE-01
     return c.body(null, 204);
   });
