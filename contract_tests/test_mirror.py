@@ -274,6 +274,59 @@ def test_both_sides_read_the_same_settings() -> None:
             assert re.fullmatch(r"[A-Z0-9_]+ must be [^\n]+", ours)
 
 
+IN_FILES = {
+    "DATABASE_URL": "sqlite:///a b.db",
+    "AUTH_SECRET": "s" * 32,
+    "AUTH_SECRET_PREVIOUS": "t" * 32,
+    "ADMIN_PASSWORD": "\U0001f511" * 12,
+}
+
+
+@pytest.mark.clause("OPS-55", "PAIR-03")
+def test_both_sides_read_the_same_files(tmp_path: Path) -> None:
+    def file(content: bytes) -> str:
+        path = tmp_path / f"{len([*tmp_path.iterdir()])}"
+        path.write_bytes(content)
+        return str(path)
+
+    admin = {"ADMIN_EMAIL": "a@b.example"}
+    refused = {name: f"{name} must be empty where {name}_FILE is set" for name in IN_FILES}
+    bad = {
+        name: f"{name}_FILE must be a file that can be read and is not empty" for name in IN_FILES
+    }
+    cases: list[tuple[dict[str, str], dict[str, str] | str]] = []
+    for name, value in IN_FILES.items():
+        others = admin if name == "ADMIN_PASSWORD" else {}
+        cases += [
+            (others | {f"{name}_FILE": file(f"{value}{end}".encode())}, {name: value})
+            for end in ("", "\n", "\r\n")
+        ]
+        here = file(value.encode())
+        cases.append((others | {f"{name}_FILE": here, name: value}, refused[name]))
+        cases.append((others | {f"{name}_FILE": "", name: value}, {name: value}))
+        cases.append((others | {f"{name}_FILE": here, name: ""}, {name: value}))
+        missing, folder = str(tmp_path / "none"), str(tmp_path)
+        empty, line, latin = file(b""), file(b"\r\n"), file(b"\xe4" * 40)
+        cases += [
+            (others | {f"{name}_FILE": wrong}, bad[name])
+            for wrong in (missing, folder, empty, line, latin)
+        ]
+    # What is wrong in a file is wrong as in the environment.
+    short = "AUTH_SECRET must be 32 or more visible ASCII characters"
+    for content in (b"s" * 31, b"s" * 32 + b"\n\n", b"s" * 32 + b"\r", b"\xef\xbb\xbf" + b"s" * 32):
+        cases.append(({"AUTH_SECRET_FILE": file(content)}, short))
+    for kind in services.KINDS:
+        found = settings(kind, [environment for environment, _ in cases])
+        for (environment, expected), result in zip(cases, found, strict=True):
+            if isinstance(expected, str):
+                assert result == expected, environment
+            else:
+                ((name, value),) = expected.items()
+                assert result[name.lower()] == value, environment
+    secured = {"AUTH": "on", "AUTH_SECRET_FILE": file(b"s" * 32), "HOST": "0.0.0.0"}
+    assert [settings(kind, [secured])[0]["auth"] for kind in services.KINDS] == [True, True]
+
+
 @pytest.mark.clause("PAIR-03")
 def test_both_sides_read_the_same_variables() -> None:
     name = re.compile(r"[\"'](?:environment\.)?([A-Z][A-Z0-9_]+)[\"']")

@@ -7,6 +7,7 @@ line ends the start.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from python_api.auth.addresses import Network, parse_networks
@@ -25,6 +26,9 @@ WORD = re.compile("[!-~]{1,255}")
 LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 JWKS_URL = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:/[!-~]*)?")
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+LINE_BREAK = re.compile(r"\r?\n\Z")
+# OPS-55
+SECRETS = ("DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD")
 
 
 class SettingsError(Exception):
@@ -85,6 +89,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises SettingsError for the first that is wrong.
     """
+    environment = _with_files(environment)
     return Settings(
         # OPS-02
         host=environment.get("HOST") or "127.0.0.1",
@@ -129,6 +134,30 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
         shutdown_timeout=_integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
     )
+
+
+# OPS-55
+def _with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment, with what stands in the files that it names for a secret."""
+    read = dict(environment)
+    for name in SECRETS:
+        if file := environment.get(f"{name}_FILE"):
+            if environment.get(name):
+                raise SettingsError(f"{name} must be empty where {name}_FILE is set")
+            read[name] = _content(f"{name}_FILE", file)
+    return read
+
+
+def _content(name: str, file: str) -> str:
+    try:
+        text = Path(file).read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    text = LINE_BREAK.sub("", text)
+    # An empty one would be as none at all: without AUTH_SECRET nobody is asked for a token.
+    if not text:
+        raise SettingsError(f"{name} must be a file that can be read and is not empty")
+    return text
 
 
 # OPS-03

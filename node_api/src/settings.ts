@@ -5,6 +5,7 @@
  * line ends the start.
  */
 
+import { readFileSync } from "node:fs";
 import { type Networks, parseNetworks } from "./auth/addresses.ts";
 import { emailRule, passwordRule } from "./users/schemas.ts";
 
@@ -24,6 +25,11 @@ const JWKS_URL = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
 const SPACES = /^ +| +$/g;
+const LINE_BREAK = /\r?\n$/;
+const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+// OPS-55
+const SECRETS = ["DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD"] as const;
 
 /** A setting has a value that it must not have. */
 export class SettingsError extends Error {}
@@ -82,7 +88,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  *
  * Throws SettingsError for the first that is wrong.
  */
-export function readSettings(environment: Environment): Settings {
+export function readSettings(given: Environment): Settings {
+  const environment = withFiles(given);
   return {
     // OPS-02
     host: environment["HOST"] || "127.0.0.1",
@@ -128,6 +135,37 @@ export function readSettings(environment: Environment): Settings {
     keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
     shutdownTimeout: integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
   };
+}
+
+// OPS-55
+/** The environment, with what stands in the files that it names for a secret. */
+function withFiles(environment: Environment): Environment {
+  const read = { ...environment };
+  for (const name of SECRETS) {
+    const file = environment[`${name}_FILE`];
+    if (file) {
+      if (environment[name]) {
+        throw new SettingsError(`${name} must be empty where ${name}_FILE is set`);
+      }
+      read[name] = content(`${name}_FILE`, file);
+    }
+  }
+  return read;
+}
+
+function content(name: string, file: string): string {
+  let text: string;
+  try {
+    text = UTF_8.decode(readFileSync(file));
+  } catch {
+    text = "";
+  }
+  text = text.replace(LINE_BREAK, "");
+  // An empty one would be as none at all: without AUTH_SECRET nobody is asked for a token.
+  if (!text) {
+    throw new SettingsError(`${name} must be a file that can be read and is not empty`);
+  }
+  return text;
 }
 
 // OPS-03

@@ -1,9 +1,12 @@
 """Which services a run is about: options, markers and the fixtures that hand them to the tests.
 
-    pytest contract_tests                                    starts services by itself, see below
-    pytest contract_tests --target mine=http://127.0.0.1:9   asks that one instead (any number)
-    pytest contract_tests --gateway lb=http://127.0.0.1:8    one behind a gateway, without the
-                                                             clauses that only hold directly
+    pytest                                    starts services by itself, see below
+    pytest --target mine=http://127.0.0.1:9   asks that one instead (any number)
+    pytest --gateway lb=http://127.0.0.1:8    one behind a gateway, without the clauses that only
+                                              hold directly
+
+It lies in the root since pytest, which may take an option's value for a path before it knows the
+option, then has read it whatever stands on the command line.
 
 The fixture `api` is a `Client` of a target, once for each. Without one given there are six: each
 of our services on SQLite and on PostgreSQL, and `mixed`, which is both on one PostgreSQL, each
