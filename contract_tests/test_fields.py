@@ -119,6 +119,17 @@ def test_nothing_else_is_trimmed(api: Client, character: str) -> None:
         user(api.post("/users", json=members), 201, **members)
 
 
+@pytest.mark.clause("NAME-08", "USR-LIST-14")
+def test_what_is_inside_makes_trimming_no_slower(api: Client) -> None:
+    # A trim that begins anew with every space takes seconds for one of these.
+    begin = time.monotonic()
+    for spaces, count in ((" ", 65_000), ("\t", 32_000), ("\r\n", 16_000)):
+        rejected(api, "name", f"x{spaces * count}y", "too-long")
+    target = f"/users?q=x{'+' * 15_000}y"
+    problem(api.get(target), "validation", [error("too-long", parameter="q")])
+    assert time.monotonic() - begin < 2
+
+
 @pytest.mark.clause("NAME-02", "NAME-06")
 @pytest.mark.parametrize("name", ["", " ", "\t", "\r", "\n", " \t\r\n" * 60], ids=repr)
 def test_empty_name_is_too_short(api: Client, name: str) -> None:

@@ -200,17 +200,19 @@ def launch(
     return service
 
 
-def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str) -> str:
+def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str, given: str = "") -> str:
     """What this code prints, run by the interpreter of a service, where it can import its parts.
 
     For what a service does not show over HTTP. In Python the parts are `python_api.…`, in Node
-    `./src/….ts`; the arguments are `sys.argv[1:]` and `process.argv.slice(1)`.
+    `./src/….ts`; the arguments are `sys.argv[1:]` and `process.argv.slice(1)`,
+    and what is `given` comes in by stdin.
     """
     command, directory = _run(code[kind], kind)
     result = subprocess.run(
         [*command, *arguments],
         cwd=directory,
         env=_environment(sqlite_url(Path(os.devnull)), None),
+        input=given,
         capture_output=True,
         text=True,
         check=False,

@@ -328,7 +328,7 @@ _INSIDE = [
         "USR-LIST-14",
         "q keeps the white space around it.",
         ("users/pages.py", 'sent["q"][0].strip(TRIMMED)', 'sent["q"][0]'),
-        ("users/pages.ts", "null : trim(sent.q[0])", "null : sent.q[0]"),
+        ("users/pages.ts", "null : trim(sent.q[0], TRIMMED)", "null : sent.q[0]"),
     ),
     _one(
         "q_has_no_longest",

@@ -7,7 +7,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { z } from "zod";
-import { type Issue, issue, Problem, type Rule } from "./problems.ts";
+import { type Issue, issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
 // BODY-01
 export const MAX_BODY = 65536;
@@ -148,7 +148,7 @@ export function parseJson(body: Buffer): unknown {
   }
 }
 
-// JSON-10, JSON-11
+// JSON-10, JSON-11, LIMIT-11
 /** How deep arrays and objects go, counted before parsing: a parser may run out of stack. */
 function nesting(text: string): number {
   let depth = 0;
@@ -176,9 +176,8 @@ export function parseBody<Shape extends z.ZodRawShape>(
   // JSON-16
   const unknown = Object.keys(document).filter((name) => !Object.hasOwn(model.shape, name));
   // PROB-07
-  const broken = unknown
-    .sort(byCodePoint)
-    .map((name) => issue("pointer", pointer(name), "unknown"));
+  const shown = unknown.sort(byCodePoint).slice(0, MAX_ERRORS);
+  const broken = shown.map((name) => issue("pointer", pointer(name), "unknown"));
   const result = model.safeParse(known);
   // PROB-06, PROB-07, PROB-08
   if (!result.success) {
@@ -196,12 +195,18 @@ export function parseBody<Shape extends z.ZodRawShape>(
 // PROB-07
 /** Compares as Python does; `<` would compare UTF-16 units. */
 function byCodePoint(left: string, right: string): number {
-  const lefts = Array.from(left, (character) => character.codePointAt(0) ?? 0);
-  const rights = Array.from(right, (character) => character.codePointAt(0) ?? 0);
-  const differs = lefts.findIndex((code, index) => code !== rights[index]);
-  return differs < 0
-    ? lefts.length - rights.length
-    : (lefts[differs] ?? 0) - (rights[differs] ?? -1);
+  let index = 0;
+  while (index < left.length && left.charCodeAt(index) === right.charCodeAt(index)) {
+    index += 1;
+  }
+  // Where the second halves of two pairs differ, the code points begin one unit before.
+  for (const place of [Math.max(index - 1, 0), index]) {
+    const differs = (left.codePointAt(place) ?? -1) - (right.codePointAt(place) ?? -1);
+    if (differs !== 0) {
+      return differs;
+    }
+  }
+  return 0;
 }
 
 // PROB-05
@@ -249,10 +254,11 @@ export function integerRule(text: string, highest: number): Rule | null {
     return "malformed";
   }
   // ID-03
-  return BigInt(text) > highest ? "too-large" : null;
+  const tooLarge = text.length > String(highest).length || Number(text) > highest;
+  return tooLarge ? "too-large" : null;
 }
 
-// QUERY-02, QUERY-06
+// LIMIT-11, QUERY-02, QUERY-06
 /** The query's parameters in the order sent, `+` being a space. Throws malformed-query. */
 export function parseQuery(query: string): [name: string, value: string][] {
   return query

@@ -7,7 +7,7 @@
 
 import { readFileSync } from "node:fs";
 import { type Networks, parseNetworks } from "./auth/addresses.ts";
-import { emailRule, passwordRule } from "./users/schemas.ts";
+import { emailRule, passwordRule, trim } from "./users/schemas.ts";
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
@@ -24,7 +24,6 @@ const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/;
 const JWKS_URL = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!-~]*)?$/;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
-const SPACES = /^ +| +$/g;
 const LINE_BREAK = /\r?\n$/;
 const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -272,7 +271,7 @@ function admin(
 function networks(environment: Environment): Networks {
   const text = environment["TRUSTED_PROXIES"] || "";
   try {
-    return parseNetworks(text ? text.split(",").map((part) => part.replace(SPACES, "")) : []);
+    return parseNetworks(text ? text.split(",").map((part) => trim(part, " ")) : []);
   } catch {
     throw new SettingsError(
       "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas",
@@ -282,7 +281,7 @@ function networks(environment: Environment): Networks {
 
 function origins(environment: Environment): readonly string[] {
   const text = environment["CORS_ORIGINS"] || "";
-  const parts = text ? text.split(",").map((part) => part.replace(SPACES, "")) : [];
+  const parts = text ? text.split(",").map((part) => trim(part, " ")) : [];
   if (!parts.every((origin) => ORIGIN.test(origin))) {
     throw new SettingsError(
       "CORS_ORIGINS must be origins such as https://example.com, with commas",

@@ -95,7 +95,7 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
 def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
     """The email, in lower case, and the password that the form holds. Raises GrantError."""
     try:
-        parameters = parse_query(body.decode("utf-8").encode())
+        parameters = parse_query(body.decode("utf-8"))
     except (UnicodeDecodeError, Problem):
         raise GrantError("invalid_request") from None
     grant_type = _only(parameters, "grant_type")

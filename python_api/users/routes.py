@@ -70,7 +70,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
     async def list_users(request: Request) -> Response:
         await guard.admin(request.headers)
         # QUERY-01, PROB-14
-        page = parse_page(parse_query(request.scope["query_string"]))
+        page = parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
         # USR-LIST-19
         async with database.connection() as connection:
             users = await store.list_users(connection, page)

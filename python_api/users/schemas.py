@@ -67,7 +67,7 @@ def password_rule(password: str) -> LiteralString | None:
     return "malformed" if SURROGATE.search(password) else None
 
 
-# NAME-01, NAME-06, NAME-07
+# NAME-01, NAME-06, NAME-07, NAME-08
 def _name(value: object) -> str:
     name = _string(value).strip(TRIMMED)
     _keep(text_rule(name))

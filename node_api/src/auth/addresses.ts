@@ -1,11 +1,11 @@
 /** Addresses: where a request comes from. */
 
 import { BlockList, isIPv4, isIPv6 } from "node:net";
+import { trim } from "../users/schemas.ts";
 
 const NETWORK = /^([0-9A-Fa-f.:]+)(?:\/([0-9]{1,3}))?$/;
 const ADDRESS = /^[0-9A-Fa-f.:]+$/;
 const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
-const SPACES = /^[ \t]+|[ \t]+$/g;
 
 /** Some networks; Node's class for addresses to block serves to know any. */
 export type Networks = BlockList;
@@ -39,7 +39,7 @@ export function clientAddress(
   const hops = forwarded.flatMap((line) => line.split(","));
   let address = canonical(peer);
   while (address && hops.length > 0 && trusted.check(address, family(address))) {
-    const before = canonical((hops.pop() ?? "").replace(SPACES, ""));
+    const before = canonical(trim(hops.pop() ?? "", " \t"));
     if (before === null) {
       break;
     }

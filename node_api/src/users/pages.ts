@@ -8,7 +8,7 @@
 import { timestamp } from "../observability.ts";
 import { issue, Problem, type Rule } from "../problems.ts";
 import { integerRule, MAX_INTEGER, percentEncode } from "../requests.ts";
-import { codePoints, FORBIDDEN, textRule, trim, type User } from "./schemas.ts";
+import { codePoints, FORBIDDEN, TRIMMED, textRule, trim, type User } from "./schemas.ts";
 
 // USR-LIST-05, USR-LIST-09
 export const SORTS = ["id", "name", "email", "created_at"] as const;
@@ -69,7 +69,7 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
   // USR-LIST-05
   const sort = sent.sort[0] ?? "id";
   // USR-LIST-14
-  const q = sent.q[0] === undefined ? null : trim(sent.q[0]);
+  const q = sent.q[0] === undefined ? null : trim(sent.q[0], TRIMMED);
   const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
 
   // USR-LIST-20, QUERY-09, PROB-06

@@ -5,7 +5,7 @@ import type { Rule } from "../problems.ts";
 
 // NAME-01
 // The languages' own trims differ in what they take for white space.
-const TRIMMED = /^[ \t\r\n]+|[ \t\r\n]+$/g;
+export const TRIMMED = " \t\r\n";
 // NAME-04, NAME-05
 // With the u flag, a surrogate in a class is an unpaired one.
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
@@ -33,9 +33,16 @@ export function codePoints(text: string): number {
   return [...text].length;
 }
 
-/** The text without space, tab, CR and LF at both ends. */
-export function trim(text: string): string {
-  return text.replace(TRIMMED, "");
+/** The text without these characters at both ends; a pattern would try each run of them inside. */
+export function trim(text: string, characters: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && characters.includes(text.charAt(start))) {
+    start += 1;
+  }
+  while (end > start && characters.includes(text.charAt(end - 1))) {
+    end -= 1;
+  }
+  return text.slice(start, end);
 }
 
 // NAME-06, USR-LIST-15
@@ -126,8 +133,11 @@ const PASSWORD_OR_NULL_SCHEMA = {
   description: "null takes the password away.",
 };
 
-// NAME-01, NAME-06, NAME-07
-const nameField = string.overwrite(trim).check(keep(textRule)).meta(NAME_SCHEMA);
+// NAME-01, NAME-06, NAME-07, NAME-08
+const nameField = string
+  .overwrite((text) => trim(text, TRIMMED))
+  .check(keep(textRule))
+  .meta(NAME_SCHEMA);
 const emailField = string
   .check(keep(emailRule))
   // EMAIL-05, EMAIL-10
