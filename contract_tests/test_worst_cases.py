@@ -229,6 +229,7 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "server.HOST": ("host: letters", "host: colons"),
     "settings.DIGITS": ("setting: PORT",),
     "settings.JWKS_URL": ("setting: keys", "setting: keys' path"),
+    "settings.LINE_BREAK": "reads a file of the operator's",
     "settings.LOOPBACK": ("setting: a host to listen on",),
     "settings.ORIGIN": ("setting: an origin",),
     "settings.POSTGRES_URL": ("setting: a user", "setting: a password", "setting: a host"),
