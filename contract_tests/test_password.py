@@ -1,9 +1,11 @@
 """PASSWORD: what is taken for one, what comes of it, and what is kept of it."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
+import socket
 import time
 import unicodedata
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from contract_tests.harness import services
+from contract_tests.harness import services, tokens
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.expect import (
@@ -480,3 +482,97 @@ def test_what_is_refused_is_not_hashed(service: Service) -> None:
         assert api.request(method, path, json=members).status == 422
         assert api.request(method, path, json=fields(password=PASSWORD, age=36)).status == 422
     assert time.monotonic() - begin < costs
+
+
+# As long as all that are sent at once need to come in.
+CROWDED = services.SECURED | {
+    "ARGON2_MEMORY": "65536",
+    "ARGON2_ITERATIONS": "4",
+    "HASH_QUEUE": "3",
+    "LOGIN_FAILURES_PER_EMAIL": "4",
+}
+
+
+@pytest.mark.clause("PASSWORD-17", "USR-CREATE-06", "IDEM-08")
+@pytest.mark.engine("sqlite")
+@pytest.mark.settings(**CROWDED)
+def test_so_many_passwords_are_hashed_at_a_time_and_no_more(service: Service) -> None:
+    api = service.api
+    everybody = [(fields(password=PASSWORD), unique()) for _ in range(8)]
+    requests = [
+        api.message("POST", "/users", [JSON, ("idempotency-key", key)], render(sent))
+        for sent, key in everybody
+    ]
+    answers = api.at_once(requests)
+    assert sorted(answer.status for answer in answers) == [201] * 3 + [503] * 5
+    refused = []
+    for (sent, key), answer in zip(everybody, answers, strict=True):
+        if answer.status == 201:
+            user(answer, 201, name=sent["name"], email=sent["email"])
+        else:
+            problem(answer, "overloaded")
+            users(api.get(f"/users?q={sent['email']}"), [], next=False)
+            refused.append((sent, key))
+    sent, key = refused[0]
+    again = api.post("/users", json=sent, headers={"idempotency-key": key})
+    ada = user(again, 201, name=sent["name"], email=sent["email"])
+    # Nothing that has no password to hash is refused, and of a change that is nothing is kept.
+    path = f"/users/{ada['id']}"
+    change = api.message("PATCH", path, [JSON], render({"name": "B", "password": PASSWORD}))
+    other = api.message("PUT", NOBODY, [JSON], render(fields()))
+    answers = api.at_once([change] * 5 + [other])
+    problem(answers.pop(), "user-not-found")
+    assert sorted(answer.status for answer in answers) == [200] * 3 + [503] * 2
+    assert api.get(path).json()["version"] == 4
+
+
+@pytest.mark.clause("PASSWORD-17", "LIMIT-04")
+@pytest.mark.engine("sqlite")
+@pytest.mark.settings(**CROWDED)
+def test_a_grant_that_finds_no_room_is_no_failure(service: Service) -> None:
+    api = service.api
+    ada = created(api, password=PASSWORD)
+    # Whoever is nobody finds as little room as somebody (LOGIN-04).
+    for email in (ada["email"], unique_email()):
+        form = f"grant_type=password&username={email}&password=wrong".encode()
+        kind = ("content-type", "application/x-www-form-urlencoded")
+        answers = api.at_once([api.message("POST", "/auth/token", [kind], form)] * 8)
+        assert sorted(answer.status for answer in answers) == [400] * 3 + [503] * 5
+        for answer in answers:
+            if answer.status == 503:
+                problem(answer, "overloaded")
+    assert api.log_in(ada["email"], PASSWORD).status == 200
+
+
+@pytest.mark.clause("PASSWORD-18", "PASSWORD-14")
+@pytest.mark.engine("sqlite")
+def test_no_token_waits_for_a_hash(launched: Launch) -> None:
+    api = launched(**services.SECURED | COSTLY | {"ARGON2_ITERATIONS": "16"}).api
+    mine = api.asking(f"Bearer {api.token(*services.ADMIN)}")
+    with contextlib.ExitStack() as stack:
+        hashing = [stack.enter_context(api.connect(60.0)) for _ in range(12)]
+        for connection in hashing:
+            sent = mine.message("POST", "/users", [JSON], render(fields(password=PASSWORD)))
+            connection.send(mine.message("GET", "/healthz") + sent)
+            body(connection.read(), 200, b'{"status":"ok"}')
+        for _ in range(3):
+            assert mine.get("/users/me").json()["role"] == "admin"
+        assert not any(connection.readable(0) for connection in hashing)
+
+
+@pytest.mark.clause("PASSWORD-18")
+@pytest.mark.engine("sqlite")
+def test_no_hash_waits_for_a_provider(launched: Launch) -> None:
+    with contextlib.ExitStack() as stack:
+        # It takes connections and says nothing.
+        provider = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100))
+        url = f"http://127.0.0.1:{provider.getsockname()[1]}/keys"
+        api = launched(AUTH_JWKS_URL=url).api
+        token = tokens.token(tokens.claims(1), alg="RS256", kid="one")
+        asking = [stack.enter_context(api.connect(60.0)) for _ in range(40)]
+        for connection in asking:
+            sent = api.message("GET", "/users/1", [("authorization", f"Bearer {token}")])
+            connection.send(api.message("GET", "/healthz") + sent)
+            body(connection.read(), 200, b'{"status":"ok"}')
+        created(api, password=PASSWORD)
+        assert not any(connection.readable(0) for connection in asking)

@@ -79,6 +79,7 @@ PROBLEM_HEADERS = {
     "forbidden": "WWW-Authenticate",
     "too-many-failures": "Retry-After",
     "unavailable": "Retry-After",
+    "overloaded": "Retry-After",
     "provider-unavailable": "Retry-After",
 }
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")

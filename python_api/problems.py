@@ -107,6 +107,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Service unavailable",
         "The database cannot be reached.",
     ),
+    "overloaded": (
+        503,
+        "Overloaded",
+        "The service has too many passwords to hash at the moment.",
+    ),
     "provider-unavailable": (
         503,
         "Provider unavailable",

@@ -57,6 +57,8 @@ class Settings:
     argon2_iterations: int
     argon2_parallelism: int
     """Lanes."""
+    hash_queue: int
+    """Passwords."""
     auth: bool
     """Whether a request has to say who sends it."""
     auth_secret: str
@@ -105,6 +107,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
+        # PASSWORD-17
+        hash_queue=_integer(environment, "HASH_QUEUE", 64, 1, 10000),
         auth=_auth(environment),
         auth_secret=_secret(environment, "AUTH_SECRET"),
         auth_secret_previous=_secret(environment, "AUTH_SECRET_PREVIOUS"),

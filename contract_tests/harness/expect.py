@@ -76,6 +76,9 @@ PROBLEMS = {
     ),
     "internal": Problem(500, "Internal error", "The service failed unexpectedly."),
     "unavailable": Problem(503, "Service unavailable", "The database cannot be reached."),
+    "overloaded": Problem(
+        503, "Overloaded", "The service has too many passwords to hash at the moment."
+    ),
     "provider-unavailable": Problem(
         503, "Provider unavailable", "The identity provider cannot be reached."
     ),
@@ -223,7 +226,7 @@ def problem(
     headers = {"cache-control": "no-store"}
     if allow is not None:
         headers["allow"] = allow
-    if code in ("unavailable", "provider-unavailable"):
+    if code in ("unavailable", "overloaded", "provider-unavailable"):
         headers["retry-after"] = "1"
     if code in CHALLENGES:
         headers["www-authenticate"] = CHALLENGES[code]

@@ -530,13 +530,13 @@ _INSIDE = [
         "The password itself is kept.",
         (
             "auth/passwords.py",
-            "return await asyncio.to_thread(hasher.hash, password)",
-            "return password if hasher else await asyncio.to_thread(hasher.hash, password)",
+            "return await threads.run(partial(hasher.hash, password), settings)",
+            "return password if hasher else await threads.run(partial(hasher.hash, password), settings)",
         ),
         (
             "auth/passwords.ts",
-            "  return await hash(",
-            "  if (settings) return password;\n  return await hash(",
+            "  return await threads.run<string>(",
+            "  if (settings) return password;\n  return await threads.run<string>(",
         ),
     ),
     _one(
@@ -545,8 +545,8 @@ _INSIDE = [
         "Every hash has the same salt.",
         (
             "auth/passwords.py",
-            "asyncio.to_thread(hasher.hash, password)",
-            'asyncio.to_thread(hasher.hash, password, salt=b"0123456789abcdef")',
+            "partial(hasher.hash, password)",
+            'partial(hasher.hash, password, salt=b"0123456789abcdef")',
         ),
         (
             "auth/passwords.ts",
@@ -575,10 +575,14 @@ _INSIDE = [
         "What is hashed is the password in NFKC.",
         (
             "auth/passwords.py",
-            "asyncio.to_thread(hasher.hash, password)",
-            "asyncio.to_thread(hasher.hash, __import__('unicodedata').normalize('NFKC', password))",
+            "partial(hasher.hash, password)",
+            "partial(hasher.hash, __import__('unicodedata').normalize('NFKC', password))",
         ),
-        ("auth/passwords.ts", "await hash(password, {", 'await hash(password.normalize("NFKC"), {'),
+        (
+            "auth/passwords.ts",
+            "hashSync(password, asked.options)",
+            'hashSync(password.normalize("NFKC"), asked.options)',
+        ),
     ),
     _one(
         "nobody_is_served_meanwhile",
@@ -586,15 +590,69 @@ _INSIDE = [
         "A password is hashed on the event loop's own thread.",
         (
             "auth/passwords.py",
-            "await asyncio.to_thread(hasher.hash, password)",
+            "await threads.run(partial(hasher.hash, password), settings)",
             "hasher.hash(password)",
         ),
         (
             "auth/passwords.ts",
-            "  return await hash(password, {",
+            "return await threads.run<string>({ password, options }, settings);",
+            "return hashSync(password, options);",
+        ),
+    ),
+    _one(
+        "hashes_wait_without_end",
+        "PASSWORD-17",
+        "Any number of passwords wait to be hashed.",
+        ("auth/passwords.py", "self._under_way += 1", "self._under_way += 0"),
+        ("auth/passwords.ts", "this.#underWay >= settings.hashQueue", "this.#underWay < 0"),
+    ),
+    _one(
+        "an_overload_is_a_failure",
+        "PASSWORD-17",
+        "A grant that finds no room to be judged counts as a failure.",
+        (
+            "auth/routes.py",
+            "        is_right = await is_password(password, kept, settings)\n",
             (
-                "  const { hashSync } = await import('@node-rs/argon2');\n"
-                "  return hashSync(password, {"
+                "        try:\n"
+                "            is_right = await is_password(password, kept, settings)\n"
+                "        except Problem:\n"
+                "            async with database.transaction() as connection:\n"
+                "                await count_failure(connection, whom, datetime.now(UTC), settings)\n"
+                "            raise\n"
+            ),
+        ),
+        (
+            "auth/routes.ts",
+            "    const isRight = await isPassword(password, kept, settings);\n",
+            (
+                "    const isRight = await isPassword(password, kept, settings).catch(async (e) => {\n"
+                "      await database.transaction((one) =>\n"
+                "        countFailure(one, whom, new Date(), settings),\n"
+                "      );\n"
+                "      throw e;\n"
+                "    });\n"
+            ),
+        ),
+    ),
+    _one(
+        "hashing_takes_the_threads_of_all",
+        "PASSWORD-18",
+        "Passwords are hashed in the threads that serve for everything else.",
+        (
+            "auth/passwords.py",
+            "run_in_executor(self._pool, work)",
+            "run_in_executor(None, work)",
+        ),
+        (
+            "auth/passwords.ts",
+            "      return await this.#runInTurn(work);\n",
+            (
+                "      const { hash, verify } = await import('@node-rs/argon2');\n"
+                "      const { password } = work;\n"
+                "      return ('kept' in work\n"
+                "        ? await verify(work.kept, password)\n"
+                "        : await hash(password, work.options)) as Result;\n"
             ),
         ),
     ),

@@ -75,6 +75,7 @@ const PROBLEM_HEADERS: Partial<Record<Code, keyof typeof HEADERS>> = {
   forbidden: "WWW-Authenticate",
   "too-many-failures": "Retry-After",
   unavailable: "Retry-After",
+  overloaded: "Retry-After",
   "provider-unavailable": "Retry-After",
 };
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;

@@ -53,6 +53,8 @@ export type Settings = Readonly<{
   argon2Iterations: number;
   /** Lanes. */
   argon2Parallelism: number;
+  /** Passwords. */
+  hashQueue: number;
   /** Whether a request has to say who sends it. */
   auth: boolean;
   authSecret: string;
@@ -104,6 +106,8 @@ export function readSettings(given: Environment): Settings {
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
+    // PASSWORD-17
+    hashQueue: integer(environment, "HASH_QUEUE", 64, 1, 10000),
     auth: auth(environment),
     authSecret: secret(environment, "AUTH_SECRET"),
     authSecretPrevious: secret(environment, "AUTH_SECRET_PREVIOUS"),

@@ -55,7 +55,9 @@ TOKEN_ERROR = {
     "error_description": "The username or the password is wrong.",
 }
 
-POSSIBLE = problems("unsupported-media-type", "body-too-large", "too-many-failures", "unavailable")
+POSSIBLE = problems(
+    "unsupported-media-type", "body-too-large", "too-many-failures", "unavailable", "overloaded"
+)
 # Of what is wrong with the request itself, some is told as RFC 6749 has it.
 BAD_REQUEST = {
     **POSSIBLE["400"],

@@ -1,35 +1,81 @@
 """Passwords: of each only an Argon2id hash is kept, in the PHC format that both services read."""
 
 import asyncio
+import os
+import sys
 from base64 import b64encode
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 
+from python_api.problems import Problem
 from python_api.settings import Settings
 
 # PASSWORD-11
 SALT_BYTES = 16
 HASH_BYTES = 32
 
+MAX_THREADS = 4
+LOWER_PRIORITY = 10
+
+Result = TypeVar("Result")
+
+
+# PASSWORD-14, PASSWORD-18
+class Threads:
+    """Threads that do nothing but hash: whatever else needs a thread waits for none of them."""
+
+    def __init__(self) -> None:
+        count = min(os.cpu_count() or 1, MAX_THREADS)
+        self._pool = ThreadPoolExecutor(count, initializer=_step_back)
+        self._under_way = 0
+
+    async def run(self, work: Callable[[], Result], settings: Settings) -> Result:
+        """What the work gives, done in its turn. Raises overloaded where too many wait for theirs."""
+        # PASSWORD-17
+        if self._under_way >= settings.hash_queue:
+            raise Problem("overloaded", headers={"Retry-After": "1"})
+        self._under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._under_way -= 1
+
+
+def _step_back() -> None:
+    # On Linux a priority is the thread's own: the one that answers goes before.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, 0, LOWER_PRIORITY)
+
+
+threads = Threads()
+
 
 # PASSWORD-11, PASSWORD-13
 async def hash_password(password: str, settings: Settings) -> str:
-    """The password's hash, with a new salt, at the cost that the settings name."""
+    """The password's hash, with a new salt, at the cost that the settings name.
+
+    Raises overloaded.
+    """
     hasher = _hasher(settings)
-    # PASSWORD-14
-    # In a thread: it takes as long as dozens of requests, and the event loop has others to serve.
-    return await asyncio.to_thread(hasher.hash, password)
+    return await threads.run(partial(hasher.hash, password), settings)
 
 
 # LOGIN-03
 async def is_password(password: str, password_hash: str | None, settings: Settings) -> bool:
-    """Whether it is the password that was hashed; without a hash as much work, and never."""
+    """Whether it is the password that was hashed; without a hash as much work, and never.
+
+    Raises overloaded.
+    """
     hasher = _hasher(settings)
     # LOGIN-04
     kept = password_hash or _nobodys_hash(settings)
     try:
-        return await asyncio.to_thread(hasher.verify, kept, password)
+        return await threads.run(partial(hasher.verify, kept, password), settings)
     except VerifyMismatchError:
         return False
 

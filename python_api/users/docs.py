@@ -109,6 +109,8 @@ WRONG_BODY = (
     "body-too-large",
     "malformed-json",
     Problem("validation", [issue("pointer", "#/email", "malformed")]),
+    # For its password.
+    "overloaded",
 )
 
 # DOC-04

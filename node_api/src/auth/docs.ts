@@ -58,6 +58,7 @@ const POSSIBLE = problems(
   "body-too-large",
   "too-many-failures",
   "unavailable",
+  "overloaded",
 );
 // Of what is wrong with the request itself, some is told as RFC 6749 has it.
 const BAD_REQUEST = {

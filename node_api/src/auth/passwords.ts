@@ -1,6 +1,10 @@
 /** Passwords: of each only an Argon2id hash is kept, in the PHC format that both services read. */
 
-import { hash, verify } from "@node-rs/argon2";
+import { once } from "node:events";
+import { availableParallelism, setPriority } from "node:os";
+import { isMainThread, parentPort, Worker } from "node:worker_threads";
+import { hashSync, type Options, verifySync } from "@node-rs/argon2";
+import { Problem } from "../problems.ts";
 import type { Settings } from "../settings.ts";
 
 // PASSWORD-11
@@ -8,29 +12,116 @@ import type { Settings } from "../settings.ts";
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 
+const MAX_THREADS = 4;
+const LOWER_PRIORITY = 10;
+
+/** A password to hash with these options, or to hold against a hash that is kept. */
+type Work = Readonly<{ password: string; options: Options } | { password: string; kept: string }>;
+
+// PASSWORD-14, PASSWORD-18
+/**
+ * Threads that do nothing but hash: whatever else needs a thread waits for none of them.
+ *
+ * Node's own, in which the library would hash, are four for everything: names, files, signatures.
+ */
+class Threads {
+  readonly #count = Math.min(availableParallelism(), MAX_THREADS);
+  readonly #idle: Worker[] = [];
+  readonly #waiting: ((thread: Worker) => void)[] = [];
+  #underWay = 0;
+
+  /** What the work gives, done in its turn. Throws overloaded where too many wait for theirs. */
+  async run<Result>(work: Work, settings: Settings): Promise<Result> {
+    // PASSWORD-17
+    if (this.#underWay >= settings.hashQueue) {
+      throw new Problem("overloaded", [], { "Retry-After": "1" });
+    }
+    this.#underWay += 1;
+    try {
+      return await this.#runInTurn(work);
+    } finally {
+      this.#underWay -= 1;
+    }
+  }
+
+  async #runInTurn<Result>(work: Work): Promise<Result> {
+    let thread = await this.#free();
+    try {
+      thread.postMessage(work);
+      const [result] = await once(thread, "message");
+      return result;
+    } catch (error) {
+      // It has ended with that.
+      thread = startThread();
+      throw error;
+    } finally {
+      const next = this.#waiting.shift() ?? ((free) => this.#idle.push(free));
+      next(thread);
+    }
+  }
+
+  /** A thread that does nothing, as soon as there is one. */
+  async #free(): Promise<Worker> {
+    const idle = this.#idle.pop();
+    if (idle) {
+      return idle;
+    }
+    return this.#underWay <= this.#count
+      ? startThread()
+      : await new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+function startThread(): Worker {
+  const thread = new Worker(new URL(import.meta.url));
+  // From its first result on it keeps no process from ending.
+  thread.once("message", () => thread.unref());
+  return thread;
+}
+
+/** What a thread does: this module is what it runs. */
+function serveThread(): void {
+  // On Linux a priority is the thread's own: the one that answers goes before.
+  if (process.platform === "linux") {
+    setPriority(LOWER_PRIORITY);
+  }
+  parentPort?.on("message", (asked: Work) => {
+    const { password } = asked;
+    const result =
+      "kept" in asked ? verifySync(asked.kept, password) : hashSync(password, asked.options);
+    parentPort?.postMessage(result);
+  });
+}
+
+const threads = new Threads();
+
 // PASSWORD-11, PASSWORD-13
-/** The password's hash, with a new salt, at the cost that the settings name. */
+/** The password's hash, with a new salt, at the cost that the settings name. Throws overloaded. */
 export async function hashPassword(password: string, settings: Settings): Promise<string> {
-  // PASSWORD-14
-  // In a thread of its own making: the event loop has others to serve.
-  return await hash(password, {
+  const options = {
     // PASSWORD-12
     memoryCost: settings.argon2Memory,
     timeCost: settings.argon2Iterations,
     parallelism: settings.argon2Parallelism,
     outputLen: HASH_BYTES,
-  });
+  };
+  return await threads.run<string>({ password, options }, settings);
 }
 
 // LOGIN-03
-/** Whether it is the password that was hashed; without a hash as much work, and never. */
+/**
+ * Whether it is the password that was hashed; without a hash as much work, and never.
+ *
+ * Throws overloaded.
+ */
 export async function isPassword(
   password: string,
   passwordHash: string | null,
   settings: Settings,
 ): Promise<boolean> {
   // LOGIN-04
-  return await verify(passwordHash ?? nobodysHash(settings), password);
+  const kept = passwordHash ?? nobodysHash(settings);
+  return await threads.run<boolean>({ password, kept }, settings);
 }
 
 // LOGIN-08
@@ -52,4 +143,8 @@ function nobodysHash(settings: Settings): string {
 function prefix(settings: Settings): string {
   const { argon2Memory, argon2Iterations, argon2Parallelism } = settings;
   return `$argon2id$v=19$m=${argon2Memory},t=${argon2Iterations},p=${argon2Parallelism}$`;
+}
+
+if (!isMainThread) {
+  serveThread();
 }

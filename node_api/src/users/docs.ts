@@ -112,6 +112,8 @@ const WRONG_BODY = [
   "body-too-large",
   "malformed-json",
   new Problem("validation", [issue("pointer", "#/email", "malformed")]),
+  // For its password.
+  "overloaded",
 ] as const;
 
 // DOC-04
