@@ -31,7 +31,10 @@ FOREIGN = [
 ]
 
 VARY = {"vary": "Origin"}
-EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"
+EXPOSED = (
+    "Accept-Patch, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, "
+    "X-Request-Id"
+)
 
 
 def plain(origin: str) -> dict[str, str]:

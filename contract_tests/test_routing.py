@@ -260,3 +260,28 @@ def test_no_header_changes_method_or_path(api: Client, headers: dict[str, str]) 
     fields = expect.somebody()
     expect.user(api.post("/users", json=fields, headers=headers), 201, **fields)
     expect.problem(api.get("/nowhere", headers=headers), "not-found")
+
+
+@pytest.mark.clause("ROUTE-16", "ROUTE-12")
+@pytest.mark.parametrize("path", ["/users/1", "/users/me", "/users/abc"])
+def test_options_tells_what_a_patch_takes(api: Client, path: str) -> None:
+    answer = api.options(path)
+    assert answer.header("accept-patch") == "application/json, application/merge-patch+json"
+    expect.empty(answer, allow="DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
+
+
+@pytest.mark.clause("ROUTE-16")
+@pytest.mark.parametrize("path", ["/users", "/healthz", "/auth/token", "/nowhere"])
+def test_options_tells_it_nowhere_else(api: Client, path: str) -> None:
+    assert api.options(path).header("accept-patch") is None
+
+
+@pytest.mark.clause("ROUTE-17", "CTYPE-01")
+def test_a_415_tells_what_a_patch_takes(api: Client) -> None:
+    path = f"/users/{api.create()['id']}"
+    headers = {"content-type": "text/plain"}
+    answer = api.patch(path, content=b"{}", headers=headers)
+    expect.problem(answer, "unsupported-media-type", patch=True)
+    assert answer.header("accept-patch") == "application/json, application/merge-patch+json"
+    for other in (api.put(path, content=b"{}", headers=headers), api.post("/users", content=b"{}")):
+        expect.problem(other, "unsupported-media-type")

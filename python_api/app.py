@@ -19,6 +19,7 @@ from python_api.docs import docs_routes
 from python_api.health import health_routes
 from python_api.observability import NO_ROUTE, Observation, log, request_id
 from python_api.problems import Problem, render_problem
+from python_api.requests import ACCEPT_PATCH
 from python_api.settings import Settings
 from python_api.users import docs as users_docs
 from python_api.users.routes import users_routes
@@ -136,7 +137,9 @@ async def answer_unrouted(request: Request, _error: Exception) -> Response:
     allow = {"Allow": ", ".join(methods)}
     # ROUTE-12
     if request.method == HTTPMethod.OPTIONS:
-        return Response(None, 204, allow)
+        # ROUTE-16
+        accept = {"Accept-Patch": ACCEPT_PATCH} if HTTPMethod.PATCH in methods else {}
+        return Response(None, 204, allow | accept)
     # ROUTE-01, PROB-11
     return render_problem(Problem("method-not-allowed", headers=allow))
 

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 # CORS-04
-EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id"
+EXPOSED = (
+    "Accept-Patch, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, "
+    "X-Request-Id"
+)
 # CORS-06
 ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
 MAX_AGE = "600"

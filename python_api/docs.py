@@ -1,6 +1,7 @@
 """`/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -63,13 +64,18 @@ def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
     # HDR-12, DOC-09
     @router.get("/docs/swagger-ui-bundle.js")
     async def bundle() -> Response:
-        content = ASSETS.joinpath("swagger-ui-bundle.js").read_bytes()
-        return Response(content, media_type="text/javascript")
+        return Response(asset("swagger-ui-bundle.js"), media_type="text/javascript")
 
     # DOC-09
     @router.get("/docs/swagger-ui.css")
     async def style() -> Response:
-        content = ASSETS.joinpath("swagger-ui.css").read_bytes()
-        return Response(content, media_type="text/css")
+        return Response(asset("swagger-ui.css"), media_type="text/css")
 
     return router
+
+
+# HTTP-22
+@cache
+def asset(name: str) -> bytes:
+    """A file of the page's, read once: any number of slow clients hold the same bytes."""
+    return ASSETS.joinpath(name).read_bytes()

@@ -13,6 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
 from python_api.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
+from python_api.requests import ACCEPT_PATCH
 
 INFO: dict[str, Any] = {
     "title": "Users",
@@ -23,6 +24,11 @@ INFO: dict[str, Any] = {
 
 # DOC-04
 HEADERS: dict[str, dict[str, Any]] = {
+    "Accept-Patch": {
+        "description": "The media types of a `PATCH` (RFC 5789, 3.1).",
+        "required": True,
+        "schema": {"type": "string", "enum": [ACCEPT_PATCH]},
+    },
     "Cache-Control": {
         "description": "`no-cache` with an `ETag`, else `no-store`.",
         "required": True,

@@ -59,6 +59,8 @@ STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 JSON = frozenset({"application/json"})
 # CTYPE-08
 MERGE_PATCH = frozenset({"application/json", "application/merge-patch+json"})
+# ROUTE-16, ROUTE-17
+ACCEPT_PATCH = ", ".join(sorted(MERGE_PATCH))
 # LOGIN-09
 FORM = frozenset({"application/x-www-form-urlencoded"})
 
@@ -82,7 +84,9 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
     """
     # PROB-12
     if not _has_media_type(request.headers, accepted):
-        raise Problem("unsupported-media-type")
+        # ROUTE-17
+        headers = {"Accept-Patch": ACCEPT_PATCH} if accepted is MERGE_PATCH else None
+        raise Problem("unsupported-media-type", headers=headers)
     # int() takes no more than 4,300 digits, zeros at their head among them.
     length = request.headers.get("content-length", "").lstrip("0") or "0"
     # BODY-02, PROB-13
@@ -95,6 +99,13 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
         if len(body) > MAX_BODY:
             raise Problem("body-too-large")
     return bytes(body)
+
+
+# HTTP-26
+async def read_to_end(request: Request) -> None:
+    """Read a body that is ignored: only then is it known that all of the request can be read."""
+    async for _ in request.stream():
+        pass
 
 
 def _has_media_type(headers: Headers, accepted: Container[str]) -> bool:

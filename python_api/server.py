@@ -1,23 +1,29 @@
 """The HTTP server below the application: uvicorn, and what it takes to behave as Node's does.
 
 Refuses what no application should see, hands requests over with their raw target, ignores
-upgrades, lets a client read its answer before the connection goes, and stops gracefully.
+upgrades, lets no client hold much of it for long, lets a client read its answer before the
+connection goes, and stops gracefully.
 """
 
 import asyncio
 import gc
+import math
 import re
+import resource
 import signal
 import socket
 import sys
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
+from types import FrameType
 from typing import Any, Literal, cast
 
 import httptools
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from python_api.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
@@ -29,10 +35,24 @@ MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16384
 # A head of this size isn't even read to its end.
 MAX_HEAD_BYTES = 131072
+# What is parsed at once: the requests in it are all that a connection has waiting.
+PIECE_BYTES = 4096
 LINGER_SECONDS = 2
+# How often the server looks for clients that keep it waiting.
+LOOK_SECONDS = 0.5
+# What a process has open besides connections: its libraries, its log, its port.
+OTHER_FILES = 40
 
 # HTTP-02
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
+# AUTH-40
+LOCAL_HOST = re.compile(
+    rb"(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?",
+    re.IGNORECASE,
+)
+# HTTP-20
+# RFC 9112, 3.2.2
+ABSOLUTE_FORM = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -57,7 +77,7 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return."""
     config = uvicorn.Config(
         head_as_get(app),
-        http=cast(Any, partial(Protocol, settings.request_timeout)),
+        http=cast(Any, partial(Protocol, settings, max_connections(settings), OrderedDict())),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -67,12 +87,20 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
         proxy_headers=False,
         # HDR-07, HDR-08
         server_header=False,
-        # OPS-25
-        timeout_keep_alive=settings.keep_alive_timeout,
     )
     # What is there by now stays: going through it time and again would stop everything else.
     gc.freeze()
     await Server(config, settings).serve(sockets=[listener])
+
+
+# OPS-28
+def max_connections(settings: Settings) -> int:
+    """As many connections as the settings allow, or as the process may have files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return settings.max_connections
+    left = files - OTHER_FILES - settings.database_pool_size
+    return max(1, min(settings.max_connections, left))
 
 
 # OPS-07
@@ -91,6 +119,21 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
         self.settings = settings
+
+    # OPS-06
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at the first signal; another one changes nothing."""
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
+    # OPS-25, OPS-26, OPS-27
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: look, now and then, for clients that keep us waiting for too long."""
+        if counter % round(LOOK_SECONDS * 10) == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                cast(Protocol, connection).look(now)
+        return await super().on_tick(counter)
 
     # OPS-06, OPS-07, OPS-23
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -138,7 +181,13 @@ def refuse(code: str) -> ASGIApp:
     return answer
 
 
-def refusal(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+def refusal(
+    method: bytes,
+    target: bytes,
+    version: str,
+    headers: Sequence[tuple[bytes, bytes]],
+    settings: Settings,
+) -> str | None:
     """The code of the problem that a request is refused with, whatever it asks for, if any."""
     # HTTP-04
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
@@ -146,23 +195,56 @@ def refusal(method: bytes, target: bytes, headers: Sequence[tuple[bytes, bytes]]
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         return "headers-too-large"
     hosts = [value for name, value in headers if name == b"host"]
+    authority, target = split_target(target)
+    # HTTP-20
+    if authority is not None:
+        hosts.append(authority)
     # HTTP-01, HTTP-02
-    if len(hosts) != 1 or not HOST.fullmatch(hosts[0]):
+    if len(hosts) != (1 if authority is None else 2) or not all(map(HOST.fullmatch, hosts)):
+        return "bad-request"
+    # AUTH-40
+    if settings.local and not LOCAL_HOST.fullmatch(hosts[-1]):
+        return "bad-request"
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    # HTTP-23, HTTP-24
+    if codings and (codings != [b"chunked"] or version == "1.0"):
         return "bad-request"
     # HTTP-03
-    # Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
+    # In particular not `*` or host:port.
     origin_form = target.startswith(b"/") and b"#" not in target and method != b"CONNECT"
     return None if origin_form else "bad-request"
+
+
+# HTTP-20
+def split_target(target: bytes) -> tuple[bytes | None, bytes]:
+    """The authority that a target in absolute-form names, and the target in origin-form."""
+    absolute = None if target.startswith(b"/") else ABSOLUTE_FORM.fullmatch(target)
+    if not absolute:
+        return None, target
+    return absolute[1], absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
 
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, request_timeout: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        most: int,
+        waiting: OrderedDict["Protocol", None],
+        **kwargs: Any,
+    ) -> None:
+        """One of at most `most` connections; `waiting` are those on which none is answered."""
         super().__init__(**kwargs)
         self._renew_parser()
-        self._request_timeout = request_timeout
-        self._cut: asyncio.TimerHandle | None = None
+        self._settings = settings
+        self._most = most
+        self._waiting = waiting
+        self._unparsed = b""
+        self._answering = False
+        self._deadline = math.inf
+        self._unsent = 0
+        self._taken = 0.0
         self.reading: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes: int | None = None
         self.refused = False
@@ -170,10 +252,28 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client has connected."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
+        self.flow = Flow(self)
+        # OPS-28
+        if len(self.connections) > self._most and not self._make_room():
+            transport.abort()
+            return
+        self._waiting[self] = None
+        # OPS-26
+        self._deadline = self.loop.time() + self._settings.request_timeout
+
+    # OPS-28
+    def _make_room(self) -> bool:
+        """Close the connection that has waited longest for a request; whether there is one."""
+        for connection in self._waiting:
+            if not connection.transport.get_write_buffer_size():
+                del self._waiting[connection]
+                connection.transport.abort()
+                return True
+        return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._stop_the_clock()
+        self._waiting.pop(self, None)
         super().connection_lost(exc)
 
     # HTTP-11
@@ -187,25 +287,91 @@ class Protocol(HttpToolsProtocol):
         cycle.keep_alive = False
         return True
 
+    # OPS-25, OPS-26, OPS-27
+    def look(self, now: float) -> None:
+        """Cut the connection if its client has kept us waiting for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._taken = unsent, now
+        # As long as we don't read, the client can't be late.
+        if self.flow.read_paused:
+            self._deadline = max(self._deadline, now + self._settings.request_timeout)
+        late = unsent and now >= self._taken + self._settings.request_timeout
+        if late or now >= self._deadline:
+            self.transport.abort()
+
     def data_received(self, data: bytes) -> None:
         """Parse what has come; after a refusal, it is read and forgotten."""
         # HTTP-06
         if self.refused or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
-        size = len(data)
-        # HTTP-08, HTTP-09
-        try:
-            while rest := self._feed(data):
-                data = rest
-        except httptools.HttpParserError:
-            self._give_up("bad-request")
-        # HTTP-04
-        if self.reading == "head":
-            # The chunk in which a head begins holds the end of what came before, too.
-            self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
-            if self.head_bytes > MAX_HEAD_BYTES:
-                self._give_up("headers-too-large")
+        self._unparsed += data
+        self._parse()
+
+    # HTTP-22
+    def must_wait(self) -> bool:
+        """Whether requests that have been read, or a client that doesn't read, come first."""
+        return bool(self.pipeline) or self.flow.write_paused
+
+    # HTTP-22
+    def _parse(self) -> None:
+        """Parse what has come, as far as there is nothing that has to come first."""
+        while self._unparsed and not self.must_wait():
+            piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
+            size = len(piece)
+            # HTTP-08, HTTP-09
+            try:
+                while rest := self._feed(piece):
+                    piece = rest
+            except httptools.HttpParserError:
+                self._give_up("bad-request")
+            # HTTP-04
+            if self.reading == "head":
+                # The piece in which a head begins holds the end of what came before, too.
+                self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
+                if self.head_bytes > MAX_HEAD_BYTES:
+                    self._give_up("headers-too-large")
+            if self.refused:
+                self._unparsed = b""
+        if self._unparsed:
+            self.flow.pause_reading()
+
+    # HTTP-22
+    def pause_writing(self) -> None:
+        """The client doesn't read: read nothing from it either."""
+        super().pause_writing()
+        self.flow.pause_reading()
+
+    # HTTP-22
+    def resume_writing(self) -> None:
+        """The client has read."""
+        super().resume_writing()
+        self._go_on()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = True
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """A request has been answered."""
+        self._answering = False
+        self._waiting[self] = None
+        # OPS-25
+        if self.reading == "nothing":
+            self._deadline = self.loop.time() + self._settings.keep_alive_timeout
+        if not self.transport.is_closing():
+            self._go_on()
+
+    # HTTP-22
+    def _go_on(self) -> None:
+        """Answer the next request, once the answers before it have been taken."""
+        if self.pipeline and not self._answering and not self.flow.write_paused:
+            self._waiting.pop(self, None)
+            self._deadline = math.inf if self.reading == "nothing" else self._deadline
+            self._start_asgi_task(*self.pipeline.pop())
+        self._parse()
+        if not self._unparsed:
+            self.flow.resume_reading()
 
     # HTTP-12, HTTP-13
     def _feed(self, data: bytes) -> bytes:
@@ -234,9 +400,8 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._stop_the_clock()
         # OPS-26
-        self._cut = self.loop.call_later(self._request_timeout, self.transport.abort)
+        self._deadline = self.loop.time() + self._settings.request_timeout
         self.reading = "head"
         self.head_bytes = None
 
@@ -250,14 +415,19 @@ class Protocol(HttpToolsProtocol):
         """A request's head is there: hand it over, with its raw target, or refuse it."""
         if self.refused:
             return
-        code = refusal(self.parser.get_method(), self.url, self.headers)
+        version = self.parser.get_http_version()
+        # HTTP-25
+        # RFC 9110, 15.2
+        self.expect_100_continue = self.expect_100_continue and version != "1.0"
+        method = self.parser.get_method()
+        code = refusal(method, self.url, version, self.headers, self._settings)
         # HTTP-07
         if code:
             self.refused = True
             self._hand_over(refuse(code))
         elif not self.parser.should_upgrade():
             # ROUTE-14
-            path, _, query = self.url.partition(b"?")
+            path, _, query = split_target(self.url)[1].partition(b"?")
             self._hand_over(self.config.loaded_app)
             self.scope["raw_path"] = path
             # ROUTE-06
@@ -272,18 +442,18 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request has been read."""
-        self._stop_the_clock()
         if self.reading == "body":
             self.reading = "nothing"
             super().on_message_complete()
-
-    def _stop_the_clock(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+            # OPS-25
+            answered = self.cycle.response_complete
+            idle = self.loop.time() + self._settings.keep_alive_timeout
+            self._deadline = idle if answered else math.inf
 
     # HTTP-10, HTTP-11, HTTP-16
     def _hand_over(self, app: ASGIApp) -> None:
         """Have `app` answer the request, once those before it are answered."""
+        self._waiting.pop(self, None)
         self.app = cast(Any, app)
         self.url = b"/"
         self.reading = "body"
@@ -294,6 +464,12 @@ class Protocol(HttpToolsProtocol):
         """Answer what can't be read with a problem, after the requests before it, and close."""
         self.refused = True
         if self.reading == "body":
+            # HTTP-21
+            if self.cycle.response_started:
+                self.cycle.keep_alive = False
+                if self.cycle.response_complete:
+                    self.transport.close()
+                return
             # The request under way can't be read to its end: nobody answers it any more.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -306,6 +482,20 @@ class Protocol(HttpToolsProtocol):
         self._hand_over(refuse(code))
         # What was read of a method may be HEAD's, whose answer would have no body.
         self.scope["method"] = "GET"
+
+
+# HTTP-22
+class Flow(FlowControl):
+    """uvicorn's flow control, which doesn't read on while there is something that comes first."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        super().__init__(protocol.transport)
+        self._protocol = protocol
+
+    def resume_reading(self) -> None:
+        """Read on, unless requests wait that have been read."""
+        if not self._protocol.must_wait():
+            super().resume_reading()
 
 
 class LingeringTransport:

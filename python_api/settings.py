@@ -61,6 +61,8 @@ class Settings:
     """Passwords."""
     auth: bool
     """Whether a request has to say who sends it."""
+    local: bool
+    """Whether it is open on a loopback address, so meant for this machine alone."""
     auth_secret: str
     auth_secret_previous: str
     auth_issuer: str
@@ -78,6 +80,8 @@ class Settings:
     """Seconds."""
     trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
+    max_connections: int
+    """Of each process."""
     request_timeout: int
     """Seconds."""
     keep_alive_timeout: int
@@ -110,6 +114,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         # PASSWORD-17
         hash_queue=_integer(environment, "HASH_QUEUE", 64, 1, 10000),
         auth=_auth(environment),
+        local=_local(environment),
         auth_secret=_secret(environment, "AUTH_SECRET"),
         auth_secret_previous=_secret(environment, "AUTH_SECRET_PREVIOUS"),
         auth_issuer=_word(environment, "AUTH_ISSUER", "users"),
@@ -134,6 +139,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         # LIMIT-08
         trusted_proxies=_networks(environment),
         cors_origins=_origins(environment),
+        max_connections=_integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
         request_timeout=_integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
         keep_alive_timeout=_integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
         shutdown_timeout=_integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
@@ -198,10 +204,19 @@ def _auth(environment: Mapping[str, str]) -> bool:
     chosen = _choice(environment, "AUTH", "on", "off")
     if chosen == "on" and not secured:
         raise SettingsError("AUTH_SECRET must be set where AUTH is on")
-    host = environment.get("HOST") or "127.0.0.1"
-    if not (chosen or secured or LOOPBACK.fullmatch(host)):
+    if not (chosen or secured or _is_loopback(environment)):
         raise SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback")
     return secured and chosen != "off"
+
+
+# AUTH-40
+def _local(environment: Mapping[str, str]) -> bool:
+    return not _auth(environment) and _is_loopback(environment)
+
+
+# AUTH-14
+def _is_loopback(environment: Mapping[str, str]) -> bool:
+    return LOOPBACK.fullmatch(environment.get("HOST") or "127.0.0.1") is not None
 
 
 def _choice(environment: Mapping[str, str], name: str, one: str, other: str) -> str:

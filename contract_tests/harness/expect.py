@@ -101,6 +101,7 @@ DETAILS = {
 }
 
 MAX_ID = 2**53 - 1
+ACCEPT_PATCH = "application/json, application/merge-patch+json"
 
 
 class Fields(TypedDict):
@@ -204,6 +205,7 @@ def problem(
     head: bool = False,
     closed: bool = False,
     invalid_token: bool = False,
+    patch: bool = False,
     retry_after: int | None = None,
     request_id: str | None = None,
     also: Mapping[str, str] | None = None,
@@ -212,7 +214,8 @@ def problem(
 
     `allow` is the Allow of a 405; with `head` it answers a HEAD, so without its body; with
     `closed` it says that the connection ends here (`Connection: close`). With `invalid_token` a 401
-    says so; `retry_after` are the seconds of a 429.
+    says so; with `patch` it answers a PATCH, whose 415 has an `Accept-Patch`; `retry_after` are
+    the seconds of a 429.
     """
     row = PROBLEMS[code]
     body: dict[str, Any] = {
@@ -232,6 +235,8 @@ def problem(
         headers["www-authenticate"] = CHALLENGES[code]
     if invalid_token:
         headers["www-authenticate"] = 'Bearer realm="users", error="invalid_token"'
+    if patch and code == "unsupported-media-type":
+        headers["accept-patch"] = ACCEPT_PATCH
     if retry_after:
         headers["retry-after"] = str(retry_after)
     kind = "application/problem+json"
@@ -292,6 +297,8 @@ def empty(
     headers = {"cache-control": "no-store"}
     if allow is not None:
         headers["allow"] = allow
+        if "PATCH" in allow:
+            headers["accept-patch"] = ACCEPT_PATCH
     _check(answer, status, headers, None, None, request_id=request_id, also=also)
 
 

@@ -56,11 +56,13 @@ class Service:
         env: Mapping[str, str] | None = None,
         database_url: str | None = None,
         code: str | None = None,
+        *,
+        files: int | None = None,
     ) -> None:
         """A service with its logs in `directory`, these settings, and this database.
 
         Without a URL the database is an SQLite file in the directory, `file`. Code stands in
-        place of the service's own start; see `run_code`.
+        place of the service's own start; see `run_code`. It may open so many `files`.
         """
         directory.mkdir(parents=True, exist_ok=True)
         self.kind: Kind = kind
@@ -70,6 +72,8 @@ class Service:
         self.url = ""
         self.process: subprocess.Popen[bytes]
         self._command, self._cwd = (command(kind), ROOT) if code is None else _run(code, kind)
+        if files:
+            self._command = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *self._command]
         self._env = _environment(self.database_url, env)
         self._stdout = directory / f"{kind}.stdout.log"
         self._stderr = directory / f"{kind}.stderr.log"

@@ -1475,7 +1475,7 @@ def star_for_an_origin(x: Exchange) -> None:
 def etag_is_not_exposed(x: Exchange) -> None:
     """Access-Control-Expose-Headers lacks ETag."""
     if exposed := x.answer.get("access-control-expose-headers"):
-        x.answer.set("Access-Control-Expose-Headers", exposed.removeprefix("ETag, "))
+        x.answer.set("Access-Control-Expose-Headers", exposed.replace("ETag, ", ""))
 
 
 @on_answer("CORS-06")

@@ -18,6 +18,7 @@ USERS: dict[int, dict[str, Any]] = {}
 LOCK = threading.Lock()
 MEMBERS = ("name", "email", "role")
 EMAIL = re.compile(r"[a-z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-z0-9-]+(\.[a-z0-9-]+)+")
+ACCEPT_PATCH = "application/json, application/merge-patch+json"
 ALLOW = {
     "/users": "GET, HEAD, OPTIONS, POST",
     "/users/": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
@@ -80,6 +81,8 @@ class Handler(BaseHTTPRequestHandler):
             if problem.errors:
                 document["errors"] = problem.errors
             headers = {"Allow": self.allow} if status == 405 else {}
+            if status == 415 and self.command == "PATCH":
+                headers = {"Accept-Patch": ACCEPT_PATCH}
             self.send(status, document, headers, "application/problem+json")
 
     def __getattr__(self, name: str) -> Any:
@@ -96,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
         if method not in self.allow.split(", "):
             raise Problem("method-not-allowed")
         if method == "OPTIONS":
-            self.send(204, None, {"Allow": self.allow})
+            accept = {"Accept-Patch": ACCEPT_PATCH} if "PATCH" in self.allow else {}
+            self.send(204, None, {"Allow": self.allow} | accept)
         elif not kind.startswith("/users"):
             self.send(200, {"status": "ok"})
         elif kind == "/users":

@@ -13,6 +13,7 @@ import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
+import { ACCEPT_PATCH } from "./requests.ts";
 import type { Settings } from "./settings.ts";
 import * as usersDocs from "./users/docs.ts";
 import { usersRoutes } from "./users/routes.ts";
@@ -114,7 +115,9 @@ function answerUnrouted(app: App, c: Context<Env>): Response {
   const allow = { Allow: methods.join(", ") };
   // ROUTE-12
   if (c.req.method === "OPTIONS") {
-    return c.body(null, 204, allow);
+    // ROUTE-16
+    const accept = methods.includes("PATCH") ? { "Accept-Patch": ACCEPT_PATCH } : {};
+    return c.body(null, 204, { ...allow, ...accept });
   }
   // ROUTE-01, PROB-11
   return renderProblem(new Problem("method-not-allowed", [], allow));

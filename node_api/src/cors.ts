@@ -2,7 +2,8 @@
 
 // CORS-04
 const EXPOSED =
-  "ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, X-Request-Id";
+  "Accept-Patch, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, " +
+  "X-Request-Id";
 // CORS-06
 const ACCEPTED =
   "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";

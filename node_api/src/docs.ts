@@ -59,7 +59,13 @@ export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, 
   return router;
 }
 
-// DOC-07
-async function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
-  return Uint8Array.from(await readFile(new URL(import.meta.resolve(`swagger-ui-dist/${name}`))));
+const assets = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
+
+// DOC-07, HTTP-22
+/** A file of the page's, read once: any number of slow clients hold the same bytes. */
+function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const file = new URL(import.meta.resolve(`swagger-ui-dist/${name}`));
+  const content = assets.get(name) ?? readFile(file).then((read) => Uint8Array.from(read));
+  assets.set(name, content);
+  return content;
 }

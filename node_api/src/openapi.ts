@@ -8,6 +8,7 @@ import type { Env, Hono } from "hono";
 import { type DescribeRouteOptions, generateSpecs } from "hono-openapi";
 import { z } from "zod";
 import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
+import { ACCEPT_PATCH } from "./requests.ts";
 
 const INFO = {
   title: "Users",
@@ -19,6 +20,11 @@ const INFO = {
 
 // DOC-04
 const HEADERS = {
+  "Accept-Patch": {
+    description: "The media types of a `PATCH` (RFC 5789, 3.1).",
+    required: true,
+    schema: { type: "string", enum: [ACCEPT_PATCH] },
+  },
   "Cache-Control": {
     description: "`no-cache` with an `ETag`, else `no-store`.",
     required: true,
@@ -174,7 +180,7 @@ export function content<Schema extends object>(
  *
  * A problem is given by its code, or with issues for the example.
  */
-export function problems(...possible: (Code | Problem)[]): Responses {
+export function problems(...possible: (Code | Problem)[]): Record<string, Described> {
   const responses: Record<string, Described> = {};
   const named = [...ALWAYS, ...possible].map((each) =>
     each instanceof Problem ? each : new Problem(each),

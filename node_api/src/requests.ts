@@ -6,6 +6,7 @@
  */
 
 import type { IncomingMessage } from "node:http";
+import { finished } from "node:stream/promises";
 import type { z } from "zod";
 import { type Issue, issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
@@ -52,7 +53,8 @@ export const MERGE_PATCH: ReadonlySet<string> = new Set([
   "application/json",
   "application/merge-patch+json",
 ]);
-
+// ROUTE-16, ROUTE-17
+export const ACCEPT_PATCH = [...MERGE_PATCH].sort().join(", ");
 // LOGIN-09
 export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
 
@@ -81,7 +83,9 @@ export function readBody(
 ): Promise<Buffer> {
   // PROB-12
   if (!hasMediaType(incoming.headersDistinct, accepted)) {
-    throw new Problem("unsupported-media-type");
+    // ROUTE-17
+    const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
+    throw new Problem("unsupported-media-type", [], headers);
   }
   // BODY-02, PROB-13
   if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) {
@@ -105,6 +109,13 @@ export function readBody(
     incoming.on("end", () => resolve(Buffer.concat(chunks)));
     incoming.on("error", reject);
   });
+}
+
+// HTTP-26
+/** Read a body that is ignored: only then is it known that all of the request can be read. */
+export async function readToEnd(incoming: IncomingMessage): Promise<void> {
+  incoming.resume();
+  await finished(incoming);
 }
 
 function hasMediaType(headers: Headers, accepted: ReadonlySet<string>): boolean {

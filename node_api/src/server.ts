@@ -2,7 +2,8 @@
  * The HTTP server below the application: Node's, and what it takes to behave as uvicorn does.
  *
  * Refuses what no application should see, hands requests over with their raw target and one after
- * the other, lets a client read its answer before the connection goes, and stops gracefully.
+ * the other, lets no client hold much of it for long, lets a client read its answer before the
+ * connection goes, and stops gracefully.
  */
 
 import { once } from "node:events";
@@ -15,24 +16,44 @@ import {
 } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { setImmediate as immediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { getRequestListener } from "@hono/node-server";
 import type { App } from "./app.ts";
 import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
-import { routePath } from "./requests.ts";
+import { MAX_BODY, routePath } from "./requests.ts";
 import type { Settings } from "./settings.ts";
 
 const MAX_HEADERS = 100;
 const MAX_HEADER_BYTES = 16384;
 // A head of this size isn't even read to its end.
 const MAX_HEAD_BYTES = 131072;
+// Node parses all that has come at once; a request beyond these is left unparsed for the time being.
+const MAX_WAITING = 16;
 const LINGER_SECONDS = 2;
+// How often the server looks for clients that keep it waiting.
+const LOOK_SECONDS = 0.5;
+// What a process has open besides connections: its libraries, its log, its port.
+const OTHER_FILES = 40;
 
 // HTTP-02
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
+// AUTH-40
+const LOCAL_HOST =
+  /^(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?$/i;
+// HTTP-20
+// RFC 9112, 3.2.2
+const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
 type Answer = ReturnType<typeof getRequestListener>;
+/** Node's parser of a connection: where it tells that a request begins (0), and that its head is there. */
+type Parser = {
+  0: (() => void) | null;
+  onIncoming: (incoming: IncomingMessage & { upgrade: boolean }, keepAlive: boolean) => number;
+};
+/** What `Socket` doesn't declare: its parser, and how much the system has not taken of a write. */
+type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
 
 declare module "node:http" {
   interface IncomingMessage {
@@ -50,13 +71,11 @@ export async function listen(settings: Settings): Promise<Server> {
   // HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
-    // OPS-26
-    headersTimeout: settings.requestTimeout * 1000,
-    // OPS-26
-    requestTimeout: settings.requestTimeout * 1000,
-    connectionsCheckingInterval: 1000,
-    // OPS-25
-    keepAliveTimeout: settings.keepAliveTimeout * 1000,
+    // OPS-25, OPS-26
+    // Node's clocks don't stand still while it is we who don't read; `look` has its own.
+    headersTimeout: 0,
+    requestTimeout: 0,
+    keepAliveTimeout: 0,
     // HTTP-01
     requireHostHeader: false,
   });
@@ -91,10 +110,23 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
   // A client that sends no more may still wait for answers.
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
+  const waiting = new Set<Connection>();
+  const most = maxConnections(settings);
   server.on("connection", (socket: Socket) => {
-    if (!connections.has(socket)) {
-      connections.set(socket, new Connection(socket, answer));
-      socket.once("close", () => connections.delete(socket));
+    const known = connections.get(socket);
+    // OPS-28
+    if (!known && connections.size >= most && !makeRoom(waiting)) {
+      socket.destroy();
+      return;
+    }
+    const connection = known ?? new Connection(socket, answer, settings, waiting);
+    connection.watchParser();
+    if (!known) {
+      connections.set(socket, connection);
+      socket.once("close", () => {
+        connections.delete(socket);
+        waiting.delete(connection);
+      });
     }
   });
   // HTTP-14, HTTP-15
@@ -104,7 +136,7 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
       connections.get(incoming.socket)?.take(incoming, outgoing),
     );
   }
-  // HTTP-12
+  // HTTP-12, HTTP-22
   server.on("upgrade", (incoming, socket, rest) =>
     connections.get(socket)?.parseAgain(incoming, rest, server),
   );
@@ -112,18 +144,46 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
   // HTTP-08, HTTP-09
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    // OPS-26
-    if (error.code === "ERR_HTTP_REQUEST_TIMEOUT") {
-      socket.destroy();
-    } else {
-      // HTTP-04
-      const overflow = error.code === "HPE_HEADER_OVERFLOW";
-      void connections.get(socket)?.refuse(overflow ? "headers-too-large" : "bad-request");
-    }
+    // HTTP-04
+    const overflow = error.code === "HPE_HEADER_OVERFLOW";
+    void connections.get(socket)?.refuse(overflow ? "headers-too-large" : "bad-request");
   });
+  // OPS-25, OPS-26, OPS-27
+  const looking = setInterval(() => {
+    const now = performance.now();
+    for (const connection of connections.values()) {
+      connection.look(now);
+    }
+  }, LOOK_SECONDS * 1000);
   // OPS-06
   await new Promise<void>(onSignal);
+  clearInterval(looking);
   await shutdown(server, connections, settings.shutdownTimeout);
+}
+
+// OPS-28
+/** As many connections as the settings allow, or as the process may have files open. */
+function maxConnections(settings: Settings): number {
+  // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
+  const report = Object.assign(process.report, { excludeNetwork: true }).getReport();
+  const { userLimits } = report as { userLimits: { open_files: { soft: number | "unlimited" } } };
+  const files = Number(userLimits.open_files.soft);
+  if (Number.isNaN(files)) {
+    return settings.maxConnections;
+  }
+  const left = files - OTHER_FILES - settings.databasePoolSize;
+  return Math.max(1, Math.min(settings.maxConnections, left));
+}
+
+// OPS-28
+/** Close the connection that has waited longest for a request; whether there is one. */
+function makeRoom(waiting: Set<Connection>): boolean {
+  const [first] = waiting;
+  if (first) {
+    waiting.delete(first);
+    first.cut();
+  }
+  return first !== undefined;
 }
 
 // OPS-07
@@ -132,12 +192,13 @@ export function endWellOnSignals(): void {
   onSignal(() => process.exit(0));
 }
 
-/** At the first SIGTERM or SIGINT act so, and no longer as before. */
+// OPS-06
+/** At SIGTERM or SIGINT act so, and no longer as before; a second one may come. */
 export function onSignal(act: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const before = process.listeners(signal);
     // The new one comes first: without any, a signal ends the process at once.
-    process.once(signal, act);
+    process.on(signal, act);
     for (const listener of before) {
       process.off(signal, listener);
     }
@@ -166,7 +227,8 @@ async function shutdown(
 }
 
 /** The code of the problem that a request is refused with, whatever it asks for, if any. */
-function refusal({ url = "", rawHeaders, headersDistinct }: IncomingMessage): Code | null {
+function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
+  const { url = "", rawHeaders, headersDistinct } = incoming;
   // HTTP-04
   const size = rawHeaders.reduce((sum, nameOrValue) => sum + nameOrValue.length + 2, url.length);
   // HTTP-04, HTTP-05
@@ -174,32 +236,77 @@ function refusal({ url = "", rawHeaders, headersDistinct }: IncomingMessage): Co
     return "headers-too-large";
   }
   const [host, ...others] = headersDistinct["host"] ?? [];
+  const [authority, target] = splitTarget(url);
   // HTTP-01, HTTP-02
   if (host === undefined || others.length > 0 || !HOST.test(host)) {
     return "bad-request";
   }
+  // HTTP-20
+  if (authority !== null && !HOST.test(authority)) {
+    return "bad-request";
+  }
+  // AUTH-40
+  if (settings.local && !LOCAL_HOST.test(authority ?? host)) {
+    return "bad-request";
+  }
+  const codings = headersDistinct["transfer-encoding"];
+  // HTTP-23, HTTP-24
+  if (codings) {
+    const [coding, ...more] = codings;
+    const chunked = coding?.toLowerCase() === "chunked" && more.length === 0;
+    if (!chunked || incoming.httpVersion === "1.0") {
+      return "bad-request";
+    }
+  }
   // HTTP-03
-  // Origin-form (RFC 9112, 3.2.1); in particular not `*`, an absolute URL or host:port.
-  return url.startsWith("/") && !url.includes("#") ? null : "bad-request";
+  // In particular not `*` or host:port.
+  return target.startsWith("/") && !target.includes("#") ? null : "bad-request";
+}
+
+// HTTP-20
+/** The authority that a target in absolute-form names, and the target in origin-form. */
+function splitTarget(target: string): [authority: string | null, target: string] {
+  const absolute = target.startsWith("/") ? null : ABSOLUTE_FORM.exec(target);
+  if (!absolute) {
+    return [null, target];
+  }
+  const [, authority = "", rest = ""] = absolute;
+  return [authority, rest.startsWith("/") ? rest : `/${rest}`];
 }
 
 /** One connection. Its requests are answered one after the other: Node would run them at once. */
 class Connection {
-  readonly #socket: Socket;
+  readonly #socket: Socket & Inner;
   readonly #answer: Answer;
+  readonly #settings: Settings;
+  /** The connections on which no request is under way, the one that has waited longest first. */
+  readonly #waiting: Set<Connection>;
   /** The request that came last, and its answer. */
   #last: { incoming: IncomingMessage; outgoing: ServerResponse } | null = null;
   /** Fulfilled when the requests so far are answered, and when those before the last one are. */
   #answered: Promise<void> = Promise.resolve();
   #answeredBefore: Promise<void> = Promise.resolve();
   #pending = 0;
+  /** The bytes of the bodies of those that are pending, as far as is known. */
+  #body = 0;
+  #head = false;
   #broken: IncomingMessage | null = null;
   #refused = false;
   #closing = false;
+  #deadline: number;
+  #unsent = 0;
+  #taken = 0;
 
-  constructor(socket: Socket, answer: Answer) {
-    this.#socket = socket;
+  constructor(socket: Socket, answer: Answer, settings: Settings, waiting: Set<Connection>) {
+    this.#socket = socket as Socket & Inner;
     this.#answer = answer;
+    this.#settings = settings;
+    this.#waiting = waiting;
+    waiting.add(this);
+    // OPS-26
+    this.#deadline = performance.now() + settings.requestTimeout * 1000;
+    // Node listens for errors only as long as it parses.
+    socket.on("error", () => undefined);
     const destroySoon = socket.destroySoon.bind(socket);
     socket.destroySoon = () => {
       if (!this.#last?.incoming.complete) {
@@ -211,29 +318,107 @@ class Connection {
     };
   }
 
+  /** Have the parser that Node has just given the connection tell what Node doesn't. */
+  watchParser(): void {
+    const { parser } = this.#socket;
+    const { onIncoming } = parser;
+    // OPS-26
+    parser[0] = () => {
+      this.#head = true;
+      this.#deadline = performance.now() + this.#settings.requestTimeout * 1000;
+    };
+    // HTTP-22
+    parser.onIncoming = (incoming, keepAlive) => {
+      if (this.#pending <= MAX_WAITING && (this.#pending === 0 || this.#body <= MAX_BODY)) {
+        return onIncoming(incoming, keepAlive);
+      }
+      // As if it asked for an upgrade: Node gives back what it has not parsed, for `parseAgain`.
+      incoming.upgrade = true;
+      return 2;
+    };
+  }
+
+  // OPS-25, OPS-26, OPS-27
+  /** Cut the connection if its client has kept us waiting for too long. */
+  look(now: number): void {
+    const timeout = this.#settings.requestTimeout * 1000;
+    const unsent = this.#socket.writableLength && (this.#socket._handle?.writeQueueSize ?? 0);
+    if (unsent !== this.#unsent) {
+      this.#unsent = unsent;
+      this.#taken = now;
+    }
+    // As long as we don't read, the client can't be late.
+    if (unsent > 0 || this.#pending > 1) {
+      this.#deadline = Math.max(this.#deadline, now + timeout);
+    }
+    const late = unsent > 0 && now >= this.#taken + timeout;
+    const reading = this.#head || this.#last?.incoming.complete === false;
+    if (late || ((reading || this.#pending === 0) && now >= this.#deadline)) {
+      this.cut();
+    }
+  }
+
+  /** Close the connection at once. */
+  cut(): void {
+    this.#socket.destroy();
+  }
+
   // HTTP-10, HTTP-11
   /** A request has come: answer it after those before it. */
   take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    this.#waiting.delete(this);
+    this.#head = false;
+    const before = this.#last?.outgoing;
     this.#last = { incoming, outgoing };
     this.#answeredBefore = this.#answered;
-    this.#answered = this.#answerInTurn(incoming, outgoing);
+    this.#answered = this.#answerInTurn(incoming, outgoing, before);
   }
 
-  async #answerInTurn(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  async #answerInTurn(
+    incoming: IncomingMessage,
+    outgoing: ServerResponse,
+    before: ServerResponse | undefined,
+  ): Promise<void> {
     this.#pending += 1;
-    // Also where there is none: what is wrong with the rest of the same chunk is known only then.
+    this.#body += bodySize(incoming);
     await this.#answeredBefore;
+    // HTTP-22
+    if (before && !this.#closing) {
+      await taken(before);
+    }
+    // HTTP-21
+    // What is wrong with the rest of the same segment is known only when all of it has been parsed.
+    if (!incoming.complete) {
+      await immediate();
+    }
     await this.#handOver(incoming, outgoing);
+    // HTTP-22
+    if (this.#socket.writableLength > 0 && outgoing.writableEnded) {
+      await taken(outgoing);
+    }
     this.#pending -= 1;
+    if (this.#pending === 0) {
+      this.#body = 0;
+      this.#wait();
+    }
+  }
+
+  /** There is no request under way any more. */
+  #wait(): void {
+    this.#waiting.add(this);
+    // OPS-25
+    if (!this.#head && this.#last?.incoming.complete) {
+      this.#deadline = performance.now() + this.#settings.keepAliveTimeout * 1000;
+    }
   }
 
   /** Hand the request over, with its raw target, or refuse it. */
   async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     // HTTP-06
-    if (this.#closing || incoming === this.#broken) {
+    if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
       return;
     }
-    const code = refusal(incoming);
+    const code = refusal(incoming, this.#settings);
     // HTTP-07
     if (code) {
       const { status, headers, body } = await renderRefusal(code);
@@ -241,7 +426,7 @@ class Connection {
       this.#closing = true;
     } else {
       // ROUTE-14
-      const [path = "", ...query] = (incoming.url ?? "").split("?");
+      const [path = "", ...query] = splitTarget(incoming.url ?? "")[1].split("?");
       // ROUTE-06
       incoming.routePath = routePath(path);
       incoming.rawQuery = query.join("?");
@@ -266,9 +451,16 @@ class Connection {
     }
     this.#refused = true;
     if (this.#last?.incoming.complete === false) {
+      const { incoming, outgoing } = this.#last;
       // It can't be read to its end: nobody answers it any more.
-      this.#broken = this.#last.incoming;
+      this.#broken = incoming;
       await this.#answeredBefore;
+      // HTTP-21
+      if (outgoing.headersSent) {
+        await this.#sent();
+        this.#linger();
+        return;
+      }
     } else {
       await this.#sent();
     }
@@ -292,7 +484,8 @@ class Connection {
    * (RFC 9110, 7.8).
    */
   async parseAgain(incoming: IncomingMessage, rest: Buffer, server: Server): Promise<void> {
-    const code = refusal(incoming);
+    this.#head = false;
+    const code = refusal(incoming, this.#settings);
     if (code) {
       return this.refuse(code);
     }
@@ -308,7 +501,11 @@ class Connection {
       }
     }
     const again = Buffer.from([...head, "", ""].join("\r\n"), "latin1");
-    this.#socket.unshift(Buffer.concat([again, rest]));
+    // Not copied into one: of many such requests, each would copy all that follow it.
+    this.#socket.unshift(rest);
+    this.#socket.unshift(again);
+    // Node adds these each time, and takes away all but these.
+    this.#socket.removeAllListeners("pause").removeAllListeners("resume");
     server.emit("connection", this.#socket);
   }
 
@@ -316,8 +513,8 @@ class Connection {
   async #sent(): Promise<void> {
     const last = this.#last;
     await this.#answered;
-    if (last && !last.outgoing.closed) {
-      await once(last.outgoing, "close");
+    if (last) {
+      await taken(last.outgoing);
     }
   }
 
@@ -339,9 +536,23 @@ class Connection {
    * the sending half is closed (RFC 9112, 9.6).
    */
   #linger(): void {
-    this.#socket.end();
-    const timer = setTimeout(() => this.#socket.destroy(), LINGER_SECONDS * 1000);
-    this.#socket.once("close", () => clearTimeout(timer));
+    this.#waiting.add(this);
+    this.#socket.end(() => {
+      const timer = setTimeout(() => this.#socket.destroy(), LINGER_SECONDS * 1000);
+      this.#socket.once("close", () => clearTimeout(timer));
+    });
+  }
+}
+
+/** How large the body is going to be, or may be. */
+function bodySize({ headers }: IncomingMessage): number {
+  return "transfer-encoding" in headers ? MAX_BODY : Number(headers["content-length"] ?? 0);
+}
+
+/** Wait until the answer has been taken by the socket, or can't be any more. */
+async function taken(outgoing: ServerResponse): Promise<void> {
+  if (!outgoing.closed) {
+    await new Promise((resolve) => outgoing.once("close", resolve));
   }
 }
 

@@ -57,6 +57,8 @@ export type Settings = Readonly<{
   hashQueue: number;
   /** Whether a request has to say who sends it. */
   auth: boolean;
+  /** Whether it is open on a loopback address, so meant for this machine alone. */
+  local: boolean;
   authSecret: string;
   authSecretPrevious: string;
   authIssuer: string;
@@ -74,6 +76,8 @@ export type Settings = Readonly<{
   loginFailuresWindow: number;
   trustedProxies: Networks;
   corsOrigins: readonly string[];
+  /** Of each process. */
+  maxConnections: number;
   /** Seconds. */
   requestTimeout: number;
   /** Seconds. */
@@ -109,6 +113,7 @@ export function readSettings(given: Environment): Settings {
     // PASSWORD-17
     hashQueue: integer(environment, "HASH_QUEUE", 64, 1, 10000),
     auth: auth(environment),
+    local: local(environment),
     authSecret: secret(environment, "AUTH_SECRET"),
     authSecretPrevious: secret(environment, "AUTH_SECRET_PREVIOUS"),
     authIssuer: word(environment, "AUTH_ISSUER", "users"),
@@ -134,6 +139,7 @@ export function readSettings(given: Environment): Settings {
     // LIMIT-08
     trustedProxies: networks(environment),
     corsOrigins: origins(environment),
+    maxConnections: integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
     requestTimeout: integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
     keepAliveTimeout: integer(environment, "KEEP_ALIVE_TIMEOUT", 65, 1, 3600),
     shutdownTimeout: integer(environment, "SHUTDOWN_TIMEOUT", 5, 1, 60),
@@ -213,11 +219,20 @@ function auth(environment: Environment): boolean {
   if (chosen === "on" && !secured) {
     throw new SettingsError("AUTH_SECRET must be set where AUTH is on");
   }
-  const host = environment["HOST"] || "127.0.0.1";
-  if (!(chosen || secured || LOOPBACK.test(host))) {
+  if (!(chosen || secured || isLoopback(environment))) {
     throw new SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback");
   }
   return secured && chosen !== "off";
+}
+
+// AUTH-40
+function local(environment: Environment): boolean {
+  return !auth(environment) && isLoopback(environment);
+}
+
+// AUTH-14
+function isLoopback(environment: Environment): boolean {
+  return LOOPBACK.test(environment["HOST"] || "127.0.0.1");
 }
 
 function choice(environment: Environment, name: string, one: string, other: string): string {

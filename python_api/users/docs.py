@@ -185,6 +185,7 @@ REPLACE_USER: dict[str, Any] = {
     "requestBody": {"required": True, "content": content(NEW_USER_SCHEMA, NEW_USER)},
     "responses": {"200": ANSWERED, **problems(*CHANGE, *GUARDED)},
 }
+NOT_CHANGED = problems(*CHANGE, *GUARDED)
 PATCH_USER: dict[str, Any] = {
     "operationId": "patchUser",
     "summary": "Change a user",
@@ -198,7 +199,12 @@ PATCH_USER: dict[str, Any] = {
             **content(CHANGES_SCHEMA, {"name": "Ada King"}),
         },
     },
-    "responses": {"200": ANSWERED, **problems(*CHANGE, *GUARDED)},
+    "responses": {
+        "200": ANSWERED,
+        **NOT_CHANGED,
+        # ROUTE-17
+        "415": {**NOT_CHANGED["415"], "headers": headers("Accept-Patch")},
+    },
 }
 DELETE_USER: dict[str, Any] = {
     "operationId": "deleteUser",

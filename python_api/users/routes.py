@@ -26,6 +26,7 @@ from python_api.requests import (
     parse_query,
     path_id,
     read_body,
+    read_to_end,
 )
 from python_api.settings import Settings
 from python_api.users import docs, store
@@ -147,6 +148,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         caller, sent_id = await guard.deletion(request.headers, request.path_params["id"])
         condition = entity_tags(request.headers, "If-Match")
         user_id = path_id(sent_id)
+        await read_to_end(request)
         # USR-DELETE-03
         async with database.transaction() as connection:
             await guard.confirm(connection, caller, user_id)

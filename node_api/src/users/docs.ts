@@ -192,6 +192,7 @@ export const REPLACE_USER: Operation = {
   requestBody: { required: true, content: content(NEW_USER_SCHEMA, NEW_USER) },
   responses: { "200": ANSWERED, ...problems(...CHANGE, ...GUARDED) },
 };
+const NOT_CHANGED = problems(...CHANGE, ...GUARDED);
 export const PATCH_USER: Operation = {
   operationId: "patchUser",
   summary: "Change a user",
@@ -205,7 +206,12 @@ export const PATCH_USER: Operation = {
       ...content(CHANGES_SCHEMA, { name: "Ada King" }),
     },
   },
-  responses: { "200": ANSWERED, ...problems(...CHANGE, ...GUARDED) },
+  responses: {
+    "200": ANSWERED,
+    ...NOT_CHANGED,
+    // ROUTE-17
+    "415": { description: "A problem.", ...NOT_CHANGED["415"], headers: headers("Accept-Patch") },
+  },
 };
 export const DELETE_USER: Operation = {
   operationId: "deleteUser",

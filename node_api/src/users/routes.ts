@@ -24,6 +24,7 @@ import {
   parseQuery,
   pathId,
   readBody,
+  readToEnd,
 } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import * as docs from "./docs.ts";
@@ -154,6 +155,7 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
     );
     const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
     const id = pathId(sentId);
+    await readToEnd(c.env.incoming);
     // USR-DELETE-03
     await database.transaction(async (connection) => {
       await guard.confirm(connection, caller, id);

@@ -1,0 +1,416 @@
+"""HTTP, OPS and AUTH: how much a client can have of a service that it keeps waiting."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from contract_tests.harness import expect
+from contract_tests.harness.client import Client
+from contract_tests.harness.databases import locked
+from contract_tests.harness.services import Kind, Service
+from contract_tests.harness.wire import Connection, message
+
+Launch = Callable[..., Service]
+
+JSON = ("Content-Type", "application/json")
+OK = b'{"status":"ok"}'
+BUNDLE = "/docs/swagger-ui-bundle.js"
+MIB = 2**20
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it in /proc")
+# What is about connections is the same on every database.
+once_a_side = pytest.mark.engine("sqlite")
+
+
+def memory(service: Service) -> int:
+    """The bytes that the service's process has in memory."""
+    pages = Path(f"/proc/{service.process.pid}/statm").read_text().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def sockets(service: Service) -> int:
+    """How many sockets the service's process has open."""
+    found = 0
+    for entry in Path(f"/proc/{service.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += entry.readlink().name.startswith("socket:")
+    return found
+
+
+def silent(service: Service, buffer: int = 0) -> socket.socket:
+    """A connection of which nothing is read, with a small buffer if one is given."""
+    parts = urlsplit(service.url)
+    client = socket.socket()
+    if buffer:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.settimeout(5)
+    client.connect((parts.hostname, parts.port))
+    return client
+
+
+def send_until_full(client: socket.socket, data: bytes, most: int = 4 * MIB) -> None:
+    """Send this again and again, until the other side has taken nothing for a while."""
+    client.settimeout(0.5)
+    with contextlib.suppress(TimeoutError):
+        for _ in range(most // len(data) + 1):
+            client.sendall(data)
+
+
+def receive(client: socket.socket, size: int) -> bytes:
+    """So many bytes; AssertionError where the connection ends before."""
+    received = bytearray()
+    while len(received) < size:
+        data = client.recv(min(MIB, size - len(received)))
+        assert data, f"cut after {len(received)} bytes"
+        received += data
+    return bytes(received)
+
+
+# How much
+
+
+def flood_of(kind: str, api: Client) -> bytes:
+    """More answers than a socket's buffers hold, and behind them many requests."""
+    behind = {
+        "large answers": api.message("GET", BUNDLE) * 1200,
+        "small requests": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3000,
+        "upgrades": api.message("GET", "/", [("Connection", "upgrade"), ("Upgrade", "a")]) * 1000,
+        "bodies": api.message("POST", "/users", [JSON], b"x" * 60000) * 20,
+    }
+    return api.message("GET", BUNDLE) * 10 + behind[kind]
+
+
+@linux
+@once_a_side
+@pytest.mark.clause("HTTP-22")
+@pytest.mark.parametrize("flood", ["large answers", "small requests", "upgrades", "bodies"])
+def test_a_client_that_does_not_read_holds_little(launched: Launch, flood: str) -> None:
+    """Six at once, after two that have had the process take what it keeps to work with."""
+    service = launched()
+    api = service.api
+    data = flood_of(flood, api)
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            send_until_full(stack.enter_context(silent(service, 65536)), data)
+        before = memory(service)
+        for _ in range(6):
+            send_until_full(stack.enter_context(silent(service, 65536)), data)
+        expect.body(api.get("/healthz"), 200, OK)
+        grown = memory(service) - before
+    assert grown < 20 * MIB, f"{grown / MIB:.1f} MiB"
+
+
+@once_a_side
+@pytest.mark.clause("HTTP-22", "HTTP-10", "HTTP-11")
+def test_nothing_is_done_before_the_answers_before_it_are_taken(launched: Launch) -> None:
+    api, fields = launched().api, expect.somebody()
+    creation = api.message("POST", "/users", [JSON], expect.render(fields))
+    with api.connect(30.0) as connection:
+        whole = api.get(BUNDLE)
+        connection.send(api.message("GET", BUNDLE) * 40 + creation)
+        time.sleep(1)
+        expect.users(api.get("/users"), [], next=False)
+        for _ in range(40):
+            assert connection.read().body == whole.body
+        user = expect.user(connection.read("POST"), 201, **fields)
+    expect.users(api.get("/users"), [user], next=False)
+
+
+@once_a_side
+@pytest.mark.clause("HTTP-11", "HTTP-22")
+def test_any_number_of_requests_is_answered_in_order(launched: Launch) -> None:
+    """More than are looked at together; some with a body, one that can't be read at the end."""
+    api = launched().api
+    data = b""
+    for number in range(2000):
+        head = [("X-Request-Id", f"n-{number}")]
+        body = b"x" * number if number % 7 == 0 else None
+        data += api.message("GET" if body is None else "POST", "/nowhere", head, body)
+    with api.connect(30.0) as connection:
+        connection.send(data + b"GARBAGE\r\n\r\n")
+        for number in range(2000):
+            expect.problem(connection.read(), "not-found", request_id=f"n-{number}")
+        expect.problem(connection.read(), "bad-request", closed=True)
+        assert connection.closed()
+
+
+# How long
+
+
+@linux
+@once_a_side
+@pytest.mark.clause("OPS-27")
+@pytest.mark.parametrize("each", [0, 1], ids=["nothing", "a byte now and then"])
+def test_who_takes_nothing_of_an_answer_is_cut(launched: Launch, each: int) -> None:
+    service = launched(REQUEST_TIMEOUT="1", KEEP_ALIVE_TIMEOUT="60")
+    api = service.api
+    before = sockets(service)
+    with contextlib.closing(silent(service, 4096)) as client:
+        client.sendall(api.message("GET", BUNDLE) * 20)
+        time.sleep(0.5)
+        assert sockets(service) > before
+        deadline = time.monotonic() + 6
+        while sockets(service) > before:
+            assert time.monotonic() < deadline, "it is still connected"
+            client.recv(each or 1, socket.MSG_PEEK if not each else 0)
+            time.sleep(0.2)
+    expect.body(api.get("/healthz"), 200, OK)
+
+
+@once_a_side
+@pytest.mark.clause("OPS-27")
+def test_who_takes_some_of_an_answer_gets_all_of_it(launched: Launch) -> None:
+    """A megabyte or two every half second, for longer than REQUEST_TIMEOUT."""
+    service = launched(REQUEST_TIMEOUT="2", KEEP_ALIVE_TIMEOUT="60")
+    api = service.api
+    whole = api.get(BUNDLE).body
+    with contextlib.closing(silent(service, 65536)) as client:
+        client.sendall(api.message("GET", BUNDLE) * 12 + api.message("GET", "/healthz"))
+        received = []
+        for _ in range(6):
+            received.append(receive(client, 2 * MIB))
+            time.sleep(0.6)
+        received.append(receive(client, 12 * len(whole) - 12 * MIB))
+        assert b"".join(received).count(whole[:-1000]) >= 11
+
+
+@once_a_side
+@pytest.mark.clause("OPS-26")
+@pytest.mark.parametrize("now_and_then", [b"", b"\r\n"], ids=["nothing", "empty lines"])
+def test_who_asks_nothing_is_cut_in_time(launched: Launch, now_and_then: bytes) -> None:
+    service = launched(REQUEST_TIMEOUT="1", KEEP_ALIVE_TIMEOUT="60")
+    with service.api.connect(20.0) as connection:
+        assert_closed_in_time(connection, now_and_then)
+
+
+@once_a_side
+@pytest.mark.clause("OPS-25")
+@pytest.mark.parametrize(
+    "now_and_then", [b"", b"\r\n", b"\r\n" * 3], ids=["nothing", "one", "more"]
+)
+def test_empty_lines_keep_no_connection(launched: Launch, now_and_then: bytes) -> None:
+    service = launched(REQUEST_TIMEOUT="60", KEEP_ALIVE_TIMEOUT="1")
+    with service.api.connect(20.0) as connection:
+        connection.send(service.api.message("GET", "/healthz"))
+        expect.body(connection.read(), 200, OK)
+        assert_closed_in_time(connection, now_and_then)
+
+
+def assert_closed_in_time(connection: Connection, now_and_then: bytes) -> None:
+    """It is closed after a second and before the fourth, without a word."""
+    start = time.monotonic()
+    while not connection.readable(0.2):
+        assert time.monotonic() < start + 4, "still open"
+        if now_and_then:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.send(now_and_then)
+    assert connection.closed()
+    assert time.monotonic() > start + 0.9
+
+
+@once_a_side
+@pytest.mark.clause("OPS-25", "OPS-26")
+def test_a_request_that_begins_late_has_its_time(launched: Launch) -> None:
+    """It begins before KEEP_ALIVE_TIMEOUT is over, and is there before REQUEST_TIMEOUT is."""
+    api = launched(REQUEST_TIMEOUT="60", KEEP_ALIVE_TIMEOUT="1").api
+    data = api.message("GET", "/healthz")
+    with api.connect(20.0) as connection:
+        connection.send(data)
+        expect.body(connection.read(), 200, OK)
+        time.sleep(0.4)
+        connection.send(data[:10])
+        assert not connection.readable(2.5)
+        connection.send(data[10:])
+        expect.body(connection.read(), 200, OK)
+
+
+@once_a_side
+@pytest.mark.clause("OPS-26")
+def test_who_waits_for_us_is_not_late(launched: Launch) -> None:
+    """Requests that wait for one before them are not read; their time begins when they are."""
+    waits = {"DATABASE_TIMEOUT": "20", "DATABASE_STATEMENT_TIMEOUT": "20"}
+    service = launched(**waits, REQUEST_TIMEOUT="1")
+    api, planned = service.api, [expect.somebody() for _ in range(30)]
+    bodies = [expect.render(fields).ljust(60000) for fields in planned]
+    data = b"".join(api.message("POST", "/users", [JSON], body) for body in bodies)
+    with api.connect(30.0) as connection:
+        with locked(service.database_url):
+            connection._socket.setblocking(False)
+            sent = connection._socket.send(data)
+            assert not connection.readable(3)
+        connection.send(data[sent:])
+        for fields in planned:
+            expect.user(connection.read("POST"), 201, **fields)
+
+
+# How many
+
+
+@once_a_side
+@pytest.mark.clause("OPS-28")
+@pytest.mark.parametrize("head", [b"", b"\r\n", b"GET /users HTTP/1.1\r\nHost"])
+def test_who_has_waited_longest_makes_room(launched: Launch, head: bytes) -> None:
+    service = launched(MAX_CONNECTIONS="5")
+    api = service.api
+    alive = api.message("GET", "/healthz")
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(connection(service)) for _ in range(4)]
+        for one in connections:
+            one.send(alive)
+            expect.body(one.read(), 200, OK)
+        if head:
+            connections[1].send(head)
+        # The first comes to have waited for a shorter time than the others.
+        connections[0].send(alive)
+        expect.body(connections[0].read(), 200, OK)
+        further = [stack.enter_context(connection(service)) for _ in range(3)]
+        for one in (*further, connections[0]):
+            one.send(alive)
+            expect.body(one.read(), 200, OK)
+        assert connections[1].closed()
+        assert connections[2].closed()
+        assert not connections[3].readable(0)
+
+
+def connection(service: Service) -> contextlib.closing[Connection]:
+    """A connection of which it is known that the service has it."""
+    one = service.api.connect(20.0)
+    time.sleep(0.1)
+    return contextlib.closing(one)
+
+
+@once_a_side
+@pytest.mark.clause("OPS-28")
+def test_no_request_under_way_makes_room(launched: Launch) -> None:
+    waits = {"DATABASE_TIMEOUT": "20", "DATABASE_STATEMENT_TIMEOUT": "20"}
+    service = launched(**waits, MAX_CONNECTIONS="3")
+    api, planned = service.api, [expect.somebody() for _ in range(2)]
+    whole = api.get(BUNDLE).body
+    api.close()
+    time.sleep(0.2)
+    with contextlib.ExitStack() as stack:
+        unlock = stack.enter_context(locked(service.database_url))
+        # One takes its time with an answer, which isn't taken from it either.
+        reader = stack.enter_context(contextlib.closing(silent(service, 65536)))
+        reader.sendall(api.message("GET", BUNDLE) * 20)
+        reader.recv(1, socket.MSG_PEEK)
+        busy = [stack.enter_context(connection(service)) for _ in planned]
+        for one, fields in zip(busy, planned, strict=True):
+            one.send(api.message("POST", "/users", [JSON], expect.render(fields)))
+        time.sleep(0.3)
+        for _ in range(3):
+            with connection(service) as further:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    further.send(api.message("GET", "/healthz"))
+                assert further.closed()
+        unlock()
+        for one, fields in zip(busy, planned, strict=True):
+            expect.user(one.read("POST"), 201, **fields)
+        assert len(receive(reader, 20 * len(whole))) == 20 * len(whole)
+
+
+@linux
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("OPS-28")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_silent_connections_shut_nobody_out(
+    started_by_us: Kind, tmp_path: Path, processes: str
+) -> None:
+    """200 of them, where a process may open 128 files; and MAX_CONNECTIONS is 1000."""
+    service = Service(started_by_us, tmp_path, {"WEB_CONCURRENCY": processes}, files=128)
+    service.start()
+    try:
+        service.await_ready()
+        with contextlib.ExitStack() as stack:
+            for number in range(200):
+                client = stack.enter_context(contextlib.closing(silent(service)))
+                if number % 2:
+                    client.sendall(b"GET /users HT")
+                if number % 50 == 49:
+                    with service.api.connect(20.0) as fresh:
+                        fresh.send(service.api.message("GET", "/readyz"))
+                        expect.body(fresh.read(), 200, OK)
+        assert service.stderr() == ""
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+# Whose
+
+
+LOOPBACK = [
+    "localhost",
+    "LOCALHOST:80",
+    "a.b.localhost:1",
+    "127.0.0.1",
+    "127.9.8.7:65535",
+    "[::1]:9",
+]
+ELSEWHERE = [
+    "evil.example",
+    "evil.example:80",
+    "localhost.evil.example",
+    "127.0.0.1.evil.example",
+    "evillocalhost",
+    "10.0.0.1",
+    "128.0.0.1",
+    "127.0.0.1.",
+    "1127.0.0.1",
+    "[::2]",
+    "[::]",
+    "0.0.0.0",
+]
+
+
+def asked(host: str, target: str = "/healthz") -> bytes:
+    """A creation that a page of another origin could send, once its name has been rebound."""
+    return message("GET", target, [("Host", host), ("Origin", f"http://{host}")])
+
+
+@once_a_side
+@pytest.mark.clause("AUTH-40")
+def test_open_on_a_loopback_it_answers_to_no_other_name(service: Service) -> None:
+    api = service.api
+    for host in LOOPBACK:
+        expect.body(api.raw(asked(host)), 200, OK)
+        expect.body(api.raw(asked("localhost", f"http://{host}/healthz")), 200, OK)
+    for host in ELSEWHERE:
+        expect.problem(api.raw(asked(host)), "bad-request", closed=True)
+        target = f"http://{host}/healthz"
+        expect.problem(api.raw(asked("localhost", target)), "bad-request", closed=True)
+        fields = expect.somebody()
+        body = expect.render(fields)
+        head = [("Host", host), JSON, ("Content-Length", str(len(body)))]
+        answer = api.raw(message("POST", "/users", head, body))
+        expect.problem(answer, "bad-request", closed=True)
+    expect.users(api.get("/users"), [], next=False)
+
+
+@once_a_side
+@pytest.mark.clause("AUTH-40", "HTTP-02")
+@pytest.mark.parametrize(
+    "settings",
+    [{"HOST": "0.0.0.0", "AUTH": "off"}, {"AUTH_SECRET": "x" * 32}],
+    ids=["elsewhere", "secured"],
+)
+def test_elsewhere_or_secured_it_answers_to_every_name(
+    launched: Launch, settings: dict[str, str]
+) -> None:
+    api = launched(**settings).api
+    for host in (*LOOPBACK, *ELSEWHERE):
+        expect.body(api.raw(asked(host)), 200, OK)
+
+
+@once_a_side
+@pytest.mark.clause("AUTH-40")
+def test_with_a_secret_that_is_not_used_it_is_open(launched: Launch) -> None:
+    api = launched(AUTH="off", AUTH_SECRET="x" * 32).api
+    expect.problem(api.raw(asked("evil.example")), "bad-request", closed=True)
