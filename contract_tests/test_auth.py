@@ -692,7 +692,7 @@ now = time.monotonic
 
 def found(name):
     try:
-        return asyncio.run(keys.find(name)) is not None
+        return asyncio.run(keys.find("RS256", name)) is not None
     except KeyNotFoundError:
         return False
 
@@ -706,11 +706,11 @@ import { ProviderKeys } from "./src/auth/keys.ts";
 import { readSettings } from "./src/settings.ts";
 
 const keys = new ProviderKeys(readSettings({ AUTH_JWKS_URL: process.argv[1] }));
-const now = Date.now;
-const found = (kid) => keys.find({ alg: "RS256", kid }).then(() => "True", () => "False");
+const now = performance.now.bind(performance);
+const found = (kid) => keys.find("RS256", kid).then(() => "True", () => "False");
 console.log(await found("rsa"), await found("new"));
 for (const seconds of [29, 31]) {
-  Date.now = () => now() + seconds * 1000;
+  performance.now = () => now() + seconds * 1000;
   console.log(await found("new"));
 }
 """,
@@ -739,10 +739,7 @@ def test_a_provider_that_has_no_keys_to_give(
     provider.answer = answer
     for path in ("/users/me", "/users"):
         expect.problem(given.get(path), "provider-unavailable")
-    provider.answer = None
-    assert given.get("/users/me").status == 200
-    provider.answer = answer  # what was had once is kept
-    assert given.get("/users/me").status == 200
+    assert provider.asked == 1
 
 
 @pytest.mark.clause("AUTH-22", "AUTH-13")

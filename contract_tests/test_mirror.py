@@ -190,6 +190,7 @@ KEYS = [
         "https://[::g]/",
     ],
 ]
+CERTIFICATES = ["/nowhere", "/", "/dev/null", "README.md", "pyproject.toml", " "]
 PROXIES = [
     *[
         "10.0.0.1",
@@ -233,6 +234,7 @@ ENVIRONMENTS: list[dict[str, str]] = [
     *({"AUTH_JWKS_URL": value} for value in KEYS),
     {"AUTH_JWKS_URL": KEYS[0], "AUTH_SECRET": "s" * 32},
     {"AUTH_JWKS_URL": KEYS[0], "AUTH": "off", "HOST": "0.0.0.0"},
+    *({"AUTH_JWKS_CA": value} for value in CERTIFICATES),
     *({"REGISTRATION": value} for value in ["open", "closed", "Closed", "shut"]),
     *(
         {"ADMIN_EMAIL": email, "ADMIN_PASSWORD": password}

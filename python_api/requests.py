@@ -6,7 +6,8 @@ it can't. Frameworks' own readers are lenient, each in its own way, so none is u
 
 import json
 import re
-from collections.abc import Container, Sequence
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NoReturn, TypeVar
@@ -127,11 +128,12 @@ def _unquote(value: str) -> str:
     return re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
 
 
-def parse_json(body: bytes) -> object:
+def parse_json(body: bytes, number: Callable[[str], object] = lambda _: 0) -> object:
     """The value that the body is JSON of (RFC 8259). Raises malformed-json.
 
-    Of members with one name the last counts; a number is only known as one, since none has a
-    place in any body, and one of 5,000 digits must not cost anything.
+    Of members with one name the last counts; `number` makes something of a number as it is
+    written. Without it a number is only known as one, since none has a place in any body, and one
+    of 5,000 digits must not cost anything.
     """
     try:
         # JSON-10, JSON-12
@@ -142,8 +144,8 @@ def parse_json(body: bytes) -> object:
             # JSON-05, JSON-06, JSON-07
             body.decode("utf-8"),
             # JSON-13
-            parse_int=lambda _: 0,
-            parse_float=lambda _: 0,
+            parse_int=number,
+            parse_float=number,
             parse_constant=_refuse_constant,
         )
     except ValueError:
@@ -162,6 +164,18 @@ def _nesting(body: bytes) -> int:
     brackets = NOT_BRACKETS.sub(b"", body)
     # In steps of Python itself a body of nothing else would take a while.
     return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
+
+
+# AUTH-24, AUTH-26
+def parse_base64url(text: str) -> bytes:
+    """The bytes that the text stands for (RFC 4648, 5), if it is the one that does: without padding
+    and unused bits. Raises ValueError.
+    """
+    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    # Python skips what isn't in the alphabet.
+    if urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii"):
+        raise ValueError(text)
+    return data
 
 
 def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = ()) -> Model:

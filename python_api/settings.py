@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from python_api.auth.addresses import Network, parse_networks
+from python_api.auth.provider import tls_context
 from python_api.users.schemas import email_rule, password_rule
 
 SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
@@ -25,6 +26,9 @@ WORD = re.compile("[!-~]{1,255}")
 # AUTH-14
 LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 JWKS_URL = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:/[!-~]*)?")
+CERTIFICATE = re.compile(
+    "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----"
+)
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 LINE_BREAK = re.compile(r"\r?\n\Z")
 # OPS-55
@@ -70,6 +74,8 @@ class Settings:
     auth_token_ttl: int
     """Seconds."""
     auth_jwks_url: str
+    auth_jwks_ca: str
+    """Certificates (PEM)."""
     registration: bool
     """Whether anybody may create a user."""
     admin_email: str
@@ -122,6 +128,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         # AUTH-02
         auth_token_ttl=_integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
         auth_jwks_url=_jwks_url(environment),
+        # AUTH-33
+        auth_jwks_ca=_jwks_ca(environment),
         # RIGHT-09
         registration=_choice(environment, "REGISTRATION", "open", "closed") != "closed",
         # RIGHT-11
@@ -253,6 +261,22 @@ def _jwks_url(environment: Mapping[str, str]) -> str:
 
 def _has_a_port(url: str) -> bool:
     return int(urlsplit(url).netloc.rpartition("]")[2].partition(":")[2] or 443) <= 65535
+
+
+# AUTH-33
+def _jwks_ca(environment: Mapping[str, str]) -> str:
+    path = environment.get("AUTH_JWKS_CA") or ""
+    if not path:
+        return ""
+    try:
+        certificates = CERTIFICATE.findall(Path(path).read_bytes().decode("latin-1"))
+        tls_context("\n".join(certificates))
+    # Errors of TLS are OSErrors, too.
+    except (OSError, ValueError):
+        certificates = []
+    if not certificates:
+        raise SettingsError("AUTH_JWKS_CA must be the path of a file of certificates in PEM")
+    return "\n".join(certificates)
 
 
 def _admin(

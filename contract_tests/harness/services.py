@@ -225,6 +225,19 @@ def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str, given: str =
     return result.stdout
 
 
+def start_code(code: Mapping[Kind, str], kind: Kind, *arguments: str) -> subprocess.Popen[str]:
+    """The same, as a process that is told line by line what to do."""
+    command, directory = _run(code[kind], kind)
+    return subprocess.Popen(
+        [*command, *arguments],
+        cwd=directory,
+        env=_environment(sqlite_url(Path(os.devnull)), None),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
 def _run(code: str, kind: Kind) -> tuple[list[str], Path]:
     """The command that runs the code, and where."""
     if kind == "python":

@@ -861,26 +861,44 @@ _INSIDE = [
         "signature_is_not_checked",
         "AUTH-05",
         "Any signature will do.",
-        ("auth/tokens.py", '"verify_iat": False}', '"verify_signature": False}'),
-        (
-            "auth/tokens.ts",
-            "  const { payload } = await jwtVerify(",
-            "  void jwtVerify;\n  const payload = (await import('jose')).decodeJwt(token);\n  ((..._: unknown[]) => _)(",
-        ),
+        ("auth/tokens.py", "    if not true:\n", "    if not keys and header != OWN_HEADER:\n"),
+        ("auth/tokens.ts", "  if (!signed) {\n", "  if (signed === null) {\n"),
     ),
     _one(
         "any_hmac_is_taken",
         "AUTH-06",
         "HS384 and HS512 are taken, too.",
-        ("auth/tokens.py", '["HS256"]', '["HS256", "HS384", "HS512"]'),
-        ("auth/tokens.ts", '["HS256"]', '["HS256", "HS384", "HS512"]'),
+        (
+            "auth/tokens.py",
+            (
+                'hmac.digest(secret.encode("ascii"), signed, "sha256") for secret in secrets)\n'
+                "    return header == OWN_HEADER and"
+            ),
+            (
+                'hmac.digest(secret.encode("ascii"), signed, kind) for secret in secrets'
+                ' for kind in ("sha256", "sha384", "sha512"))\n'
+                '    return header.get("alg") in ("HS256", "HS384", "HS512") and'
+            ),
+        ),
+        (
+            "auth/tokens.ts",
+            (
+                'secrets.map((secret) => createHmac("sha256", secret).update(text).digest());\n'
+                "  return (\n    isDeepStrictEqual(header, OWN_HEADER) &&"
+            ),
+            (
+                'secrets.flatMap((secret) => ["sha256", "sha384", "sha512"].map('
+                "(kind) => createHmac(kind, secret).update(text).digest()));\n"
+                '  return (\n    ["HS256", "HS384", "HS512"].includes(String(header["alg"])) &&'
+            ),
+        ),
     ),
     _one(
         "tokens_have_no_end",
         "AUTH-07",
         "A token is good for ever.",
-        ("auth/tokens.py", '"verify_iat": False}', '"verify_iat": False, "verify_exp": False}'),
-        ("auth/tokens.ts", "    algorithms,\n", "    algorithms,\n    currentDate: new Date(0),\n"),
+        ("auth/tokens.py", "        or expires_at <= now\n", ""),
+        ("auth/tokens.ts", "    expiresAt <= now ||\n", ""),
     ),
     _one(
         "audience_is_not_checked",
@@ -888,27 +906,32 @@ _INSIDE = [
         "A token for others is taken.",
         (
             "auth/tokens.py",
-            "        audience=settings.auth_audience,\n        issuer=settings.auth_issuer,\n",
-            (
-                '        audience=jwt.decode(token, options={"verify_signature": False}).get("aud"),\n'
-                "        issuer=settings.auth_issuer,\n"
-            ),
+            '        or not _is_for(settings.auth_audience, payload.get("aud"))\n',
+            "",
         ),
-        ("auth/tokens.ts", "    audience: settings.authAudience,\n    issuer", "    issuer"),
+        ("auth/tokens.ts", "    !isFor(settings.authAudience, aud) ||\n", ""),
     ),
     _one(
         "issuer_is_not_checked",
         "AUTH-07",
         "A token of others is taken.",
-        ("auth/tokens.py", "        issuer=settings.auth_issuer,\n", ""),
-        ("auth/tokens.ts", "    issuer: settings.authIssuer,\n", ""),
+        ("auth/tokens.py", 'payload.get("iss") != settings.auth_issuer', "False"),
+        ("auth/tokens.ts", "iss !== settings.authIssuer ||", "iss === null ||"),
     ),
     _one(
         "previous_secret_is_forgotten",
         "AUTH-08",
         "AUTH_SECRET_PREVIOUS is not looked at.",
-        ("auth/tokens.py", "if not settings.auth_secret_previous:", "if settings:"),
-        ("auth/tokens.ts", "&& settings.authSecretPrevious)", "&& false)"),
+        (
+            "auth/tokens.py",
+            "(settings.auth_secret, settings.auth_secret_previous)",
+            "(settings.auth_secret,)",
+        ),
+        (
+            "auth/tokens.ts",
+            "[settings.authSecret, settings.authSecretPrevious]",
+            "[settings.authSecret]",
+        ),
     ),
     _one(
         "void_token_is_honoured",
@@ -941,6 +964,107 @@ _INSIDE = [
         "Every unknown key has the provider asked.",
         ("auth/keys.py", "COOLDOWN_SECONDS = 30", "COOLDOWN_SECONDS = 0"),
         ("auth/keys.ts", "COOLDOWN_SECONDS = 30", "COOLDOWN_SECONDS = 0"),
+    ),
+    _one(
+        "header_may_say_more",
+        "AUTH-23",
+        "Of its own tokens' headers only `alg` is looked at.",
+        ("auth/tokens.py", "header == OWN_HEADER", 'header.get("alg") == "HS256"'),
+        ("auth/tokens.ts", "isDeepStrictEqual(header, OWN_HEADER)", 'header["alg"] === "HS256"'),
+    ),
+    _one(
+        "unused_bits_are_skipped",
+        "AUTH-24",
+        "base64url is read leniently.",
+        (
+            "requests.py",
+            'urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii")',
+            "len(text) % 4 == 1",
+        ),
+        ("requests.ts", 'data.toString("base64url") !== text', "text.length % 4 === 1"),
+    ),
+    _one(
+        "numbers_may_be_fractions",
+        "AUTH-25",
+        "A time is any number.",
+        (
+            "auth/tokens.py",
+            "int(text) if WHOLE.fullmatch(text) else None",
+            "int(min(float(text), 1e15)) if float(text) >= 0 else None",
+        ),
+        ("auth/tokens.ts", "WHOLE.test(text) && Number(text) <= MAX_INTEGER", "text"),
+    ),
+    _one(
+        "private_keys_count",
+        "AUTH-26",
+        "A key with its private half is taken.",
+        ("auth/keys.py", " or PRIVATE_MEMBERS & jwk.keys()", ""),
+        (
+            "auth/keys.ts",
+            "PRIVATE_MEMBERS.some((member) => Object.hasOwn(jwk, member))",
+            "PRIVATE_MEMBERS.length === 0",
+        ),
+    ),
+    _one(
+        "one_bad_key_spoils_all",
+        "AUTH-28",
+        "A key that doesn't count makes a set that can't be had.",
+        ("auth/keys.py", "contextlib.suppress(ValueError)", "contextlib.nullcontext()"),
+        (
+            "auth/keys.ts",
+            "    } catch {\n      // It doesn't count.\n",
+            "    } catch {\n      throw new TypeError();\n",
+        ),
+    ),
+    _one(
+        "everybody_waits_for_the_provider",
+        "AUTH-30",
+        "While the provider is asked, nobody's key is looked up.",
+        ("auth/keys.py", "        if key is None:\n", "        if key is None or self._asking:\n"),
+        (
+            "auth/keys.ts",
+            "    if (key === undefined) {",
+            "    if (key === undefined || this.#asking) {",
+        ),
+    ),
+    _one(
+        "provider_may_take_its_time",
+        "AUTH-31",
+        "A provider is waited for as long as it sends something.",
+        ("auth/provider.py", "TIMEOUT_SECONDS = 5", "TIMEOUT_SECONDS = 600"),
+        ("auth/provider.ts", "TIMEOUT_SECONDS = 5", "TIMEOUT_SECONDS = 600"),
+    ),
+    _one(
+        "any_success_is_a_set",
+        "AUTH-32",
+        "Any status of success will do.",
+        (
+            "auth/provider.py",
+            "if status >= 200 and status != 200:\n            raise ProviderError\n        self._has_begun = status == 200",
+            "if status >= 300:\n            raise ProviderError\n        self._has_begun = status >= 200",
+        ),
+        ("auth/provider.ts", "response.statusCode !== 200", "(response.statusCode ?? 0) >= 300"),
+    ),
+    _one(
+        "provider_is_asked_too_early",
+        "AUTH-34",
+        "The set is asked for before it is known whether the token has ended.",
+        (
+            "auth/tokens.py",
+            "    claims = _parse_claims(payload, settings, has_epoch=keys is None)\n",
+            (
+                "    if keys:\n        await _is_a_providers(header, signed, proof, keys)\n"
+                "    claims = _parse_claims(payload, settings, has_epoch=keys is None)\n"
+            ),
+        ),
+        (
+            "auth/tokens.ts",
+            "  const claims = parseClaims(payload, settings, keys === null);\n",
+            (
+                "  await (keys && isAProviders(header, text, proof, keys));\n"
+                "  const claims = parseClaims(payload, settings, keys === null);\n"
+            ),
+        ),
     ),
     _one(
         "members_may_list",
@@ -1132,8 +1256,12 @@ _INSIDE = [
         "everybody_is_a_proxy",
         "LIMIT-07",
         "X-Forwarded-For is believed, whoever sends it.",
-        ("auth/addresses.py", "any(address in network for network in trusted)", "True"),
-        ("auth/addresses.ts", "trusted.check(address, family(address))", "trusted"),
+        ("auth/addresses.py", "any(mapped in network for network in trusted)", "bool(mapped)"),
+        (
+            "auth/addresses.ts",
+            'trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6")',
+            "Boolean(trusted)",
+        ),
     ),
     _one(
         "first_hop_is_believed",
@@ -1141,6 +1269,25 @@ _INSIDE = [
         "Of X-Forwarded-For the first address counts.",
         ("auth/addresses.py", "hops.pop()", "hops.pop(0)"),
         ("auth/addresses.ts", "hops.pop()", "hops.shift()"),
+    ),
+    _one(
+        "mapped_networks_are_others",
+        "LIMIT-20",
+        "An IPv4 address is in no IPv6 network.",
+        (
+            "auth/addresses.py",
+            'IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address\n    return any(mapped in network for',
+            (
+                'IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address\n'
+                "    return any(\n        mapped in network\n"
+                "        and (network.prefixlen > 96 or not isinstance(address, IPv4Address))\n        for"
+            ),
+        ),
+        (
+            "auth/addresses.ts",
+            "return trusted.check(isIPv4(address) ?",
+            "return !(isIPv4(address) && trusted.check('::', 'ipv6')) && trusted.check(isIPv4(address) ?",
+        ),
     ),
     _one(
         "who_failed_is_kept",

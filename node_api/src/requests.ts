@@ -142,9 +142,9 @@ function unquote(value: string): string {
 /**
  * The value that the body is JSON of (RFC 8259). Throws malformed-json.
  *
- * Of members with one name the last counts.
+ * Of members with one name the last counts; `number` makes something of a number as it is written.
  */
-export function parseJson(body: Buffer): unknown {
+export function parseJson(body: Buffer, number?: (source: string) => unknown): unknown {
   try {
     // JSON-05, JSON-06, JSON-07
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
@@ -153,10 +153,17 @@ export function parseJson(body: Buffer): unknown {
       throw new Problem("malformed-json");
     }
     // JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-13, JSON-17
-    return JSON.parse(text);
+    return JSON.parse(text, number && reviver(number));
   } catch {
     throw new Problem("malformed-json");
   }
+}
+
+/** What JSON.parse asks about each value: of a number it gets what `number` makes of it. */
+function reviver(number: (source: string) => unknown) {
+  // TypeScript doesn't know yet that there is a third argument.
+  return (_: string, value: unknown, context?: { source: string }) =>
+    typeof value === "number" && context ? number(context.source) : value;
 }
 
 // JSON-10, JSON-11, LIMIT-11
@@ -169,6 +176,20 @@ function nesting(text: string): number {
     deepest = Math.max(deepest, depth);
   }
   return deepest;
+}
+
+// AUTH-24, AUTH-26
+/**
+ * The bytes that the text stands for (RFC 4648, 5), if it is the one that does: without padding
+ * and unused bits. Throws RangeError.
+ */
+export function parseBase64Url(text: string): Buffer {
+  const data = Buffer.from(text, "base64url");
+  // Node skips what isn't in the alphabet.
+  if (data.toString("base64url") !== text) {
+    throw new RangeError(text);
+  }
+  return data;
 }
 
 /** The document as `model` has it. Throws validation, with `issues` of the path before its own. */

@@ -5,6 +5,7 @@
  * line ends the start.
  */
 
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { type Networks, parseNetworks } from "./auth/addresses.ts";
 import { emailRule, passwordRule, trim } from "./users/schemas.ts";
@@ -22,6 +23,7 @@ const WORD = /^[!-~]{1,255}$/;
 // AUTH-14
 const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/;
 const JWKS_URL = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!-~]*)?$/;
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----/g;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
 const LINE_BREAK = /\r?\n$/;
@@ -66,6 +68,8 @@ export type Settings = Readonly<{
   /** Seconds. */
   authTokenTtl: number;
   authJwksUrl: string;
+  /** Certificates (PEM). */
+  authJwksCa: string;
   /** Whether anybody may create a user. */
   registration: boolean;
   adminEmail: string;
@@ -121,6 +125,8 @@ export function readSettings(given: Environment): Settings {
     // AUTH-02
     authTokenTtl: integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
     authJwksUrl: jwksUrl(environment),
+    // AUTH-33
+    authJwksCa: jwksCa(environment),
     // RIGHT-09
     registration: choice(environment, "REGISTRATION", "open", "closed") !== "closed",
     // RIGHT-11
@@ -270,6 +276,26 @@ function jwksUrl(environment: Environment): string {
     throw new SettingsError("AUTH_JWKS_URL must be empty where AUTH_SECRET is set");
   }
   return url;
+}
+
+// AUTH-33
+function jwksCa(environment: Environment): string {
+  const path = environment["AUTH_JWKS_CA"] || "";
+  if (!path) {
+    return "";
+  }
+  let certificates: string[];
+  try {
+    certificates = readFileSync(path, "latin1").match(CERTIFICATE) ?? [];
+    // What isn't one TLS would pass over.
+    certificates = certificates.map((one) => new X509Certificate(one).toString());
+  } catch {
+    certificates = [];
+  }
+  if (certificates.length === 0) {
+    throw new SettingsError("AUTH_JWKS_CA must be the path of a file of certificates in PEM");
+  }
+  return certificates.join("\n");
 }
 
 function admin(

@@ -2,23 +2,32 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
+# LIMIT-20
+# IPv4's lie in ::ffff:0:0/96.
+Network = IPv6Network
+MAPPED = "::ffff:"
+MAPPED_LENGTH = 96
 
 # Without what Python also reads: zones of IPv6, netmasks.
 ADDRESS = re.compile("[0-9A-Fa-f.:]+")
 NETWORK = re.compile("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?")
 
 
+# LIMIT-20
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     """The networks that these are, `10.0.0.0/8` or a single address. Raises ValueError."""
     networks = []
     for text in texts:
         if not NETWORK.fullmatch(text):
             raise ValueError(text)
-        networks.append(ip_network(text, strict=False))
+        address, _, length = text.partition("/")
+        bits = int(length or 128)
+        if isinstance(ip_address(address), IPv4Address):
+            address, bits = MAPPED + address, MAPPED_LENGTH + int(length or 32)
+        networks.append(IPv6Network(f"{address}/{bits}", strict=False))
     return tuple(networks)
 
 
@@ -31,12 +40,18 @@ def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Networ
     """
     address = _address(peer)
     hops = [hop.strip(" \t") for line in forwarded for hop in line.split(",")]
-    while address and hops and any(address in network for network in trusted):
+    while address and hops and _is_trusted(address, trusted):
         before = _address(hops.pop())
         if before is None:
             break
         address = before
     return str(address or peer)
+
+
+# LIMIT-20
+def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    mapped = IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address
+    return any(mapped in network for network in trusted)
 
 
 def _address(text: str) -> Address | None:

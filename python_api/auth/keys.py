@@ -1,17 +1,38 @@
 """The keys of an outside identity provider, from its JSON Web Key Set (RFC 7517)."""
 
 import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
 
-import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePublicKey,
+    EllipticCurvePublicNumbers,
+)
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
+from python_api.auth.provider import ProviderError, fetch_document, tls_context
 from python_api.problems import Problem
+from python_api.requests import parse_base64url, parse_json
 from python_api.settings import Settings
 
 # AUTH-20
 CACHED_SECONDS = 600
 # AUTH-21
 COOLDOWN_SECONDS = 30
-TIMEOUT_SECONDS = 5
+
+# AUTH-26
+# RFC 7518, 6.2.2 and 6.3.2
+PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
+RSA_BITS = range(2048, 8192 + 1)
+RSA_EXPONENTS = range(3, 2**31, 2)
+COORDINATE_BYTES = 32
+
+Key = RSAPublicKey | EllipticCurvePublicKey
+# By the algorithm and the id.
+Keys = dict[tuple[str, str], Key]
+Jwk = Mapping[str, object]
 
 
 class KeyNotFoundError(Exception):
@@ -22,33 +43,115 @@ class ProviderKeys:
     """The keys at `AUTH_JWKS_URL`, kept for a while, and looked up again for one that is new."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = jwt.PyJWKClient(
-            settings.auth_jwks_url,
-            # AUTH-20
-            lifespan=CACHED_SECONDS,
-            # AUTH-21
-            cooldown_duration=COOLDOWN_SECONDS,
-            timeout=TIMEOUT_SECONDS,
-        )
+        self._url = settings.auth_jwks_url
+        is_tls = self._url.startswith("https:")
+        self._context = tls_context(settings.auth_jwks_ca) if is_tls else None
+        self._keys: Keys = {}
+        self._kept_until = self._asked_from = float("-inf")
+        self._failed = False
+        self._asking: asyncio.Task[None] | None = None
 
-    async def find(self, key_id: str) -> jwt.PyJWK:
-        """The key with this id. Raises KeyNotFoundError, and provider-unavailable."""
-        return await asyncio.to_thread(self._find, key_id)
-
-    def _find(self, key_id: str) -> jwt.PyJWK:
+    async def find(self, algorithm: str, key_id: str) -> Key:
+        """The key of this algorithm with this id. Raises KeyNotFoundError, provider-unavailable."""
+        key = self._kept(algorithm, key_id)
+        if key is None:
+            await self._renew()
+            key = self._kept(algorithm, key_id)
+        if key:
+            return key
         # AUTH-22
+        if self._failed:
+            raise Problem("provider-unavailable", headers={"Retry-After": "1"})
+        raise KeyNotFoundError
+
+    # AUTH-20, AUTH-30
+    def _kept(self, algorithm: str, key_id: str) -> Key | None:
+        return self._keys.get((algorithm, key_id)) if time.monotonic() < self._kept_until else None
+
+    # AUTH-21, AUTH-30
+    async def _renew(self) -> None:
+        """Have the set anew, all who need it at the same time together."""
+        if self._asking is None and time.monotonic() >= self._asked_from:
+            self._asking = asyncio.create_task(self._ask())
+        if self._asking:
+            # Who waits may go; the others go on waiting.
+            await asyncio.shield(self._asking)
+
+    async def _ask(self) -> None:
         try:
-            self._client.get_jwk_set()
-        except (jwt.PyJWTError, ValueError) as error:
-            raise _unavailable() from error
-        # AUTH-21
-        try:
-            return self._client.get_signing_key(key_id)
-        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, ValueError) as error:
-            raise _unavailable() from error
-        except jwt.PyJWKClientError as error:
-            raise KeyNotFoundError from error
+            self._keys = parse_key_set(await fetch_document(self._url, self._context))
+            self._kept_until = time.monotonic() + CACHED_SECONDS
+            self._failed = False
+        except (ProviderError, ValueError):
+            self._failed = True
+        finally:
+            self._asked_from = time.monotonic() + COOLDOWN_SECONDS
+            self._asking = None
 
 
-def _unavailable() -> Problem:
-    return Problem("provider-unavailable", headers={"Retry-After": "1"})
+# AUTH-27
+def parse_key_set(document: bytes) -> Keys:
+    """The keys of the set that count. Raises ValueError if it is no set."""
+    try:
+        key_set = parse_json(document)
+    except Problem:
+        raise ValueError("no JSON") from None
+    jwks = key_set.get("keys") if isinstance(key_set, dict) else None
+    if not isinstance(jwks, list):
+        raise ValueError("no JSON Web Key Set")  # noqa: TRY004 (it is the document that is wrong)
+    keys: Keys = {}
+    # AUTH-28
+    for jwk in jwks:
+        with contextlib.suppress(ValueError):
+            name, key = _parse_key(jwk)
+            keys.setdefault(name, key)
+    return keys
+
+
+# AUTH-26
+def _parse_key(jwk: object) -> tuple[tuple[str, str], Key]:
+    """The key, and the algorithm and the id that name it. Raises ValueError if it doesn't count."""
+    if not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():
+        raise ValueError("no public key")
+    kind, key_id, operations = jwk.get("kty"), jwk.get("kid"), jwk.get("key_ops", ["verify"])
+    algorithm = "ES256" if kind == "EC" else "RS256"
+    if (
+        kind not in ("RSA", "EC")
+        or not isinstance(key_id, str)
+        or jwk.get("use", "sig") != "sig"
+        or not isinstance(operations, list)
+        or "verify" not in operations
+        or jwk.get("alg", algorithm) != algorithm
+    ):
+        raise ValueError("no key for these tokens")
+    return (algorithm, key_id), _ec_key(jwk) if kind == "EC" else _rsa_key(jwk)
+
+
+def _rsa_key(jwk: Jwk) -> Key:
+    modulus, exponent = _natural(jwk, "n"), _natural(jwk, "e")
+    if modulus.bit_length() not in RSA_BITS or modulus % 2 == 0 or exponent not in RSA_EXPONENTS:
+        raise ValueError("no such RSA key")
+    return RSAPublicNumbers(exponent, modulus).public_key()
+
+
+def _ec_key(jwk: Jwk) -> Key:
+    x, y = _octets(jwk, "x"), _octets(jwk, "y")
+    if jwk.get("crv") != "P-256" or len(x) != COORDINATE_BYTES or len(y) != COORDINATE_BYTES:
+        raise ValueError("no point of P-256")
+    numbers = (int.from_bytes(x, "big"), int.from_bytes(y, "big"))
+    return EllipticCurvePublicNumbers(numbers[0], numbers[1], SECP256R1()).public_key()
+
+
+def _natural(jwk: Jwk, name: str) -> int:
+    octets = _octets(jwk, name)
+    # RFC 7518, 2: Base64urlUInt
+    if octets.startswith(b"\0"):
+        raise ValueError("more octets than it takes")
+    return int.from_bytes(octets, "big")
+
+
+def _octets(jwk: Jwk, name: str) -> bytes:
+    text = jwk.get(name)
+    if not isinstance(text, str):
+        raise ValueError(name)  # noqa: TRY004 (it is the key that is wrong)
+    return parse_base64url(text)

@@ -5,21 +5,29 @@ import { trim } from "../users/schemas.ts";
 
 const NETWORK = /^([0-9A-Fa-f.:]+)(?:\/([0-9]{1,3}))?$/;
 const ADDRESS = /^[0-9A-Fa-f.:]+$/;
-const MAPPED = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+const MAPPED_ADDRESS = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
+
+// LIMIT-20
+// IPv4's lie in ::ffff:0:0/96.
+const MAPPED = "::ffff:";
+const MAPPED_LENGTH = 96;
 
 /** Some networks; Node's class for addresses to block serves to know any. */
 export type Networks = BlockList;
 
+// LIMIT-20
 /** The networks that these are, `10.0.0.0/8` or a single address. Throws RangeError. */
 export function parseNetworks(texts: readonly string[]): Networks {
   const networks = new BlockList();
   for (const text of texts) {
     const [, address = "", length] = NETWORK.exec(text) ?? [];
-    const bits = isIPv4(address) ? 32 : 128;
-    if (!(isIPv4(address) || isIPv6(address)) || Number(length ?? bits) > bits) {
+    const [mapped, bits] = isIPv4(address)
+      ? [MAPPED + address, MAPPED_LENGTH + Number(length ?? 32)]
+      : [address, Number(length ?? 128)];
+    if (!isIPv6(mapped) || bits > 128) {
       throw new RangeError(text);
     }
-    networks.addSubnet(address, Number(length ?? bits), family(address));
+    networks.addSubnet(mapped, bits, "ipv6");
   }
   return networks;
 }
@@ -38,7 +46,7 @@ export function clientAddress(
 ): string {
   const hops = forwarded.flatMap((line) => line.split(","));
   let address = canonical(peer);
-  while (address && hops.length > 0 && trusted.check(address, family(address))) {
+  while (address && hops.length > 0 && isTrusted(address, trusted)) {
     const before = canonical(trim(hops.pop() ?? "", " \t"));
     if (before === null) {
       break;
@@ -46,6 +54,11 @@ export function clientAddress(
     address = before;
   }
   return address ?? peer;
+}
+
+// LIMIT-20
+function isTrusted(address: string, trusted: Networks): boolean {
+  return trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6");
 }
 
 function canonical(text: string): string | null {
@@ -58,14 +71,10 @@ function canonical(text: string): string | null {
   // Of all there is in Node, only URLs write an address as RFC 5952 has it.
   const address = new URL(`http://[${text}]`).hostname.slice(1, -1);
   // A socket that takes both families shows an IPv4 address as an IPv6 one.
-  const [, high, low] = MAPPED.exec(address) ?? [];
+  const [, high, low] = MAPPED_ADDRESS.exec(address) ?? [];
   if (high === undefined || low === undefined) {
     return address;
   }
   const [upper, lower] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
   return [upper >> 8, upper & 255, lower >> 8, lower & 255].join(".");
-}
-
-function family(address: string): "ipv4" | "ipv6" {
-  return isIPv4(address) ? "ipv4" : "ipv6";
 }

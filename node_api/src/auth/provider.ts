@@ -1,0 +1,83 @@
+/** What an outside identity provider says: one document, had in one request. */
+
+import http, { type IncomingMessage } from "node:http";
+import https from "node:https";
+import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
+
+// AUTH-31
+const TIMEOUT_SECONDS = 5;
+// AUTH-32
+const MAX_HEAD = 16384;
+const MAX_DOCUMENT = 1048576;
+const ACCEPTED = "application/jwk-set+json, application/json";
+// The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
+const URL_PARTS = /^https?:\/\/((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(\/[^#]*)?/;
+const BRACKETS = /[[\]]/g;
+
+/** The document can't be had. */
+export class ProviderError extends Error {}
+
+// AUTH-33
+/** What verifies a server: by these certificates (PEM), or by those that Node brings along. */
+export function tlsContext(certificates: string): SecureContext {
+  // Not without `ca`: the environment has a say in what is trusted then.
+  return createSecureContext({ ca: certificates || [...rootCertificates] });
+}
+
+// AUTH-31, AUTH-32
+/** The body that a GET is answered with. Throws ProviderError. */
+export async function fetchDocument(url: string, context: SecureContext | null): Promise<Buffer> {
+  const [, authority = "", host = "", port, target = "/"] = URL_PARTS.exec(url) ?? [];
+  // AUTH-33
+  // Not the global ones, in which the environment has a say: proxies, verification.
+  const agent = context
+    ? new https.Agent({ secureContext: context, rejectUnauthorized: true })
+    : new http.Agent();
+  const request = (context ? https : http).request({
+    host: host.replace(BRACKETS, ""),
+    port: port ?? (context ? 443 : 80),
+    path: target,
+    headers: {
+      Host: authority,
+      Accept: ACCEPTED,
+      "User-Agent": "users",
+      Connection: "close",
+    },
+    agent,
+    maxHeaderSize: MAX_HEAD,
+    signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000),
+  });
+  try {
+    request.end();
+    return await read(await answered(request));
+  } catch (error) {
+    throw new ProviderError("no document", { cause: error });
+  } finally {
+    request.destroy();
+  }
+}
+
+function answered(request: http.ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    request.on("response", resolve);
+    request.on("error", reject);
+    // After an Upgrade that nobody wanted, that is all there is.
+    request.on("close", reject);
+  });
+}
+
+async function read(response: IncomingMessage): Promise<Buffer> {
+  if (response.statusCode !== 200) {
+    throw new ProviderError();
+  }
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > MAX_DOCUMENT) {
+      throw new ProviderError();
+    }
+  }
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,129 @@
+"""What an outside identity provider says: one document, had in one request."""
+
+import asyncio
+import re
+import ssl
+from pathlib import Path
+
+import httptools
+
+# AUTH-31
+TIMEOUT_SECONDS = 5
+# AUTH-32
+MAX_HEAD = 16384
+MAX_DOCUMENT = 1048576
+ACCEPTED = "application/jwk-set+json, application/json"
+# The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
+URL = re.compile(r"https?://((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(/[^#]*)?")
+
+
+class ProviderError(Exception):
+    """The document can't be had."""
+
+
+# AUTH-33
+def tls_context(certificates: str) -> ssl.SSLContext:
+    """What verifies a server: by these certificates (PEM), or by those that the system has."""
+    # Not `create_default_context`: the environment has a say in that one.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if certificates:
+        context.load_verify_locations(cadata=certificates)
+        return context
+    paths = ssl.get_default_verify_paths()
+    if Path(paths.openssl_cafile).exists():
+        context.load_verify_locations(paths.openssl_cafile)
+    if Path(paths.openssl_capath).exists():
+        context.load_verify_locations(capath=paths.openssl_capath)
+    return context
+
+
+# AUTH-31, AUTH-32
+async def fetch_document(url: str, context: ssl.SSLContext | None) -> bytes:
+    """The body that a GET is answered with. Raises ProviderError.
+
+    No client of HTTP is among the service's libraries, and the standard library's has a time for
+    each of its steps, but none for all.
+    """
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            return await _fetch(url, context)
+    except (OSError, ValueError, httptools.HttpParserUpgrade) as error:
+        raise ProviderError from error
+
+
+async def _fetch(url: str, context: ssl.SSLContext | None) -> bytes:
+    match = URL.match(url)
+    assert match
+    authority, host, port, target = match.groups()
+    reader, writer = await asyncio.open_connection(
+        host.strip("[]"), int(port or (443 if context else 80)), ssl=context
+    )
+    try:
+        fields = (
+            f"Host: {authority}",
+            f"Accept: {ACCEPTED}",
+            "User-Agent: users",
+            "Connection: close",
+        )
+        writer.write("\r\n".join([f"GET {target or '/'} HTTP/1.1", *fields, "", ""]).encode())
+        answer = _Answer()
+        while not answer.is_complete:
+            answer.feed(await reader.read(answer.room))
+        return bytes(answer.body)
+    finally:
+        writer.transport.abort()
+
+
+class _Answer:
+    """An answer, as far as it has come."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+        self.is_complete = False
+        self.room = MAX_HEAD
+        """So many bytes may be read next."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._has_begun = False
+        self._ends_with_the_connection = True
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come; no data is the connection's end. Raises ProviderError."""
+        # RFC 9112, 6.3
+        if not data:
+            self.is_complete = self._has_begun and self._ends_with_the_connection
+            if not self.is_complete:
+                raise ProviderError
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            # What stands behind the answer is none of it.
+            if not self.is_complete:
+                raise ProviderError from error
+        self.room = 65536 if self._has_begun else self.room - len(data)
+
+    # What httptools calls.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field, of a trailer too."""
+        if name.lower() == b"content-length" or (
+            name.lower() == b"transfer-encoding" and value.lower().endswith(b"chunked")
+        ):
+            self._ends_with_the_connection = False
+
+    def on_headers_complete(self) -> None:
+        """The head has come, or that of an answer before it (1xx)."""
+        status = self._parser.get_status_code()
+        if status >= 200 and status != 200:
+            raise ProviderError
+        self._has_begun = status == 200
+
+    def on_body(self, data: bytes) -> None:
+        """Some of the body."""
+        self.body += data
+        if len(self.body) > MAX_DOCUMENT:
+            raise ProviderError
+
+    def on_message_complete(self) -> None:
+        """The end, of an answer before it too."""
+        self.is_complete = self._has_begun
