@@ -1,7 +1,11 @@
 """METRICS and LOG: what an operator sees of the requests."""
 
 import json
+import os
 import re
+import signal
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +18,7 @@ from contract_tests.harness import expect
 from contract_tests.harness.client import Client
 from contract_tests.harness.services import Service
 from contract_tests.harness.wire import Answer, message
+from contract_tests.test_lifecycle import await_end, await_workers
 
 Launch = Callable[..., Service]
 
@@ -150,6 +155,59 @@ def test_all_processes_are_counted_together(launched: Launch) -> None:
         if one.name == f"{HISTOGRAM}_count" and one.labels["route"] == "/users/{id}"
     )
     assert total == 60
+
+
+def failed_reads(api: Client) -> int:
+    """How often `GET /users/0` was asked, as the metrics have it, over a new connection."""
+    answer = api.raw(api.message("GET", "/metrics"))
+    expect.body(answer, 200, answer.body, kind=METRICS_TYPE)
+    for family in text_string_to_metric_families(answer.body.decode()):
+        if family.name == "http_requests":
+            for sample in family.samples:
+                if labels(sample) == ("GET", "/users/{id}", 422):
+                    return int(sample.value)
+    return 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("METRICS-07")
+@pytest.mark.parametrize("asked", [True, False], ids=["asked", "unasked"])
+def test_no_counter_falls_when_a_process_is_killed(launched: Launch, asked: bool) -> None:
+    """What was never asked for is not forgotten either, when a moment has passed."""
+    service = launched(WEB_CONCURRENCY="2")
+    victims = await_workers(service)
+    answers = service.api.at_once([service.api.message("GET", "/users/0")] * 60)
+    assert [answer.status for answer in answers] == [422] * 60
+    if asked:
+        assert failed_reads(service.api) == 60
+    else:
+        time.sleep(2)
+    for victim in victims:
+        os.kill(victim, signal.SIGKILL)
+        await_end({victim})
+        await_workers(service)
+        assert failed_reads(service.api) == 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("METRICS-08")
+def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2")
+    still = min(await_workers(service))
+    answers = service.api.at_once([service.api.message("GET", "/users/0")] * 60)
+    assert [answer.status for answer in answers] == [422] * 60
+    assert failed_reads(service.api) == 60
+    os.kill(still, signal.SIGSTOP)
+    try:
+        for _ in range(4):
+            start = time.monotonic()
+            assert failed_reads(service.api) == 60
+            assert time.monotonic() < start + 3
+    finally:
+        os.kill(still, signal.SIGCONT)
+    assert failed_reads(service.api) == 60
 
 
 @pytest.mark.clause("LOG-01", "LOG-02", "LOG-03")

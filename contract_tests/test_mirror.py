@@ -348,4 +348,4 @@ def test_nobody_else_reads_the_environment(kind: Kind) -> None:
         "node": (r"\bprocess\.env\b", modules(NODE, ".ts")),
     }[kind]
     readers = {name for name, file in files.items() if re.search(read, file.read_text("utf-8"))}
-    assert readers <= {"main", "settings"}
+    assert readers <= {"environment", "settings"}

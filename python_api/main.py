@@ -1,7 +1,6 @@
 """Start the service: read the settings, open the database, listen, and stop gracefully."""
 
 import errno
-import os
 import sys
 
 import uvloop
@@ -10,7 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from python_api.app import create_app
 from python_api.auth.admin import AdminError, create_first_admin
 from python_api.database import DATABASE_ERRORS, open_database
+from python_api.environment import ENVIRONMENT
 from python_api.migrate import SchemaError
+from python_api.output import let_stderr_fail
 from python_api.server import end_well_on_signals, listen, log_listening, serve
 from python_api.settings import Settings, SettingsError, read_settings
 from python_api.workers import supervise
@@ -43,9 +44,10 @@ async def run(settings: Settings) -> None:
 def main() -> None:
     """Run the service as the environment says."""
     end_well_on_signals()
+    let_stderr_fail()
     # OPS-03
     try:
-        settings = read_settings(os.environ)
+        settings = read_settings(ENVIRONMENT)
     except SettingsError as error:
         sys.exit(str(error))
     uvloop.run(run(settings))

@@ -1,5 +1,6 @@
 """What an operator sees: request ids, the log (one JSON object a line), and the metrics."""
 
+import atexit
 import json
 import multiprocessing
 import os
@@ -18,6 +19,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from python_api.output import Output
 
 # HDR-02
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -60,8 +63,18 @@ def timestamp(moment: datetime) -> str:
 # OPS-01, OPS-12, LOG-01
 def log(level: str, message: str, **fields: str | float) -> None:
     """Write one line to the log."""
+    LINES.write(_line(level, message, **fields))
+
+
+def _line(level: str, message: str, **fields: str | float) -> str:
     line = {"time": timestamp(datetime.now(UTC)), "level": level, "message": message, **fields}
-    print(json.dumps(line), flush=True)
+    return json.dumps(line)
+
+
+# LOG-07
+LINES = Output(lambda count: _line("warning", "log lines dropped", count=count))
+# LOG-06
+atexit.register(LINES.end)
 
 
 class Observation:
@@ -99,7 +112,7 @@ def share_metrics(directory: str) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 
-# METRICS-05
+# METRICS-05, METRICS-07, METRICS-08
 def render_metrics() -> bytes:
     """The metrics in Prometheus' text format, of all processes behind one port together."""
     if multiprocessing.parent_process() is None:

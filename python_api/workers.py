@@ -15,6 +15,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from python_api.app import create_app
 from python_api.database import open_database
 from python_api.observability import log, share_metrics
+from python_api.output import let_stderr_fail
 from python_api.server import end_well_on_signals, serve
 from python_api.settings import Settings
 
@@ -46,7 +47,10 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
 async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
+        # Ctrl-C is for all that run in a terminal: until it can end well, a worker leaves it waiting.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         process.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         ended = asyncio.create_task(asyncio.to_thread(process.join))
         await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
         if stop.done():
@@ -61,6 +65,8 @@ async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.T
 def work(settings: Settings, listener: socket.socket) -> None:
     """Serve as one of several processes, on the socket that they share."""
     end_well_on_signals()
+    let_stderr_fail()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     uvloop.run(_work(settings, listener))
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -88,26 +89,36 @@ class Service:
             self._client = Client(self.url, self.kind, login)
         return self._client
 
-    def start(self) -> None:
-        """Start the process and return at once."""
+    def through(self, script: str) -> None:
+        """Start it through a shell: the script ends with `exec "$@"`."""
+        self._command = ["/bin/sh", "-c", script, "sh", *self._command]
+
+    def start(self, stdout: int | None = None, stderr: int | None = None) -> None:
+        """Start the process and return at once.
+
+        With a descriptor in place of a log, nothing of that log can be read here.
+        """
         self._begin = self._stdout.stat().st_size if self._stdout.exists() else 0
-        with self._stdout.open("ab") as stdout, self._stderr.open("ab") as stderr:
+        with self._stdout.open("ab") as out, self._stderr.open("ab") as errors:
             self.process = subprocess.Popen(
                 self._command,
                 cwd=self._cwd,
                 env=self._env,
                 stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
+                stdout=out if stdout is None else stdout,
+                stderr=errors if stderr is None else stderr,
                 start_new_session=True,  # Ctrl-C is for pytest alone, which then stops us
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (no thread runs here)
             )
         _running.add(self.process)
 
-    def await_ready(self) -> None:
-        """Wait for the line that tells the URL, then for /readyz; NotStartedError with the log."""
+    def await_ready(self, url: str = "") -> None:
+        """Wait for the line that tells the URL, then for /readyz; NotStartedError with the log.
+
+        With the URL, only for the latter.
+        """
         deadline = time.monotonic() + START_TIMEOUT
-        self.url, self._client = "", None
+        self.url, self._client = url, None
         while not self._ready():
             code = self.process.poll()
             if code is not None or time.monotonic() > deadline:
@@ -125,7 +136,14 @@ class Service:
         return self.stdout() + self.stderr()
 
     def stdout(self) -> str:
-        """What it has written to stdout, all starts together."""
+        """What it has written to stdout, all starts together.
+
+        The line of an answer is there once what is asked after it is answered (LOG-06).
+        """
+        if self.url and self.process.poll() is None:
+            with contextlib.suppress(OSError), self.api.connect(1.0) as connection:
+                connection.send(self.api.message("GET", "/healthz"))
+                connection.read()
         return self._stdout.read_text("utf-8", "replace")
 
     def stderr(self) -> str:
@@ -202,6 +220,13 @@ def launch(
     service.start()
     service.await_ready()
     return service
+
+
+def free_port() -> int:
+    """A port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str, given: str = "") -> str:

@@ -1315,6 +1315,120 @@ _INSIDE = [
             "    let claims: Claims;\n    console.log(token);\n",
         ),
     ),
+    _one(
+        "log_waits_for_its_reader",
+        "LOG-05",
+        "A pipe that nobody reads has whoever writes to it wait.",
+        ("output.py", "os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY", "os.O_WRONLY | os.O_NOCTTY"),
+        (
+            "output.ts",
+            "constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY",
+            "constants.O_WRONLY | constants.O_NOCTTY",
+        ),
+    ),
+    _one(
+        "log_must_be_written",
+        "LOG-05",
+        "A line that can't be written ends the service.",
+        (
+            "output.py",
+            "                self._complain(error)\n                return True\n",
+            "                os._exit(1)\n",
+        ),
+        (
+            "output.ts",
+            "        this.#complain(code);\n        return true;\n",
+            "        process.reallyExit(1);\n",
+        ),
+    ),
+    _one(
+        "last_lines_are_lost",
+        "LOG-06",
+        "What still waits at the end is not written.",
+        ("observability.py", "atexit.register(LINES.end)\n", ""),
+        ("observability.ts", 'process.once("exit", () => LINES.end());\n', ""),
+    ),
+    _one(
+        "lines_are_written_now_and_then",
+        "LOG-06",
+        "Lines are written once a second.",
+        (
+            "output.py",
+            "loop.call_soon(self._end_turn, loop)",
+            "loop.call_later(1, self._end_turn, loop)",
+        ),
+        (
+            "output.ts",
+            "setImmediate(() => this.#endTurn());",
+            "setTimeout(() => this.#endTurn(), 1000);",
+        ),
+    ),
+    _one(
+        "dropped_lines_are_not_counted",
+        "LOG-07",
+        "Nothing is said of lines that were dropped.",
+        (
+            "output.py",
+            "                self._append(self._dropped_line(self._dropped))\n",
+            "",
+        ),
+        ("output.ts", "        this.#append(this.#droppedLine(this.#dropped));\n", ""),
+    ),
+    _one(
+        "all_lines_are_kept",
+        "LOG-07",
+        "However much waits is kept in memory.",
+        ("output.py", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
+        ("output.ts", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
+    ),
+    _one(
+        "the_dead_are_not_counted",
+        "METRICS-07",
+        "What a process has counted goes with it.",
+        (
+            "workers.py",
+            "            mark_process_dead(process.pid)",
+            (
+                "            import glob\n"
+                "            for file in glob.glob(\n"
+                "                f\"{os.environ['PROMETHEUS_MULTIPROC_DIR']}/*_{process.pid}.db\"\n"
+                "            ):\n"
+                "                os.unlink(file)\n"
+                "            mark_process_dead(process.pid)"
+            ),
+        ),
+        (
+            "observability.ts",
+            '["counter", "histogram"].includes(String(type))',
+            '[""].includes(String(type))',
+        ),
+    ),
+    _one(
+        "environment_is_everybodys",
+        "OPS-45",
+        "Libraries find the environment as it is.",
+        (
+            "environment.py",
+            "    del os.environ[_name]",
+            "    pass",
+        ),
+        ("environment.ts", "    delete process.env[name];\n", ""),
+    ),
+    _one(
+        "document_always_asks_for_tokens",
+        "DOC-11",
+        "The document of an open service is that of a secured one.",
+        (
+            "docs.py",
+            "as_it_runs(openapi_document(app, schemas), settings)",
+            "openapi_document(app, schemas)",
+        ),
+        (
+            "docs.ts",
+            "asItRuns(await openapiDocument(app, schemas), settings)",
+            "await openapiDocument(app, schemas)",
+        ),
+    ),
     # The pair
     _one(
         "route_without_a_row",

@@ -1,11 +1,16 @@
 /** Start the service: read the settings, open the database, listen, and stop gracefully. */
 
+// OPS-45
+// First: no library that is imported may read it.
+import "./environment.ts";
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
+import { ENVIRONMENT } from "./environment.ts";
 import { SchemaError } from "./migrate.ts";
+import { letStderrFail } from "./output.ts";
 import { endWellOnSignals, listen, logListening, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { supervise } from "./workers.ts";
@@ -61,9 +66,10 @@ function exit(line: string): never {
 /** Run the service as the environment says. */
 function main(): Promise<void> {
   endWellOnSignals();
+  letStderrFail();
   // OPS-03
   try {
-    return run(readSettings(process.env));
+    return run(readSettings(ENVIRONMENT));
   } catch (error) {
     if (error instanceof SettingsError) {
       exit(error.message);

@@ -1,6 +1,6 @@
 /** What an operator sees: request ids, the log (one JSON object a line), and the metrics. */
 
-import cluster from "node:cluster";
+import cluster, { type Worker } from "node:cluster";
 import { randomUUID } from "node:crypto";
 import {
   AggregatorRegistry,
@@ -9,6 +9,7 @@ import {
   Histogram,
   register,
 } from "prom-client";
+import { Output } from "./output.ts";
 
 // HDR-02
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
@@ -54,14 +55,23 @@ export function timestamp(moment: Date): string {
 
 // OPS-01, OPS-12, LOG-01
 /** Write one line to the log. */
-export function log(
-  level: string,
-  message: string,
-  fields: Readonly<Record<string, string | number>>,
-): void {
-  const line = { time: timestamp(new Date()), level, message, ...fields };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
+export function log(level: string, message: string, fields: Fields): void {
+  LINES.write(line(level, message, fields));
 }
+
+type Fields = Readonly<Record<string, string | number>>;
+
+function line(level: string, message: string, fields: Fields): string {
+  return JSON.stringify({ time: timestamp(new Date()), level, message, ...fields });
+}
+
+// LOG-07
+const LINES = new Output((count) => line("warning", "log lines dropped", { count }));
+// LOG-06
+process.once("exit", () => LINES.end());
+
+// Whether there is something to tell the first process.
+let counted = false;
 
 /** A request under way: its time begins with it. */
 export class Observation {
@@ -79,6 +89,7 @@ export class Observation {
   end(route: string, status: number): void {
     const milliseconds = performance.now() - this.#start;
     const labels = { method: this.#method, route, status };
+    counted = true;
     // METRICS-02
     REQUESTS.inc(labels);
     // METRICS-03
@@ -92,43 +103,119 @@ export class Observation {
   }
 }
 
-// What a process asks the first one, and what that one answers; without a text, it has none.
-type Metrics = { type: "metrics"; id: number; text?: string | null };
-const workers = new AggregatorRegistry();
-let asked = 0;
+// What a process has counted.
+type Counts = Awaited<ReturnType<typeof register.getMetricsAsJSON>>;
+// What it tells the first one: now and then (the question is 0), because that one asks for it, or as
+// it asks for what all have counted. And what the first one says to it.
+type Told = { type: "told" | "asks"; question: number; counts: Counts };
+type Said = { type: "tell"; question: number } | { type: "all"; question: number; text: string };
 
-// METRICS-05
+const TELL_SECONDS = 1;
+// The others are waited for so long, and the first one itself.
+const WAIT_SECONDS = 0.9;
+const WAIT_FOR_FIRST_SECONDS = 5;
+
+// METRICS-05, METRICS-07, METRICS-08
 /** Have the processes that are started from here on answer together for the metrics. */
 export function shareMetrics(): void {
-  cluster.on("message", async (worker, message: Metrics) => {
-    if (message.type === "metrics") {
-      // A process that dies meanwhile leaves the others' answer incomplete.
-      const text = await workers.clusterMetrics().catch(() => null);
-      worker.send({ ...message, text } satisfies Metrics, () => undefined);
+  // What each has told last, and what those that are gone have counted.
+  const told = new Map<number, Counts>();
+  let gone: Counts = [];
+  // Whose answers a question waits for, and what is to be done when all are there.
+  const waiting = new Map<number, { workers: Set<number>; done: () => void }>();
+  let questions = 0;
+
+  async function askAllBut(asking: Worker): Promise<void> {
+    const others = Object.values(cluster.workers ?? {}).filter(
+      (worker) => worker !== undefined && worker !== asking && worker.isConnected(),
+    ) as Worker[];
+    questions += 1;
+    const question = questions;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiting.set(question, { workers: new Set(others.map(({ id }) => id)), done: resolve });
+    for (const worker of others) {
+      worker.send({ type: "tell", question } satisfies Said, () => undefined);
+    }
+    const timer = setTimeout(resolve, others.length > 0 ? WAIT_SECONDS * 1000 : 0);
+    await promise;
+    clearTimeout(timer);
+    waiting.delete(question);
+  }
+
+  function answered(worker: Worker, question: number): void {
+    const { workers, done } = waiting.get(question) ?? {};
+    if (workers?.delete(worker.id) && workers.size === 0) {
+      done?.();
+    }
+  }
+
+  cluster.on("message", async (worker, { type, question, counts }: Told) => {
+    told.set(worker.id, counts);
+    if (type === "asks") {
+      await askAllBut(worker);
+      const text = await AggregatorRegistry.aggregate([gone, ...told.values()]).metrics();
+      worker.send({ type: "all", question, text } satisfies Said, () => undefined);
+    } else {
+      answered(worker, question);
+    }
+  });
+  cluster.on("disconnect", (worker) => {
+    const together = AggregatorRegistry.aggregate([gone, told.get(worker.id) ?? []]);
+    // What else was measured of a process has gone with it.
+    gone = (together.getMetricsAsArray() as Counts).filter(({ type }) =>
+      ["counter", "histogram"].includes(String(type)),
+    );
+    told.delete(worker.id);
+    for (const question of waiting.keys()) {
+      answered(worker, question);
     }
   });
 }
 
-// METRICS-05
+async function tell(type: Told["type"], question: number): Promise<void> {
+  const counts = await register.getMetricsAsJSON();
+  const message: Told = { type, question, counts };
+  process.send?.(message, undefined, undefined, () => undefined);
+}
+
+if (cluster.isWorker) {
+  process.on("message", ({ type, question }: Said) => {
+    if (type === "tell") {
+      void tell("told", question);
+    }
+  });
+  // METRICS-07
+  // `kill -9` takes along no more than was counted since.
+  setInterval(() => {
+    if (counted) {
+      counted = false;
+      void tell("told", 0);
+    }
+  }, TELL_SECONDS * 1000).unref();
+}
+
+let asked = 0;
+
+// METRICS-05, METRICS-08
 /** The metrics in Prometheus' text format, of all processes behind one port together. */
-export function renderMetrics(): Promise<string> {
+export async function renderMetrics(): Promise<string> {
   if (!cluster.isWorker) {
     return register.metrics();
   }
   asked += 1;
-  const id = asked;
-  return new Promise((resolve, reject) => {
-    const take = ({ type, id: answered, text }: Metrics) => {
-      if (type === "metrics" && answered === id) {
-        process.off("message", take);
-        if (text) {
-          resolve(text);
-        } else {
-          reject(new Error("Not every process answered for its metrics."));
-        }
-      }
-    };
-    process.on("message", take);
-    process.send?.({ type: "metrics", id } satisfies Metrics);
+  const question = asked;
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const take = (said: Said) => {
+    if (said.type === "all" && said.question === question) {
+      resolve(said.text);
+    }
+  };
+  const late = () => reject(new Error("The first process does not answer for the metrics."));
+  process.on("message", take);
+  const timer = setTimeout(late, WAIT_FOR_FIRST_SECONDS * 1000);
+  await tell("asks", question);
+  return promise.finally(() => {
+    process.off("message", take);
+    clearTimeout(timer);
   });
 }

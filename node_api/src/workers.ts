@@ -4,6 +4,7 @@ import cluster, { type Address, type Worker } from "node:cluster";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ENVIRONMENT } from "./environment.ts";
 import { log, shareMetrics } from "./observability.ts";
 import { logListening, onSignal } from "./server.ts";
 import type { Settings } from "./settings.ts";
@@ -21,6 +22,9 @@ export async function supervise(settings: Settings): Promise<void> {
   const stop = new AbortController();
   onSignal(() => stop.abort());
   shareMetrics();
+  // METRICS-08
+  // Each takes connections itself, as Python's do: one that stands still is given none.
+  cluster.schedulingPolicy = cluster.SCHED_NONE;
   const first = fork();
   const firstEnd = once(first, "exit");
   const listening = await Promise.race([once(first, "listening"), firstEnd]);
@@ -36,7 +40,7 @@ export async function supervise(settings: Settings): Promise<void> {
 
 // OPS-24
 function fork(): Worker {
-  const worker = cluster.fork();
+  const worker = cluster.fork(ENVIRONMENT);
   const { pid = 0 } = worker.process;
   worker.once("listening", () => log("info", "worker started", { pid }));
   return worker;

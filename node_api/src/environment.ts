@@ -1,0 +1,17 @@
+/**
+ * The environment as it was at the start, for `settings` alone.
+ *
+ * Libraries that would read it by themselves, each in its own way and some as they are imported,
+ * find it empty. So this is imported first.
+ */
+
+// Without these our further processes might not find the interpreter's own parts.
+const KEPT = new Set(["DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH"]);
+
+// OPS-45
+export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = { ...process.env };
+for (const name of Object.keys(ENVIRONMENT)) {
+  if (!KEPT.has(name)) {
+    delete process.env[name];
+  }
+}

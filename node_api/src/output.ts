@@ -1,0 +1,162 @@
+/** stdout and stderr, which nobody waits for: serving doesn't depend on the log. */
+
+import { constants, fstatSync, openSync, writeSync } from "node:fs";
+
+// What waits while nobody reads, in bytes.
+const MAX_WAITING = 1024 * 1024;
+// What is written to a pipe at once is kept in one piece up to this size, whoever else writes to it.
+const PIPE_BUF = 4096;
+const RETRY_SECONDS = 0.02;
+const LAST_SECONDS = 1;
+
+/**
+ * The lines of stdout.
+ *
+ * Those of a turn of the event loop are written at its end. What can't be written then waits, up
+ * to a limit; beyond it lines are dropped, and counted.
+ */
+export class Output {
+  readonly #droppedLine: (count: number) => string;
+  readonly #descriptor = unblocked();
+  readonly #lines: Buffer[] = [];
+  #size = 0;
+  #dropped = 0;
+  #turnWillEnd = false;
+  #retry: NodeJS.Timeout | null = null;
+  #complained = false;
+
+  /** `dropped` makes the line that says how many there are not. */
+  constructor(dropped: (count: number) => string) {
+    this.#droppedLine = dropped;
+  }
+
+  // LOG-05, LOG-06
+  /** Write a line at the end of this turn of the event loop. */
+  write(line: string): void {
+    // LOG-07
+    // Once a line is lacking, none follows before it can be said how many.
+    if (this.#dropped > 0 || this.#size > MAX_WAITING) {
+      this.#dropped += 1;
+    } else {
+      this.#append(line);
+    }
+    if (!this.#turnWillEnd) {
+      this.#turnWillEnd = true;
+      setImmediate(() => this.#endTurn());
+    }
+  }
+
+  // LOG-06
+  /** Write what still waits, as the process ends; a reader that is slow is given a moment. */
+  end(): void {
+    const deadline = performance.now() + LAST_SECONDS * 1000;
+    const nothing = new Int32Array(new SharedArrayBuffer(4));
+    while (!this.#writeWaiting() && performance.now() < deadline) {
+      Atomics.wait(nothing, 0, 0, 10);
+    }
+  }
+
+  #append(line: string): void {
+    const data = Buffer.from(`${line}\n`);
+    this.#lines.push(data);
+    this.#size += data.length;
+  }
+
+  #endTurn(): void {
+    this.#turnWillEnd = false;
+    this.#writeWaiting();
+    if (this.#lines.length > 0 && !this.#retry) {
+      this.#retry = setTimeout(() => this.#tryAgain(), RETRY_SECONDS * 1000).unref();
+    }
+  }
+
+  #tryAgain(): void {
+    this.#retry = null;
+    this.#endTurn();
+  }
+
+  // LOG-05
+  /** Write what can be written now; whether there is nothing to wait for then. */
+  #writeWaiting(): boolean {
+    while (this.#lines.length > 0) {
+      try {
+        this.#forget(writeSync(this.#descriptor, this.#firstLines()));
+      } catch (error) {
+        const { code = "unknown" } = error as NodeJS.ErrnoException;
+        if (code === "EAGAIN") {
+          return false;
+        }
+        this.#complain(code);
+        return true;
+      }
+      // LOG-07
+      if (this.#dropped > 0 && this.#lines.length === 0) {
+        this.#append(this.#droppedLine(this.#dropped));
+        this.#dropped = 0;
+      }
+    }
+    return true;
+  }
+
+  /** As many lines as a pipe keeps together; at least one. */
+  #firstLines(): Buffer {
+    let size = 0;
+    const beyond = this.#lines.findIndex((line, index) => {
+      size += line.length;
+      return index > 0 && size > PIPE_BUF;
+    });
+    return Buffer.concat(beyond < 0 ? this.#lines : this.#lines.slice(0, beyond));
+  }
+
+  /** These bytes are written; what is left of a line comes first the next time. */
+  #forget(written: number): void {
+    this.#size -= written;
+    let count = 0;
+    for (let left = written; left > 0; ) {
+      const line = this.#lines[count] as Buffer;
+      if (left < line.length) {
+        this.#lines[count] = line.subarray(left);
+        break;
+      }
+      left -= line.length;
+      count += 1;
+    }
+    this.#lines.splice(0, count);
+  }
+
+  #complain(reason: string): void {
+    if (!this.#complained) {
+      this.#complained = true;
+      process.stderr.write(`The log cannot be written (${reason}).\n`);
+    }
+  }
+}
+
+// LOG-05
+/** Have everybody who writes to stderr go on when that can't be done. */
+export function letStderrFail(): void {
+  process.stderr.on("error", () => undefined);
+}
+
+/**
+ * A descriptor of the same file on which nothing waits.
+ *
+ * Whether writes wait belongs to all processes that share an open file, and they may not be ours.
+ * So it is opened once more, but for one on a disk: that has a place where all of them write next.
+ */
+function unblocked(): number {
+  if (fstatSync(1).isFile()) {
+    return 1;
+  }
+  try {
+    return openSync(
+      "/proc/self/fd/1",
+      constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY,
+    );
+  } catch {
+    // A socket, or not Linux: Node unblocks it for everybody as soon as it is asked for, and blocks it
+    // again when another one of our processes begins or ends.
+    process.stdout.on("error", () => undefined);
+    return 1;
+  }
+}

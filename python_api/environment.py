@@ -1,0 +1,22 @@
+"""The environment as it was at the start, for `settings` alone.
+
+Libraries that would read it by themselves, each in its own way and some as they are imported, find
+it empty. So this is imported first.
+"""
+
+import os
+import sys
+import warnings
+
+# Without these our further processes might not find the interpreter's own parts.
+KEPT = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"}
+
+# OPS-45
+ENVIRONMENT = dict(os.environ)
+for _name in ENVIRONMENT.keys() - KEPT:
+    del os.environ[_name]
+
+# OPS-45
+# PYTHONWARNINGS would have it read by the interpreter itself, further processes too.
+sys.warnoptions.clear()
+warnings.simplefilter("ignore")

@@ -1,0 +1,159 @@
+"""stdout and stderr, which nobody waits for: serving doesn't depend on the log."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import stat
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import TextIO, cast
+
+# What waits while nobody reads, in bytes.
+MAX_WAITING = 1024 * 1024
+# What is written to a pipe at once is kept in one piece up to this size, whoever else writes to it.
+PIPE_BUF = 4096
+RETRY_SECONDS = 0.02
+LAST_SECONDS = 1
+
+
+class Output:
+    """The lines of stdout.
+
+    Those of a turn of the event loop are written at its end. What can't be written then waits,
+    up to a limit; beyond it lines are dropped, and counted.
+    """
+
+    def __init__(self, dropped: Callable[[int], str]) -> None:
+        """`dropped` makes the line that says how many there are not."""
+        self._dropped_line = dropped
+        self._descriptor = _unblocked(1)
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self._dropped = 0
+        self._turn_will_end = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._complained = False
+
+    # LOG-05, LOG-06
+    def write(self, line: str) -> None:
+        """Write a line: without an event loop at once, else at the end of its turn."""
+        # LOG-07
+        # Once a line is lacking, none follows before it can be said how many.
+        if self._dropped or self._size > MAX_WAITING:
+            self._dropped += 1
+        else:
+            self._append(line)
+        if self._turn_will_end:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write_waiting()
+        else:
+            self._turn_will_end = True
+            loop.call_soon(self._end_turn, loop)
+
+    # LOG-06
+    def end(self) -> None:
+        """Write what still waits, as the process ends; a reader that is slow is given a moment."""
+        deadline = time.monotonic() + LAST_SECONDS
+        while not self._write_waiting() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+    def _append(self, line: str) -> None:
+        data = line.encode("utf-8", "replace") + b"\n"
+        self._lines.append(data)
+        self._size += len(data)
+
+    def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._turn_will_end = False
+        self._write_waiting()
+        if self._lines and self._retry is None:
+            self._retry = loop.call_later(RETRY_SECONDS, self._try_again, loop)
+
+    def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._retry = None
+        self._end_turn(loop)
+
+    # LOG-05
+    def _write_waiting(self) -> bool:
+        """Write what can be written now; whether there is nothing to wait for then."""
+        while self._lines:
+            try:
+                self._forget(os.write(self._descriptor, self._first_lines()))
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._complain(error)
+                return True
+            # LOG-07
+            if self._dropped and not self._lines:
+                self._append(self._dropped_line(self._dropped))
+                self._dropped = 0
+        return True
+
+    def _first_lines(self) -> bytes:
+        """As many lines as a pipe keeps together; at least one."""
+        size = count = 0
+        for line in self._lines:
+            size += len(line)
+            if count and size > PIPE_BUF:
+                break
+            count += 1
+        return b"".join(islice(self._lines, count))
+
+    def _forget(self, written: int) -> None:
+        """These bytes are written; what is left of a line comes first the next time."""
+        self._size -= written
+        while written:
+            line = self._lines.popleft()
+            if written < len(line):
+                self._lines.appendleft(line[written:])
+            written -= min(written, len(line))
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            reason = errno.errorcode.get(error.errno or 0, "unknown")
+            print(f"The log cannot be written ({reason}).", file=sys.stderr)
+
+
+class _Stderr:
+    """What there is no room for, or nobody to read, is forgotten."""
+
+    def __init__(self) -> None:
+        self._descriptor = _unblocked(2)
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+
+# LOG-05
+def let_stderr_fail() -> None:
+    """Have everybody who writes to stderr go on when that can't be done."""
+    sys.stderr = cast(TextIO, _Stderr())
+
+
+def _unblocked(number: int) -> int:
+    """A descriptor of the same file on which nothing waits.
+
+    Whether writes wait belongs to all processes that share an open file, and they may not be ours.
+    So it is opened once more, but for one on a disk: that has a place where all of them write next.
+    """
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return number
+    try:
+        return os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        # A socket, or not Linux; Node does the same.
+        os.set_blocking(number, False)
+        return number
