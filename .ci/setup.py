@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-OLDEST_NODE = 24
+# Before, a request with a header field `__proto__` ends the process (CVE-2026-21710).
+OLDEST_NODE = (24, 14, 1)
 
 VENV = ROOT / ".venv"
 NODE = VENV / "bin" / "node"
@@ -78,10 +79,13 @@ def node_on_path() -> Path | None:
     node = shutil.which("node", path=others)
     if node is None:
         return None
-    ask = [node, "-p", "parseInt(process.versions.node) + ' ' + process.execPath"]
+    ask = [node, "-p", "process.versions.node + ' ' + process.execPath"]
     answer = subprocess.run(ask, capture_output=True, check=False, text=True).stdout
     version, _, executable = answer.strip().partition(" ")
-    return Path(executable) if version.isdigit() and int(version) >= OLDEST_NODE else None
+    numbers = tuple(int(part) for part in version.split(".") if part.isdigit())
+    # Those of Node 25 that came out before.
+    broken = (25,) <= numbers < (25, 8, 2)
+    return Path(executable) if numbers >= OLDEST_NODE and not broken else None
 
 
 def wheel() -> Path:

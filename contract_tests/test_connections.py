@@ -1,7 +1,10 @@
 """HTTP, OPS and AUTH: how much a client can have of a service that it keeps waiting."""
 
 import contextlib
+import json
 import os
+import runpy
+import signal
 import socket
 import sys
 import time
@@ -11,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from contract_tests.harness import expect
+from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import locked
 from contract_tests.harness.services import Kind, Service
@@ -414,3 +417,116 @@ def test_elsewhere_or_secured_it_answers_to_every_name(
 def test_with_a_secret_that_is_not_used_it_is_open(launched: Launch) -> None:
     api = launched(AUTH="off", AUTH_SECRET="x" * 32).api
     expect.problem(api.raw(asked("evil.example")), "bad-request", closed=True)
+
+
+# Where
+
+
+def reachable(service: Service, *hosts: str) -> list[str]:
+    """At which of these addresses the service answers."""
+    port = urlsplit(service.url).port or 0
+    found = []
+    for host in hosts:
+        with contextlib.suppress(OSError), contextlib.closing(Connection(host, port, 2.0)) as one:
+            one.send(message("GET", "/healthz", [("Host", "localhost")]))
+            expect.body(one.read(), 200, OK)
+            found.append(host)
+    return found
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has a loopback address of IPv6."""
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@linux
+@once_a_side
+@pytest.mark.clause("OPS-29", "OPS-02", "OPS-01")
+@pytest.mark.parametrize(
+    ("host", "shown", "answers"),
+    [
+        ("localhost", "127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", "0.0.0.0", ["127.0.0.1", "127.0.0.2"]),
+        ("::1", "[::1]", ["::1"]),
+        ("::", "[::]", ["127.0.0.1", "127.0.0.2", "::1"]),
+    ],
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_it_listens_at_these_and_no_other_addresses(
+    launched: Launch, host: str, shown: str, answers: list[str], processes: str
+) -> None:
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    service = launched(HOST=host, AUTH="off", WEB_CONCURRENCY=processes)
+    assert service.url == f"http://{shown}:{urlsplit(service.url).port}"
+    assert reachable(service, "127.0.0.1", "127.0.0.2", "::1") == answers
+
+
+@once_a_side
+@pytest.mark.clause("OPS-29", "OPS-03")
+@pytest.mark.parametrize("host", ["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"])
+def test_a_host_that_is_none_ends_the_start_with_one_line(
+    spawned: Callable[..., Service], host: str
+) -> None:
+    service = spawned(HOST=host, PORT="8000", AUTH="off")
+    assert service.wait(services.START_TIMEOUT) == 1
+    assert service.stderr() == f"Cannot listen on port 8000 of {host}.\n"
+    assert service.stdout() == ""
+
+
+# Signals
+
+
+@once_a_side
+@pytest.mark.clause("OPS-06", "OPS-07")
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_another_signal_changes_nothing(
+    launched: Launch, first: signal.Signals, second: signal.Signals
+) -> None:
+    waits = {"DATABASE_TIMEOUT": "20", "DATABASE_STATEMENT_TIMEOUT": "20"}
+    service = launched(**waits, SHUTDOWN_TIMEOUT="9")
+    api, fields = service.api, expect.somebody()
+    with api.connect(20.0) as connection, locked(service.database_url) as unlock:
+        creation = api.message("POST", "/users", [JSON], expect.render(fields))
+        connection.send(api.message("GET", "/healthz") + creation)
+        expect.body(connection.read(), 200, OK)
+        for signum in (first, second, second):
+            service.process.send_signal(signum)
+            assert not connection.readable(0.3)
+        unlock()
+        expect.user(connection.read("POST"), 201, **fields)
+        assert service.wait() == 0
+
+
+# Node
+
+
+@pytest.mark.clause("HTTP-27")
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [
+        ("22.22.2", False),
+        ("24.13.0", False),
+        ("24.14.0", False),
+        ("24.14.1", True),
+        ("24.19.0", True),
+        ("25.8.1", False),
+        ("25.8.2", True),
+        ("26.0.0", True),
+    ],
+)
+def test_no_node_is_taken_that_a_field_name_ends(
+    version: str, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = tmp_path / "node"
+    node.write_text(f"#!/bin/sh\necho {version} {node}\n")
+    node.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    setup = runpy.run_path(str(services.ROOT / ".ci" / "setup.py"))
+    assert setup["node_on_path"]() == (node if taken else None)
+    assert services.is_new_enough(version) == taken
+    engines = json.loads((services.ROOT / "node_api" / "package.json").read_text())["engines"]
+    assert engines == {"node": ">=24.14.1 <25 || >=25.8.2"}

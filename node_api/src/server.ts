@@ -6,6 +6,7 @@
  * connection goes, and stops gracefully.
  */
 
+import { lookup } from "node:dns/promises";
 import { once } from "node:events";
 import {
   createServer,
@@ -79,8 +80,10 @@ export async function listen(settings: Settings): Promise<Server> {
     // HTTP-01
     requireHostHeader: false,
   });
-  // OPS-02
-  server.listen({ host: settings.host, port: settings.port, backlog: 2048 });
+  // OPS-02, OPS-29
+  // Of a name the IPv4 address; `::` is all addresses of both families.
+  const { address } = await lookup(settings.host, settings.host.includes(":") ? 6 : 4);
+  server.listen({ host: address, port: settings.port, backlog: 2048 });
   await once(server, "listening");
   return server;
 }
@@ -129,7 +132,7 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
       });
     }
   });
-  // HTTP-14, HTTP-15
+  // HTTP-14, HTTP-15, HTTP-25
   // An expectation that Node doesn't know is not met with a 417, but ignored.
   for (const event of ["request", "checkExpectation"]) {
     server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
@@ -235,6 +238,8 @@ function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
   if (size > MAX_HEADER_BYTES || rawHeaders.length / 2 > MAX_HEADERS) {
     return "headers-too-large";
   }
+  // HTTP-27
+  // An object without a prototype, from Node 24.14.1 on: before, a field `__proto__` ended the process.
   const [host, ...others] = headersDistinct["host"] ?? [];
   const [authority, target] = splitTarget(url);
   // HTTP-01, HTTP-02
