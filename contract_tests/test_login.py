@@ -397,13 +397,12 @@ def hashed(text: str) -> str:
 @pytest.fixture
 def several(
     new_database: Callable[[Engine, Path], str], tmp_path: Path
-) -> Iterator[Callable[[Engine], list[Service]]]:
-    """A function that starts both services, limited, on one database."""
+) -> Iterator[Callable[..., list[Service]]]:
+    """A function that starts both services on one database, limited if nothing else is said."""
     running: list[Service] = []
 
-    def start(engine: Engine) -> list[Service]:
+    def start(engine: Engine, env: dict[str, str] = services.SECURED | LIMITS) -> list[Service]:
         url = new_database(engine, tmp_path)
-        env = services.SECURED | LIMITS
         for kind in KINDS:
             directory = tmp_path / kind
             running.append(services.launch(kind, env=env, directory=directory, database_url=url))
@@ -479,6 +478,154 @@ def test_the_right_password_is_a_guess_as_well(service: Service, *, known: bool)
         time.sleep(0.5)
         session.execute("COMMIT")
         assert_locked(answer.result())
+
+
+# Creating too many
+
+CROWD = services.SECURED | {"REGISTRATIONS_PER_ADDRESS": "3"}
+
+
+def register(api: Client, address: str, **members: Any) -> Answer:
+    """The answer to a creation without a token, from this address; with a `key`, under it."""
+    headers = from_(address)
+    if key := members.pop("key", ""):
+        headers["Idempotency-Key"] = key
+    return api.asking("").post("/users", json={**expect.somebody(), **members}, headers=headers)
+
+
+def assert_too_many(answer: Answer, window: int = 3600) -> int:
+    """429; returns the seconds to wait."""
+    assert answer.status == 429, answer
+    seconds = int(answer.header("retry-after") or 0)
+    assert 0 < seconds <= window
+    expect.problem(answer, "too-many-registrations", retry_after=seconds)
+    return seconds
+
+
+@pytest.mark.clause("LIMIT-12", "LIMIT-13", "LIMIT-14", "RIGHT-02")
+@pytest.mark.settings(**CROWD)
+def test_an_address_creates_so_many_and_no_more(limited: Client) -> None:
+    taken, address = limited.create()["email"], new_address()
+    assert register(limited, address).status == 201
+    expect.problem(register(limited, address, email=taken.upper()), "email-taken")
+    for _ in range(4):
+        assert register(limited, address, email="no email").status == 422
+        assert register(limited, address, role="admin").status == 401
+    assert register(limited, address).status == 201
+    sent = expect.somebody()
+    for members in ({**sent}, {"email": taken}, {"password": PASSWORD}):
+        assert assert_too_many(register(limited, address, **members)) > 3500
+    expect.users(limited.get(f"/users?q={sent['email']}"), [], next=False)
+    # What is wrong with it is told all the same, others create, and so does whoever has a token.
+    assert register(limited, address, email="no email").status == 422
+    assert register(limited, address, role="admin").status == 401
+    for _ in range(2):
+        assert register(limited, new_address()).status == 201
+    for _ in range(4):
+        fields = expect.somebody()
+        answer = limited.post("/users", json=fields, headers=from_(address))
+        expect.user(answer, 201, **fields)
+
+
+@pytest.mark.clause("LIMIT-12", "LIMIT-14")
+@pytest.mark.engine("sqlite")
+@pytest.mark.settings(**services.SECURED | {"REGISTRATIONS_PER_ADDRESS": ""})
+def test_twenty_creations_are_enough(limited: Client) -> None:
+    address = new_address()
+    assert [register(limited, address).status for _ in range(20)] == [201] * 20
+    assert assert_too_many(register(limited, address)) > 3500
+
+
+@pytest.mark.clause("LIMIT-13", "LIMIT-15", "IDEM-02", "IDEM-05", "IDEM-08")
+@pytest.mark.settings(**CROWD)
+def test_who_repeats_a_creation_is_answered_as_before(limited: Client) -> None:
+    address, key, fields = new_address(), expect.unique(), expect.somebody()
+    first = register(limited, address, key=key, **fields)
+    expect.user(first, 201, **fields)
+    for _ in range(4):
+        expect.replay(register(limited, address, key=key, **fields), first)
+    for _ in range(2):
+        assert register(limited, address).status == 201
+    other = expect.unique()
+    assert_too_many(register(limited, address, key=other))
+    expect.replay(register(limited, address, key=key, **fields), first)
+    expect.problem(register(limited, address, key=key), "idempotency-key-reused")
+    # Of what was refused nothing is kept, its key neither.
+    assert register(limited, new_address(), key=other).status == 201
+
+
+@pytest.mark.clause("LIMIT-12", "LIMIT-14", "LIMIT-16")
+@pytest.mark.settings(**CROWD | {"REGISTRATIONS_WINDOW": "2"})
+def test_after_a_while_an_address_creates_again(service: Service) -> None:
+    api, address = service.api, new_address()
+    assert [register(api, address).status for _ in range(3)] == [201] * 3
+    assert len(rows(service)[hashed(f"registration {address}")]) == 3
+    assert address not in str(rows(service))
+    begin = time.monotonic()
+    while (answer := register(api, address)).status == 429:
+        assert assert_too_many(answer, 2) <= 2
+        assert time.monotonic() - begin < 4
+        time.sleep(0.1)
+    assert answer.status == 201
+    time.sleep(2.1)
+    assert register(api, new_address()).status == 201
+    assert hashed(f"registration {address}") not in rows(service)
+
+
+@pytest.mark.clause("LIMIT-15", "PASSWORD-15")
+@pytest.mark.engine("sqlite")
+@pytest.mark.settings(**CROWD | {"ARGON2_MEMORY": "65536", "ARGON2_ITERATIONS": "16"})
+def test_who_creates_too_many_orders_no_work(limited: Client) -> None:
+    address = new_address()
+    begin = time.monotonic()
+    assert register(limited, address, password=PASSWORD).status == 201
+    costs = time.monotonic() - begin
+    for _ in range(2):
+        assert register(limited, address).status == 201
+    begin = time.monotonic()
+    for _ in range(3):
+        assert_too_many(register(limited, address, password=PASSWORD))
+    assert time.monotonic() - begin < costs
+
+
+@pytest.mark.clause("LIMIT-12", "LIMIT-13", "RIGHT-02")
+@pytest.mark.engine("sqlite")
+def test_creations_are_limited_where_it_is_secured(launched: Callable[..., Service]) -> None:
+    few = {"REGISTRATIONS_PER_ADDRESS": "1"}
+    api = launched(**few).api
+    for _ in range(3):
+        api.create()
+    api = launched(**few, AUTH_JWKS_URL="http://127.0.0.1:9/keys").api
+    api.create()
+    assert_too_many(api.post("/users", json=expect.somebody()))
+
+
+@pytest.mark.clause("LIMIT-14", "LIMIT-12", "OPS-14")
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_creations_at_the_same_time_are_no_more(
+    several: Callable[..., list[Service]], engine: Engine
+) -> None:
+    both = several(engine, CROWD)
+    taken = both[0].api.create()["email"]
+    for members, status in (({}, 201), ({"email": taken}, 409)):
+        address = new_address()
+
+        def create(
+            number: int, address: str = address, members: dict[str, str] = members
+        ) -> Answer:
+            return register(both[number % 2].api, address, **members)
+
+        with ThreadPoolExecutor(12) as pool:
+            # As long as none can be counted, all of them look and find no reason to be refused.
+            with locked(both[0].database_url, "login_failures"):
+                creations = [pool.submit(create, number) for number in range(12)]
+                time.sleep(1)
+            answers = [one.result() for one in creations]
+        assert sorted(answer.status for answer in answers) == [status] * 3 + [429] * 9
+        for answer in answers:
+            if answer.status == 429:
+                assert_too_many(answer)
+        assert_too_many(register(both[1].api, address))
 
 
 # Where a request comes from

@@ -42,7 +42,7 @@ HEADERS = {"Cache-Control", "X-Content-Type-Options", "X-Request-Id"}
 PROBLEMS = {"bad-request", "headers-too-large", "internal"}
 PARAMETERS = {"header X-Request-Id"}
 
-BODY = {"unsupported-media-type", "body-too-large", "malformed-json", "validation"}
+BODY = {"unsupported-media-type", "body-too-large", "malformed-json", "validation", "overloaded"}
 GUARDED = {"unauthorized", "forbidden", "unavailable", "provider-unavailable"}
 ONE = GUARDED | {"validation", "user-not-found", "malformed-header"}
 CHANGE = ONE | {"version-mismatch"}
@@ -50,7 +50,9 @@ CHANGE = ONE | {"version-mismatch"}
 OPERATIONS = {
     ("POST", "/users"): Operation(
         {"201": {"ETag", "Idempotency-Replayed", "Location"}},
-        BODY | GUARDED | {"malformed-header", "idempotency-key-reused", "email-taken"},
+        BODY
+        | GUARDED
+        | {"malformed-header", "idempotency-key-reused", "too-many-registrations", "email-taken"},
         {"header Idempotency-Key"},
         {JSON},
     ),
@@ -74,7 +76,8 @@ OPERATIONS = {
     ("DELETE", "/users/{id}"): Operation({"204": set()}, CHANGE, {"path id", "header If-Match"}),
     ("POST", "/auth/token"): Operation(
         {"200": set()},
-        {"unsupported-media-type", "body-too-large", "too-many-failures", "unavailable"},
+        {"unsupported-media-type", "body-too-large", "too-many-failures"}
+        | {"unavailable", "overloaded"},
         bodies={FORM},
     ),
     ("GET", "/healthz"): Operation({"200": set()}),

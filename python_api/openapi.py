@@ -84,6 +84,7 @@ PROBLEM_HEADERS = {
     "unauthorized": "WWW-Authenticate",
     "forbidden": "WWW-Authenticate",
     "too-many-failures": "Retry-After",
+    "too-many-registrations": "Retry-After",
     "unavailable": "Retry-After",
     "overloaded": "Retry-After",
     "provider-unavailable": "Retry-After",

@@ -97,6 +97,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Too many failures",
         "Too many logins have failed with this username or from this address.",
     ),
+    "too-many-registrations": (
+        429,
+        "Too many registrations",
+        "Too many users have been created from this address.",
+    ),
     "internal": (
         500,
         "Internal error",

@@ -84,6 +84,9 @@ class Settings:
     login_failures_per_address: int
     login_failures_window: int
     """Seconds."""
+    registrations_per_address: int
+    registrations_window: int
+    """Seconds."""
     trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
     max_connections: int
@@ -144,6 +147,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000
         ),
         login_failures_window=_integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
+        # LIMIT-12
+        registrations_per_address=_integer(
+            environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000
+        ),
+        registrations_window=_integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
         # LIMIT-08
         trusted_proxies=_networks(environment),
         cors_origins=_origins(environment),

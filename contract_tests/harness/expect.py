@@ -74,6 +74,9 @@ PROBLEMS = {
         "Too many failures",
         "Too many logins have failed with this username or from this address.",
     ),
+    "too-many-registrations": Problem(
+        429, "Too many registrations", "Too many users have been created from this address."
+    ),
     "internal": Problem(500, "Internal error", "The service failed unexpectedly."),
     "unavailable": Problem(503, "Service unavailable", "The database cannot be reached."),
     "overloaded": Problem(

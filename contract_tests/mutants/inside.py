@@ -1301,6 +1301,85 @@ _INSIDE = [
         ),
     ),
     _one(
+        "registrations_have_no_end",
+        "LIMIT-12",
+        "From one address anybody may create as many users as they like.",
+        ("users/routes.py", "if settings.auth and not caller else []", "if False else []"),
+        ("users/routes.ts", "settings.auth && !caller ?", "settings.auth && !settings.auth ?"),
+    ),
+    _one(
+        "taken_emails_are_told_without_end",
+        "LIMIT-12",
+        "An email that is taken doesn't count as a creation.",
+        ("users/routes.py", 'problem.code == "email-taken"', 'problem.code == "?"'),
+        ("users/routes.ts", 'error.code === "email-taken"', "false"),
+    ),
+    _one(
+        "admins_are_limited",
+        "LIMIT-13",
+        "A creation with a token is counted, too.",
+        ("users/routes.py", "if settings.auth and not caller else []", "if settings.auth else []"),
+        ("users/routes.ts", "settings.auth && !caller ?", "settings.auth ?"),
+    ),
+    _one(
+        "replays_are_limited",
+        "LIMIT-15",
+        "A replay is refused once an address has created too many.",
+        ("users/routes.py", "if not (key and await is_kept(connection, key, now)):", "if is_kept:"),
+        ("users/routes.ts", "!(key && (await isKept(database.connection, key, now)))", "isKept"),
+    ),
+    _one(
+        "crowd_is_only_looked_at_before",
+        "LIMIT-14",
+        "Whether there were too many creations is looked at before the transaction alone.",
+        (
+            "auth/failures.py",
+            "failed = [*await _hold(connection, suspect, now), _milliseconds(now)]",
+            (
+                "wide = Suspect(suspect.key_hash, 10**9, suspect.window)\n"
+                "        failed = [*await _hold(connection, wide, now), _milliseconds(now)]"
+            ),
+        ),
+        (
+            "auth/failures.ts",
+            "await hold(connection, suspect, now)),",
+            "await hold(connection, { ...suspect, limit: 1e9 }, now)),",
+        ),
+    ),
+    _one(
+        "too_many_registrations_are_hashed",
+        "LIMIT-15",
+        "Whether there were too many creations is looked at once the password is hashed.",
+        (
+            "users/routes.py",
+            "        await _refuse_crowd(database, whom, key)\n",
+            "        assert _refuse_crowd\n",
+        ),
+        (
+            "users/routes.ts",
+            "    await refuseCrowd(database, whom, key);\n",
+            "    void refuseCrowd;\n",
+        ),
+    ),
+    _one(
+        "spaces_are_trimmed_by_a_pattern",
+        "NAME-08",
+        "A name is trimmed by a pattern that begins anew with every space.",
+        (
+            "users/schemas.py",
+            "name = _string(value).strip(TRIMMED)",
+            'name = re.sub(r"^[ \\t\\r\\n]+|[ \\t\\r\\n]+$", "", _string(value))',
+        ),
+        (
+            "users/schemas.ts",
+            "  let [start, end] = [0, text.length];\n",
+            (
+                '  if (characters === TRIMMED) return text.replace(/^[ \\t\\r\\n]+|[ \\t\\r\\n]+$/g, "");\n'
+                "  let [start, end] = [0, text.length];\n"
+            ),
+        ),
+    ),
+    _one(
         "token_is_logged",
         "LOG-04",
         "Tokens stand in the log.",

@@ -80,6 +80,7 @@ const PROBLEM_HEADERS: Partial<Record<Code, keyof typeof HEADERS>> = {
   unauthorized: "WWW-Authenticate",
   forbidden: "WWW-Authenticate",
   "too-many-failures": "Retry-After",
+  "too-many-registrations": "Retry-After",
   unavailable: "Retry-After",
   overloaded: "Retry-After",
   "provider-unavailable": "Retry-After",

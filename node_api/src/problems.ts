@@ -49,6 +49,11 @@ export const CATALOGUE = {
     "Too many failures",
     "Too many logins have failed with this username or from this address.",
   ],
+  "too-many-registrations": [
+    429,
+    "Too many registrations",
+    "Too many users have been created from this address.",
+  ],
   internal: [500, "Internal error", "The service failed unexpectedly."],
   unavailable: [503, "Service unavailable", "The database cannot be reached."],
   overloaded: [503, "Overloaded", "The service has too many passwords to hash at the moment."],

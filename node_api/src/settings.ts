@@ -78,6 +78,9 @@ export type Settings = Readonly<{
   loginFailuresPerAddress: number;
   /** Seconds. */
   loginFailuresWindow: number;
+  registrationsPerAddress: number;
+  /** Seconds. */
+  registrationsWindow: number;
   trustedProxies: Networks;
   corsOrigins: readonly string[];
   /** Of each process. */
@@ -142,6 +145,9 @@ export function readSettings(given: Environment): Settings {
     // LIMIT-02
     loginFailuresPerAddress: integer(environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000),
     loginFailuresWindow: integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
+    // LIMIT-12
+    registrationsPerAddress: integer(environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000),
+    registrationsWindow: integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
     // LIMIT-08
     trustedProxies: networks(environment),
     corsOrigins: origins(environment),

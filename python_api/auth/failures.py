@@ -53,84 +53,92 @@ SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """Whose failures are counted, an email or an address, and how many are too many."""
+    """Who is counted, an email or an address, and how many within how long are too many."""
 
     key_hash: str
     limit: int
+    window: int
+    """Seconds."""
+    problem: str = "too-many-failures"
 
 
 # LIMIT-01, LIMIT-02, LIMIT-10
 def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
     """The two that a failure is laid to, always in this order: it is that of their locks."""
+    window = settings.login_failures_window
     return [
-        Suspect(_hash(f"email {email}"), settings.login_failures_per_email),
-        Suspect(_hash(f"address {address}"), settings.login_failures_per_address),
+        Suspect(_hash(f"email {email}"), settings.login_failures_per_email, window),
+        Suspect(_hash(f"address {address}"), settings.login_failures_per_address, window),
     ]
 
 
+# LIMIT-12, LIMIT-16
+def registrant(address: str, settings: Settings) -> Suspect:
+    """To whom a creation without a token is laid: it is counted as a failed login is."""
+    return Suspect(
+        _hash(f"registration {address}"),
+        settings.registrations_per_address,
+        settings.registrations_window,
+        "too-many-registrations",
+    )
+
+
 # LIMIT-05
-async def refuse_locked(
-    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
-) -> None:
-    """Raise too-many-failures if one of them has failed too often."""
+async def refuse_locked(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
+    """Raise the suspect's problem if one of them has failed too often."""
     hashes = [suspect.key_hash for suspect in whom]
     kept = dict(await connection.fetch(FAILED_AT, {"hashes": hashes}))
     for suspect in whom:
-        _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)
+        _recent(kept.get(suspect.key_hash, "[]"), suspect, now)
 
 
 # LIMIT-06
-async def refuse_guess(
-    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
-) -> None:
+async def refuse_guess(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
     """Raise too-many-failures if one of them has failed too often by the end of what is under way.
 
     For the right password, which is a guess as well: failures that are being counted come first.
     """
     for suspect in whom:
-        await _hold(connection, suspect, now, settings)
+        await _hold(connection, suspect, now)
 
 
 # LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
-async def count_failure(
-    connection: Connection, whom: Sequence[Suspect], now: datetime, settings: Settings
-) -> None:
-    """Lay a failure to them. Raises too-many-failures, and counts none, where it is one too many.
+async def count_failure(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
+    """Lay a failure to them. Raises their problem, and counts none, where it is one too many.
 
     Each one's row is held until the commit, so of concurrent failures none is lost, and no more
     than the limit are told from a success.
     """
     for suspect in whom:
-        failed = [*await _hold(connection, suspect, now, settings), _milliseconds(now)]
-        kept = {"failed_at": json.dumps(failed), "over": _over(now, settings)}
+        failed = [*await _hold(connection, suspect, now), _milliseconds(now)]
+        kept = {"failed_at": json.dumps(failed), "over": _over(now, suspect)}
         await connection.execute(KEEP, {"key_hash": suspect.key_hash, **kept})
     await connection.execute(SWEEP, {"now": timestamp(now)})
 
 
-async def _hold(
-    connection: Connection, suspect: Suspect, now: datetime, settings: Settings
-) -> list[int]:
-    """Hold the suspect's row, and give the failures that count. Raises too-many-failures."""
-    row = {"key_hash": suspect.key_hash, "over": _over(now, settings)}
+async def _hold(connection: Connection, suspect: Suspect, now: datetime) -> list[int]:
+    """Hold the suspect's row, and give the failures that count. Raises the suspect's problem."""
+    row = {"key_hash": suspect.key_hash, "over": _over(now, suspect)}
     ((failed_at,),) = await connection.fetch(HOLD, row)
-    return _recent(failed_at, suspect, now, settings)
+    return _recent(failed_at, suspect, now)
 
 
-def _over(now: datetime, settings: Settings) -> str:
-    return timestamp(now + timedelta(seconds=settings.login_failures_window))
+def _over(now: datetime, suspect: Suspect) -> str:
+    return timestamp(now + timedelta(seconds=suspect.window))
 
 
-# LIMIT-01, LIMIT-05
-def _recent(failed_at: str, suspect: Suspect, now: datetime, settings: Settings) -> list[int]:
-    """The failures that still count, as milliseconds. Raises too-many-failures."""
-    window = settings.login_failures_window * 1000
+# LIMIT-01, LIMIT-05, LIMIT-14
+def _recent(failed_at: str, suspect: Suspect, now: datetime) -> list[int]:
+    """The failures that still count, as milliseconds. Raises the suspect's problem."""
+    window = suspect.window * 1000
     failed: list[int] = [
         moment for moment in json.loads(failed_at) if moment > _milliseconds(now) - window
     ]
     if len(failed) >= suspect.limit:
         free = failed[-suspect.limit] + window
-        seconds = math.ceil((free - _milliseconds(now)) / 1000)
-        raise Problem("too-many-failures", headers={"Retry-After": str(seconds)})
+        # Never more than the window: the last one may be counted later than this one was judged.
+        seconds = min(math.ceil((free - _milliseconds(now)) / 1000), suspect.window)
+        raise Problem(suspect.problem, headers={"Retry-After": str(seconds)})
     return failed
 
 

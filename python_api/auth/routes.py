@@ -67,7 +67,7 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
         """
         whom = suspects(email, address, settings)
         async with database.connection() as connection:
-            await refuse_locked(connection, whom, datetime.now(UTC), settings)
+            await refuse_locked(connection, whom, datetime.now(UTC))
             # What is no email is nobody's, and may be no text to PostgreSQL.
             user = None if email_rule(email) else await find_by_email(connection, email)
         # LOGIN-04
@@ -76,11 +76,11 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
         now = datetime.now(UTC)
         if not (user and kept and is_right):
             async with database.transaction() as connection:
-                await count_failure(connection, whom, now, settings)
+                await count_failure(connection, whom, now)
             # LOGIN-07
             raise GrantError("invalid_grant")
         async with database.transaction() as connection:
-            await refuse_guess(connection, whom, now, settings)
+            await refuse_guess(connection, whom, now)
         # LOGIN-08
         if is_outdated(kept, settings):
             renewed = await hash_password(password, settings)

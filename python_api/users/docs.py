@@ -131,6 +131,7 @@ CREATE_USER: dict[str, Any] = {
             *WRONG_BODY,
             Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
             "idempotency-key-reused",
+            "too-many-registrations",
             "email-taken",
             *GUARDED,
         ),

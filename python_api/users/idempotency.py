@@ -9,7 +9,7 @@ import hmac
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from python_api.auth.guard import Caller
@@ -34,6 +34,7 @@ CLAIM = (
     .on_conflict_do_update(index_elements=["key_hash"], set_=NEW_KEY, where=OVER)
 )
 KEPT = select(TABLE.c.body_hash, TABLE.c.response).where(SAME_KEY)
+IS_KEPT = select(literal(1)).where(SAME_KEY, ~OVER)
 KEEP = update(TABLE).where(SAME_KEY).values(response=bindparam("response"))
 # IDEM-17
 # Those that another transaction holds are left to it: waiting for each other, two could wait for
@@ -52,6 +53,13 @@ SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
 def scoped_key(key: str | None, caller: Caller | None) -> str | None:
     """The key as it is kept, so that everybody has their own: no key that is sent has a space."""
     return f"{caller.id} {key}" if key and caller else key
+
+
+# LIMIT-15
+async def is_kept(connection: Connection, key: str, now: datetime) -> bool:
+    """Whether there is an answer to this key."""
+    key_hash, _ = _hashes(key, b"")
+    return bool(await connection.fetch(IS_KEPT, {"key_hash": key_hash, "now": timestamp(now)}))
 
 
 # IDEM-15, OPS-23

@@ -6,15 +6,20 @@ write's transaction begins with a second look at the caller, whose body may have
 committed before the answer leaves.
 """
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from python_api.auth.addresses import client_address
+from python_api.auth.failures import Suspect, count_failure, refuse_locked, registrant
 from python_api.auth.guard import Guard
 from python_api.auth.passwords import hash_password
-from python_api.database import Database
+from python_api.database import Connection, Database
 from python_api.openapi import operation
+from python_api.problems import Problem
 from python_api.requests import (
     JSON,
     MERGE_PATCH,
@@ -30,7 +35,7 @@ from python_api.requests import (
 )
 from python_api.settings import Settings
 from python_api.users import docs, store
-from python_api.users.idempotency import claim_key, keep_response, scoped_key
+from python_api.users.idempotency import claim_key, is_kept, keep_response, scoped_key
 from python_api.users.pages import next_link, parse_page
 from python_api.users.schemas import NewUser, User, UserChanges, UserJson, UsersJson
 
@@ -49,11 +54,14 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         new = parse_body(NewUser, parse_json(body))
         # PROB-22
         guard.check_role(caller, new.role)
+        # LIMIT-13
+        whom = [_registrant(request, settings)] if settings.auth and not caller else []
+        await _refuse_crowd(database, whom, key)
         fields = await _stored(new, settings)
         # REP-05, REP-06
         now = datetime.now(UTC)
         # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
-        async with database.transaction() as connection:
+        async with _counted(database, whom, now) as connection:
             await guard.confirm(connection, caller)
             # IDEM-10, PROB-17
             if key:
@@ -61,6 +69,8 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
                 # IDEM-02
                 if kept:
                     return _created(kept, {"Idempotency-Replayed": "true"})
+            if whom:
+                await count_failure(connection, whom, now)
             user = await store.create_user(connection, fields, now)
             if key:
                 await keep_response(connection, key, user)
@@ -157,6 +167,43 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
         return Response(None, 204)
 
     return router
+
+
+# LIMIT-12
+def _registrant(request: Request, settings: Settings) -> Suspect:
+    peer = request.client.host if request.client else ""
+    forwarded = request.headers.getlist("x-forwarded-for")
+    return registrant(client_address(peer, forwarded, settings.trusted_proxies), settings)
+
+
+# LIMIT-15
+async def _refuse_crowd(database: Database, whom: Sequence[Suspect], key: str | None) -> None:
+    """Raise too-many-registrations before there is work, unless there is an answer already."""
+    if not whom:
+        return
+    now = datetime.now(UTC)
+    async with database.connection() as connection:
+        if not (key and await is_kept(connection, key, now)):
+            await refuse_locked(connection, whom, now)
+
+
+# LIMIT-12, LIMIT-14
+@asynccontextmanager
+async def _counted(
+    database: Database, whom: Sequence[Suspect], now: datetime
+) -> AsyncIterator[Connection]:
+    """A transaction, and where it ends with email-taken, one more that counts that.
+
+    Whoever is told that an email is taken has learned who has an account.
+    """
+    try:
+        async with database.transaction() as connection:
+            yield connection
+    except Problem as problem:
+        if whom and problem.code == "email-taken":
+            async with database.transaction() as connection:
+                await count_failure(connection, whom, now)
+        raise
 
 
 # USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15

@@ -8,31 +8,49 @@
 import { createHash } from "node:crypto";
 import type { Connection } from "../database.ts";
 import { timestamp } from "../observability.ts";
-import { Problem } from "../problems.ts";
+import { type Code, Problem } from "../problems.ts";
 import type { Settings } from "../settings.ts";
 import { isPostgres } from "../tables.ts";
 
 const SWEPT = 10;
 
-/** Whose failures are counted, an email or an address, and how many are too many. */
-export type Suspect = Readonly<{ keyHash: string; limit: number }>;
+/** Who is counted, an email or an address, and how many within how long are too many. */
+export type Suspect = Readonly<{
+  keyHash: string;
+  limit: number;
+  /** Seconds. */
+  window: number;
+  problem: Code;
+}>;
 
 // LIMIT-01, LIMIT-02, LIMIT-10
 /** The two that a failure is laid to, always in this order: it is that of their locks. */
 export function suspects(email: string, address: string, settings: Settings): Suspect[] {
+  const { loginFailuresPerEmail, loginFailuresPerAddress } = settings;
+  const common = { window: settings.loginFailuresWindow, problem: "too-many-failures" } as const;
   return [
-    { keyHash: hash(`email ${email}`), limit: settings.loginFailuresPerEmail },
-    { keyHash: hash(`address ${address}`), limit: settings.loginFailuresPerAddress },
+    { ...common, keyHash: hash(`email ${email}`), limit: loginFailuresPerEmail },
+    { ...common, keyHash: hash(`address ${address}`), limit: loginFailuresPerAddress },
   ];
 }
 
+// LIMIT-12, LIMIT-16
+/** To whom a creation without a token is laid: it is counted as a failed login is. */
+export function registrant(address: string, settings: Settings): Suspect {
+  return {
+    keyHash: hash(`registration ${address}`),
+    limit: settings.registrationsPerAddress,
+    window: settings.registrationsWindow,
+    problem: "too-many-registrations",
+  };
+}
+
 // LIMIT-05
-/** Throw too-many-failures if one of them has failed too often. */
+/** Throw the suspect's problem if one of them has failed too often. */
 export async function refuseLocked(
   connection: Connection,
   whom: readonly Suspect[],
   now: Date,
-  settings: Settings,
 ): Promise<void> {
   const hashes = whom.map((suspect) => suspect.keyHash);
   const rows = await connection
@@ -42,7 +60,7 @@ export async function refuseLocked(
     .execute();
   const kept = new Map(rows.map((row) => [row.key_hash, row.failed_at]));
   for (const suspect of whom) {
-    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now, settings);
+    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now);
   }
 }
 
@@ -56,16 +74,15 @@ export async function refuseGuess(
   connection: Connection,
   whom: readonly Suspect[],
   now: Date,
-  settings: Settings,
 ): Promise<void> {
   for (const suspect of whom) {
-    await hold(connection, suspect, now, settings);
+    await hold(connection, suspect, now);
   }
 }
 
 // LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
 /**
- * Lay a failure to them. Throws too-many-failures, and counts none, where it is one too many.
+ * Lay a failure to them. Throws their problem, and counts none, where it is one too many.
  *
  * Each one's row is held until the commit, so of concurrent failures none is lost, and no more than
  * the limit are told from a success.
@@ -74,13 +91,12 @@ export async function countFailure(
   connection: Connection,
   whom: readonly Suspect[],
   now: Date,
-  settings: Settings,
 ): Promise<void> {
   for (const suspect of whom) {
-    const failed = [...(await hold(connection, suspect, now, settings)), now.getTime()];
+    const failed = [...(await hold(connection, suspect, now)), now.getTime()];
     await connection
       .updateTable("login_failures")
-      .set({ failed_at: JSON.stringify(failed), expires_at: over(now, settings) })
+      .set({ failed_at: JSON.stringify(failed), expires_at: over(now, suspect) })
       .where("key_hash", "=", suspect.keyHash)
       .execute();
   }
@@ -96,38 +112,34 @@ export async function countFailure(
   await connection.deleteFrom("login_failures").where("key_hash", "in", some).execute();
 }
 
-/** Hold the suspect's row, and give the failures that count. Throws too-many-failures. */
-async function hold(
-  connection: Connection,
-  suspect: Suspect,
-  now: Date,
-  settings: Settings,
-): Promise<number[]> {
+/** Hold the suspect's row, and give the failures that count. Throws the suspect's problem. */
+async function hold(connection: Connection, suspect: Suspect, now: Date): Promise<number[]> {
   const { keyHash } = suspect;
   // Changes nothing, but holds the row until the commit, one that another transaction is making too.
   const { failed_at } = await connection
     .insertInto("login_failures")
-    .values({ key_hash: keyHash, failed_at: "[]", expires_at: over(now, settings) })
+    .values({ key_hash: keyHash, failed_at: "[]", expires_at: over(now, suspect) })
     .onConflict((conflict) => conflict.column("key_hash").doUpdateSet({ key_hash: keyHash }))
     .returning("failed_at")
     .executeTakeFirstOrThrow();
-  return recent(failed_at, suspect, now, settings);
+  return recent(failed_at, suspect, now);
 }
 
-function over(now: Date, settings: Settings): string {
-  return timestamp(new Date(now.getTime() + settings.loginFailuresWindow * 1000));
+function over(now: Date, suspect: Suspect): string {
+  return timestamp(new Date(now.getTime() + suspect.window * 1000));
 }
 
-// LIMIT-01, LIMIT-05
-/** The failures that still count, as milliseconds. Throws too-many-failures. */
-function recent(failedAt: string, suspect: Suspect, now: Date, settings: Settings): number[] {
-  const window = settings.loginFailuresWindow * 1000;
+// LIMIT-01, LIMIT-05, LIMIT-14
+/** The failures that still count, as milliseconds. Throws the suspect's problem. */
+function recent(failedAt: string, suspect: Suspect, now: Date): number[] {
+  const window = suspect.window * 1000;
   const moments: number[] = JSON.parse(failedAt);
   const failed = moments.filter((moment) => moment > now.getTime() - window);
   const oldest = failed.at(-suspect.limit);
   if (failed.length >= suspect.limit && oldest !== undefined) {
-    const seconds = Math.ceil((oldest + window - now.getTime()) / 1000);
-    throw new Problem("too-many-failures", [], { "Retry-After": String(seconds) });
+    // Never more than the window: the last one may be counted later than this one was judged.
+    const seconds = Math.min(Math.ceil((oldest + window - now.getTime()) / 1000), suspect.window);
+    throw new Problem(suspect.problem, [], { "Retry-After": String(seconds) });
   }
   return failed;
 }

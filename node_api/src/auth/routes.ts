@@ -71,7 +71,7 @@ export function authRoutes(database: Database, settings: Settings): Hono<Env> {
    */
   async function logIn(email: string, password: string, address: string): Promise<Credentials> {
     const whom = suspects(email, address, settings);
-    await refuseLocked(database.connection, whom, new Date(), settings);
+    await refuseLocked(database.connection, whom, new Date());
     // What is no email is nobody's, and may be no text to PostgreSQL.
     const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
     // LOGIN-04
@@ -79,11 +79,11 @@ export function authRoutes(database: Database, settings: Settings): Hono<Env> {
     const isRight = await isPassword(password, kept, settings);
     const now = new Date();
     if (!(user && kept && isRight)) {
-      await database.transaction((connection) => countFailure(connection, whom, now, settings));
+      await database.transaction((connection) => countFailure(connection, whom, now));
       // LOGIN-07
       throw new GrantError("invalid_grant");
     }
-    await database.transaction((connection) => refuseGuess(connection, whom, now, settings));
+    await database.transaction((connection) => refuseGuess(connection, whom, now));
     // LOGIN-08
     if (isOutdated(kept, settings)) {
       const renewed = await hashPassword(password, settings);

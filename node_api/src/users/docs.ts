@@ -134,6 +134,7 @@ export const CREATE_USER: Operation = {
       ...WRONG_BODY,
       new Problem("malformed-header", [issue("header", "Idempotency-Key", "malformed")]),
       "idempotency-key-reused",
+      "too-many-registrations",
       "email-taken",
       ...GUARDED,
     ),

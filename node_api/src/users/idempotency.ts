@@ -21,6 +21,19 @@ export function scopedKey(key: string | null, caller: Caller | null): string | n
   return key && caller ? `${caller.id} ${key}` : key;
 }
 
+// LIMIT-15
+/** Whether there is an answer to this key. */
+export async function isKept(connection: Connection, key: string, now: Date): Promise<boolean> {
+  const [keyHash] = hashes(key, Buffer.of());
+  const kept = await connection
+    .selectFrom("idempotency_keys")
+    .select((eb) => eb.lit(1).as("one"))
+    .where("key_hash", "=", keyHash)
+    .where("expires_at", ">", timestamp(now))
+    .executeTakeFirst();
+  return kept !== undefined;
+}
+
 // IDEM-15, OPS-23
 /**
  * Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.

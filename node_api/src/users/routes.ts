@@ -7,12 +7,16 @@
  * committed before the answer leaves.
  */
 
+import type { IncomingMessage } from "node:http";
 import type { HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import { describeRoute } from "hono-openapi";
+import { clientAddress } from "../auth/addresses.ts";
+import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
 import type { Guard } from "../auth/guard.ts";
 import { hashPassword } from "../auth/passwords.ts";
-import type { Database } from "../database.ts";
+import type { Connection, Database } from "../database.ts";
+import { Problem } from "../problems.ts";
 import {
   entityTags,
   idempotencyKey,
@@ -28,7 +32,7 @@ import {
 } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import * as docs from "./docs.ts";
-import { claimKey, keepResponse, scopedKey } from "./idempotency.ts";
+import { claimKey, isKept, keepResponse, scopedKey } from "./idempotency.ts";
 import { nextLink, parsePage } from "./pages.ts";
 import { etag, NewUser, type Stored, type User, UserChanges } from "./schemas.ts";
 import * as store from "./store.ts";
@@ -48,11 +52,14 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
     const fields = parseBody(NewUser, parseJson(body));
     // PROB-22
     guard.checkRole(caller, fields.role);
+    // LIMIT-13
+    const whom = settings.auth && !caller ? [toRegistrant(c.env.incoming, settings)] : [];
+    await refuseCrowd(database, whom, key);
     const stored = await toStored(fields, settings);
     // REP-05, REP-06
     const now = new Date();
     // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
-    return await database.transaction(async (connection) => {
+    return await counted(database, whom, now, async (connection) => {
       await guard.confirm(connection, caller);
       // IDEM-10, PROB-17
       if (key) {
@@ -61,6 +68,9 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
         if (kept) {
           return created(kept, { "Idempotency-Replayed": "true" });
         }
+      }
+      if (whom.length > 0) {
+        await countFailure(connection, whom, now);
       }
       const user = await store.createUser(connection, stored, now);
       if (key) {
@@ -166,6 +176,51 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
   });
 
   return router;
+}
+
+// LIMIT-12
+function toRegistrant(incoming: IncomingMessage, settings: Settings): Suspect {
+  const peer = incoming.socket.remoteAddress ?? "";
+  const forwarded = incoming.headersDistinct["x-forwarded-for"] ?? [];
+  return registrant(clientAddress(peer, forwarded, settings.trustedProxies), settings);
+}
+
+// LIMIT-15
+/** Throw too-many-registrations before there is work, unless there is an answer already. */
+async function refuseCrowd(
+  database: Database,
+  whom: readonly Suspect[],
+  key: string | null,
+): Promise<void> {
+  if (whom.length === 0) {
+    return;
+  }
+  const now = new Date();
+  if (!(key && (await isKept(database.connection, key, now)))) {
+    await refuseLocked(database.connection, whom, now);
+  }
+}
+
+// LIMIT-12, LIMIT-14
+/**
+ * What `work` gives, in a transaction, and where it ends with email-taken, one more that counts that.
+ *
+ * Whoever is told that an email is taken has learned who has an account.
+ */
+async function counted(
+  database: Database,
+  whom: readonly Suspect[],
+  now: Date,
+  work: (connection: Connection) => Promise<Response>,
+): Promise<Response> {
+  try {
+    return await database.transaction(work);
+  } catch (error) {
+    if (whom.length > 0 && error instanceof Problem && error.code === "email-taken") {
+      await database.transaction((connection) => countFailure(connection, whom, now));
+    }
+    throw error;
+  }
 }
 
 // USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
