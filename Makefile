@@ -57,6 +57,10 @@ scale: setup ## A million users against ten thousand, on PostgreSQL; ARGS="--rou
 timing: setup ## Whether the time of a failed login tells who has an account; ARGS="--tries 500"
 	@$(python) -m contract_tests.timing $(ARGS)
 
+.PHONY: attack
+attack: setup ## What one client can do to the others; ARGS="--seconds 30"
+	@$(python) -m contract_tests.attack $(ARGS)
+
 .PHONY: bench
 bench: setup ## Both services and the claims about both languages, measured in ten minutes; needs wrk
 	@$(python) -m benchmarks $(ARGS)

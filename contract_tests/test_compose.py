@@ -27,6 +27,7 @@ PROJECT = "contract-tests"
 SETTINGS = {
     # The whole suite comes from one address.
     "LOGIN_FAILURES_PER_ADDRESS": "1000000",
+    "REGISTRATIONS_PER_ADDRESS": "1000000",
     # Another one than that of the stack that somebody has, up or not.
     "SUBNET": "10.213.98",
 }

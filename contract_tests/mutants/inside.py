@@ -618,7 +618,7 @@ _INSIDE = [
                 "            is_right = await is_password(password, kept, settings)\n"
                 "        except Problem:\n"
                 "            async with database.transaction() as connection:\n"
-                "                await count_failure(connection, whom, datetime.now(UTC), settings)\n"
+                "                await count_failure(connection, whom, datetime.now(UTC))\n"
                 "            raise\n"
             ),
         ),
@@ -628,7 +628,7 @@ _INSIDE = [
             (
                 "    const isRight = await isPassword(password, kept, settings).catch(async (e) => {\n"
                 "      await database.transaction((one) =>\n"
-                "        countFailure(one, whom, new Date(), settings),\n"
+                "        countFailure(one, whom, new Date()),\n"
                 "      );\n"
                 "      throw e;\n"
                 "    });\n"
@@ -1177,12 +1177,12 @@ _INSIDE = [
         "A locked email is only locked for wrong passwords.",
         (
             "auth/failures.py",
-            '        _recent(kept.get(suspect.key_hash, "[]"), suspect, now, settings)\n',
+            '        _recent(kept.get(suspect.key_hash, "[]"), suspect, now)\n',
             "        assert kept is not None\n",
         ),
         (
             "auth/failures.ts",
-            '    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now, settings);\n',
+            '    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now);\n',
             "",
         ),
     ),
@@ -1192,12 +1192,12 @@ _INSIDE = [
         "From one address anybody may guess at everybody.",
         (
             "auth/failures.py",
-            '        Suspect(_hash(f"address {address}"), settings.login_failures_per_address),\n',
+            '        Suspect(_hash(f"address {address}"), settings.login_failures_per_address, window),\n',
             "",
         ),
         (
             "auth/failures.ts",
-            "    { keyHash: hash(`address ${address}`), limit: settings.loginFailuresPerAddress },\n",
+            "    { ...common, keyHash: hash(`address ${address}`), limit: loginFailuresPerAddress },\n",
             "",
         ),
     ),
@@ -1217,13 +1217,13 @@ _INSIDE = [
             "        # LOGIN-08\n",
             (
                 "        async with database.transaction() as connection:\n"
-                "            await count_failure(connection, whom, now, settings)\n"
+                "            await count_failure(connection, whom, now)\n"
             ),
         ),
         (
             "auth/routes.ts",
             "    // LOGIN-08\n",
-            "    await database.transaction((one) => countFailure(one, whom, now, settings));\n",
+            "    await database.transaction((one) => countFailure(one, whom, now));\n",
         ),
     ),
     _one(
@@ -1232,12 +1232,12 @@ _INSIDE = [
         "Whether an email is locked is only looked at before.",
         (
             "auth/failures.py",
-            "    return _recent(failed_at, suspect, now, settings)",
+            "    return _recent(failed_at, suspect, now)",
             "    return list(json.loads(failed_at))",
         ),
         (
             "auth/failures.ts",
-            "  return recent(failed_at, suspect, now, settings)",
+            "  return recent(failed_at, suspect, now)",
             "  return JSON.parse(failed_at)",
         ),
     ),
@@ -1245,10 +1245,10 @@ _INSIDE = [
         "right_guess_is_always_let_in",
         "LIMIT-06",
         "The right password is not judged as a guess beside others that fail at the same time.",
-        ("auth/routes.py", "await refuse_guess(connection, whom, now, settings)", "pass"),
+        ("auth/routes.py", "await refuse_guess(connection, whom, now)", "pass"),
         (
             "auth/routes.ts",
-            "refuseGuess(connection, whom, now, settings)",
+            "refuseGuess(connection, whom, now)",
             "Promise.resolve(connection)",
         ),
     ),
