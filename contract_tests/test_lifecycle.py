@@ -613,3 +613,22 @@ def test_no_further_signal_cuts_what_it_has_begun(
             expect.user(connection.read("POST"), 201, **fields)
         assert service.wait() == 0
     assert service.stderr() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-46")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_signal_opens_a_debugger(launched: Launch, processes: str) -> None:
+    service = launched(WEB_CONCURRENCY=processes)
+    workers = await_workers(service) if processes == "2" else set()
+    for pid in {service.process.pid, *workers}:
+        os.kill(pid, signal.SIGUSR1)
+    time.sleep(0.5)
+    for _ in range(10):
+        expect.body(
+            service.api.raw(service.api.message("GET", "/healthz")), 200, b'{"status":"ok"}'
+        )
+    assert service.stop() == 0
+    assert service.stderr() == ""
+    assert "worker died" not in service.stdout()

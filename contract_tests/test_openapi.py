@@ -1,8 +1,9 @@
 """DOC: the OpenAPI document."""
 
+import contextlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from contract_tests.harness import clauses, expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.services import Kind
+from contract_tests.harness.services import Kind, Service
 
 Document = dict[str, Any]
 
@@ -43,6 +44,7 @@ PROBLEMS = {"bad-request", "headers-too-large", "internal"}
 PARAMETERS = {"header X-Request-Id"}
 
 BODY = {"unsupported-media-type", "body-too-large", "malformed-json", "validation", "overloaded"}
+OF_TOKENS = {"unauthorized", "forbidden", "provider-unavailable", "too-many-registrations"}
 GUARDED = {"unauthorized", "forbidden", "unavailable", "provider-unavailable"}
 ONE = GUARDED | {"validation", "user-not-found", "malformed-header"}
 CHANGE = ONE | {"version-mismatch"}
@@ -84,6 +86,7 @@ OPERATIONS = {
     ("GET", "/readyz"): Operation({"200": set()}, {"unavailable"}),
     ("GET", "/metrics"): Operation({"200": set()}),
 }
+GIVES_NO_TOKENS = Operation({}, {"unsupported-media-type", "body-too-large"}, bodies={FORM})
 
 
 @pytest.fixture
@@ -93,9 +96,19 @@ def document(api: Client) -> Document:
 
 
 @pytest.fixture
-def first(_clients: dict[str, Client]) -> Client:
-    """The first of the run's targets."""
-    return next(iter(_clients.values()))
+def others(api: Client, _clients: dict[str, Client]) -> list[str]:
+    """The URLs of all that run as the target does: open, or secured."""
+    alike = [one for one in _clients.values() if bool(one.login) == bool(api.login)]
+    return [url for one in alike for url in one.urls]
+
+
+def expected_of(api: Client, route: tuple[str, str]) -> Operation:
+    """What the contract says of a route where the target runs as it does."""
+    expected = OPERATIONS[route]
+    left_out = {"provider-unavailable"} if api.login else OF_TOKENS
+    if api.login or route != ("POST", "/auth/token"):
+        return replace(expected, problems=expected.problems - left_out)
+    return GIVES_NO_TOKENS
 
 
 def operations(document: Document) -> dict[tuple[str, str], dict[str, Any]]:
@@ -144,8 +157,10 @@ def test_the_document_is_json(api: Client) -> None:
 
 
 @pytest.mark.clause("DOC-02")
-def test_all_services_have_the_same_document(document: Document, first: Client) -> None:
-    assert document == first.get("/openapi.json").json()
+def test_all_services_have_the_same_document(document: Document, others: list[str]) -> None:
+    for url in others:
+        with contextlib.closing(Client(url)) as other:
+            assert document == other.get("/openapi.json").json()
 
 
 @pytest.mark.clause("DOC-03")
@@ -172,8 +187,10 @@ def test_every_route_is_described(document: Document) -> None:
 
 @pytest.mark.clause("DOC-04")
 @pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
-def test_every_request_is_described(document: Document, route: tuple[str, str]) -> None:
-    expected, described = OPERATIONS[route], operations(document)[route]
+def test_every_request_is_described(
+    api: Client, document: Document, route: tuple[str, str]
+) -> None:
+    expected, described = expected_of(api, route), operations(document)[route]
     parameters = [resolved(document, parameter) for parameter in described["parameters"]]
     sent = [f"{parameter['in']} {parameter['name']}" for parameter in parameters]
     assert sorted(sent) == sorted(expected.parameters | PARAMETERS)
@@ -191,8 +208,8 @@ def test_every_request_is_described(document: Document, route: tuple[str, str]) 
 
 @pytest.mark.clause("DOC-04")
 @pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
-def test_every_answer_is_described(document: Document, route: tuple[str, str]) -> None:
-    expected, described = OPERATIONS[route], operations(document)[route]
+def test_every_answer_is_described(api: Client, document: Document, route: tuple[str, str]) -> None:
+    expected, described = expected_of(api, route), operations(document)[route]
     codes = expected.problems | PROBLEMS
     responses = described["responses"]
     failures = {str(expect.PROBLEMS[code].status) for code in codes}
@@ -239,13 +256,14 @@ def check_problem(value: dict[str, Any], code: str) -> None:
 
 
 @pytest.mark.clause("DOC-04")
-def test_every_header_is_described(document: Document) -> None:
+def test_every_header_is_described(api: Client, document: Document) -> None:
     """Those that are in every answer are required, as are those that a status always has."""
     headers = document["components"]["headers"]
-    assert set(headers) == HEADERS.union(
+    named = HEADERS.union(
         *WITH_PROBLEMS.values(),
         *(names for one in OPERATIONS.values() for names in one.successes.values()),
     )
+    assert set(headers) == named - (set() if api.login else {"WWW-Authenticate"})
     for name, header in headers.items():
         assert header["description"]
         assert header.get("required", False) == (name not in ("Idempotency-Replayed", "Link"))
@@ -254,11 +272,66 @@ def test_every_header_is_described(document: Document) -> None:
 @pytest.mark.clause("DOC-04")
 def test_every_example_is_valid(document: Document) -> None:
     shown = list(examples("#", document))
-    assert len(shown) > 60
+    assert len(shown) > 50
     for place, example, schema in shown:
         whole = {"components": document["components"], **schema}
         found = [error.message for error in Draft202012Validator(whole).iter_errors(example)]
         assert not found, f"{place}: {example} {found}"
+
+
+TOKEN: list[dict[str, list[str]]] = [{"bearer": []}]
+GIVES = services.SECURED
+PROVIDED = {"AUTH_JWKS_URL": "http://127.0.0.1:1/keys"}
+# How a service runs: what it asks of whoever creates a user, and of all others.
+RUNS: dict[str, tuple[dict[str, str], Any, Any]] = {
+    "open": ({}, None, None),
+    "open, with a secret": ({**GIVES, "AUTH": "off"}, None, None),
+    "secured": (GIVES, [{}, *TOKEN], TOKEN),
+    "closed": ({**GIVES, "REGISTRATION": "closed"}, TOKEN, TOKEN),
+    "provided": (PROVIDED, [{}, *TOKEN], TOKEN),
+}
+
+
+@pytest.mark.clause("DOC-11", "DOC-12", "DOC-02", "DOC-03")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("runs", RUNS)
+def test_the_document_is_of_the_service_as_it_runs(
+    launched: Callable[..., Service], runs: str
+) -> None:
+    env, to_create, to_do_more = RUNS[runs]
+    api = launched(**env).api.asking("")
+    document = api.get("/openapi.json").json()
+    assert [*OpenAPIV31SpecValidator(document).iter_errors()] == []
+    schemes = document["components"].get("securitySchemes")
+    assert (set(schemes) if schemes else None) == ({"bearer"} if to_do_more else None)
+    assert ("WWW-Authenticate" in json.dumps(document)) == bool(to_do_more)
+    found = operations(document)
+    for (method, path), described in found.items():
+        statuses, codes = set(described["responses"]), problem_codes(described)
+        if path.startswith("/users"):
+            wanted = to_create if (method, path) == ("POST", "/users") else to_do_more
+            assert described.get("security") == wanted
+            assert statuses & {"401", "403"} == ({"401", "403"} if to_do_more else set())
+            assert ("provider-unavailable" in codes) == (runs == "provided")
+            assert "unavailable" in codes
+            ids = [one["schema"] for one in described["parameters"] if one["name"] == "id"]
+            assert all(("me" in json.dumps(one)) == bool(to_do_more) for one in ids)
+    token = found["POST", "/auth/token"]
+    gives = runs in ("secured", "closed")
+    assert ("200" in token["responses"]) == gives
+    assert ("too-many-failures" in problem_codes(token)) == gives
+    form = api.log_in(*services.ADMIN)
+    assert form.status == (200 if gives else 400)
+    assert str(form.status) in token["responses"]
+
+
+def problem_codes(described: dict[str, Any]) -> set[str]:
+    """The codes of the problems that an operation tells of."""
+    return {
+        code
+        for response in described["responses"].values()
+        for code in response.get("content", {}).get(PROBLEM, {}).get("examples", {})
+    }
 
 
 ADDED = {

@@ -52,7 +52,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         users_routes(database, settings, Guard(settings, database)),
         # RIGHT-13
         health_routes(database),
-        docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}),
+        docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}, settings),
     )
     # `include_router` would match each request twice, once to find the router.
     app.router.routes += [route for router in routers for route in router.routes]

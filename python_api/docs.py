@@ -8,7 +8,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from python_api.openapi import openapi_document
+from python_api.openapi import as_it_runs, openapi_document
+from python_api.settings import Settings
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -41,7 +42,7 @@ PAGE_HEADERS = {
 ASSETS = files("fastapi_swagger.resources")
 
 
-def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
+def docs_routes(schemas: Mapping[str, Any], settings: Settings) -> APIRouter:
     """The document and the page; none of these routes stands in the document itself."""
     router = APIRouter(include_in_schema=False)
 
@@ -49,7 +50,7 @@ def docs_routes(schemas: Mapping[str, Any]) -> APIRouter:
     @router.get("/openapi.json")
     async def openapi(request: Request) -> Response:
         app: FastAPI = request.app
-        return JSONResponse(openapi_document(app, schemas))
+        return JSONResponse(as_it_runs(openapi_document(app, schemas), settings))
 
     # DOC-06, DOC-07, DOC-08, DOC-10
     @router.get("/docs")

@@ -1,6 +1,7 @@
 """Start the service: read the settings, open the database, listen, and stop gracefully."""
 
 import errno
+import signal
 import sys
 
 import uvloop
@@ -44,6 +45,9 @@ async def run(settings: Settings) -> None:
 def main() -> None:
     """Run the service as the environment says."""
     end_well_on_signals()
+    # OPS-46
+    # In the processes that are started from here, too.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     let_stderr_fail()
     # OPS-03
     try:

@@ -3,7 +3,8 @@
 A route brings its operation along; what several operations share stands here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set as AbstractSet
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -14,6 +15,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from python_api.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
 from python_api.requests import ACCEPT_PATCH
+from python_api.settings import Settings
 
 INFO: dict[str, Any] = {
     "title": "Users",
@@ -104,7 +106,7 @@ BEARER = {
     "type": "http",
     "scheme": "bearer",
     "bearerFormat": "JWT",
-    "description": "A token of `POST /auth/token`. Where the service runs open, nothing is asked for.",
+    "description": "A token of `POST /auth/token`, or of the provider that gives them in its place.",
 }
 # An operation that needs a token, and one that takes one.
 SECURED: list[dict[str, list[str]]] = [{"bearer": []}]
@@ -247,3 +249,51 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
         "securitySchemes": {"bearer": BEARER},
     }
     return document
+
+
+# DOC-11, DOC-12
+def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """The document without what only a service of other settings answers or asks for."""
+    # The routes' own descriptions are in it, and they stay as they are.
+    document = deepcopy(document)
+    of_provider = settings.auth and bool(settings.auth_jwks_url)
+    of_tokens = {"unauthorized", "forbidden", "too-many-registrations"}
+    left_out: set[str] = set() if settings.auth else of_tokens
+    left_out |= set() if of_provider else {"provider-unavailable"}
+    for methods in document["paths"].values():
+        for described in methods.values():
+            _leave_out(described["responses"], left_out)
+            if not settings.auth:
+                described.pop("security", None)
+                _leave_out_me(described["parameters"])
+    if not settings.auth:
+        del document["components"]["securitySchemes"]
+        del document["components"]["headers"]["WWW-Authenticate"]
+    # RIGHT-09
+    elif not settings.registration:
+        document["paths"]["/users"]["post"]["security"] = SECURED
+    # AUTH-15
+    if of_provider or not settings.auth:
+        described = document["paths"]["/auth/token"]["post"]
+        described["description"] = "This service gives no tokens."
+        _leave_out(described["responses"], {"too-many-failures", "unavailable", "overloaded"})
+        del described["responses"]["200"]
+    return document
+
+
+def _leave_out(responses: dict[str, Any], codes: AbstractSet[str]) -> None:
+    """Without these problems, and the responses that tell of nothing else."""
+    for status, response in [*responses.items()]:
+        problem = response.get("content", {}).get("application/problem+json", {"examples": {}})
+        if problem["examples"].keys() & codes:
+            rest = {code: one for code, one in problem["examples"].items() if code not in codes}
+            problem["examples"] = rest
+            if not rest:
+                del responses[status]
+
+
+def _leave_out_me(parameters: Sequence[dict[str, Any]]) -> None:
+    """Without `me` for an id: there is no caller (AUTH-16)."""
+    for parameter in parameters:
+        if "anyOf" in parameter["schema"]:
+            parameter["schema"] = parameter["schema"]["anyOf"][0]

@@ -1494,6 +1494,13 @@ _INSIDE = [
         ("environment.ts", "    delete process.env[name];\n", ""),
     ),
     _one(
+        "usr1_does_as_it_likes",
+        "OPS-46",
+        "SIGUSR1 does what the language has it do.",
+        ("main.py", "    signal.signal(signal.SIGUSR1, signal.SIG_IGN)\n", ""),
+        ("main.ts", '  process.on("SIGUSR1", () => undefined);\n', ""),
+    ),
+    _one(
         "document_always_asks_for_tokens",
         "DOC-11",
         "The document of an open service is that of a secured one.",

@@ -36,7 +36,7 @@ export function createApp(settings: Settings, database: Database): App {
   app.route("/", usersRoutes(database, settings, new Guard(settings, database)));
   // RIGHT-13
   app.route("/", healthRoutes(database));
-  app.route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }));
+  app.route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings));
   return app;
 }
 

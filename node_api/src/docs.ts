@@ -2,7 +2,8 @@
 
 import { readFile } from "node:fs/promises";
 import { type Env, Hono } from "hono";
-import { openapiDocument } from "./openapi.ts";
+import { asItRuns, openapiDocument } from "./openapi.ts";
+import type { Settings } from "./settings.ts";
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -36,11 +37,17 @@ const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
 /** The document and the page over `app`; none of these routes stands in the document itself. */
-export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>): Hono {
+export function docsRoutes<E extends Env>(
+  app: Hono<E>,
+  schemas: Record<string, object>,
+  settings: Settings,
+): Hono {
   const router = new Hono();
 
   // DOC-01
-  router.get("/openapi.json", async (c) => c.json(await openapiDocument(app, schemas)));
+  router.get("/openapi.json", async (c) =>
+    c.json(asItRuns(await openapiDocument(app, schemas), settings)),
+  );
 
   // DOC-06, DOC-07, DOC-08, DOC-10
   router.get("/docs", (c) => c.body(PAGE, 200, HTML));

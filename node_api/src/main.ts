@@ -66,6 +66,9 @@ function exit(line: string): never {
 /** Run the service as the environment says. */
 function main(): Promise<void> {
   endWellOnSignals();
+  // OPS-46
+  // Node would open a debugger.
+  process.on("SIGUSR1", () => undefined);
   letStderrFail();
   // OPS-03
   try {

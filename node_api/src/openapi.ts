@@ -9,6 +9,7 @@ import { type DescribeRouteOptions, generateSpecs } from "hono-openapi";
 import { z } from "zod";
 import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
 import { ACCEPT_PATCH } from "./requests.ts";
+import type { Settings } from "./settings.ts";
 
 const INFO = {
   title: "Users",
@@ -100,7 +101,7 @@ const BEARER = {
   type: "http" as const,
   scheme: "bearer",
   bearerFormat: "JWT",
-  description: "A token of `POST /auth/token`. Where the service runs open, nothing is asked for.",
+  description: "A token of `POST /auth/token`, or of the provider that gives them in its place.",
 };
 // An operation that needs a token, and one that takes one.
 export const SECURED = [{ bearer: [] }];
@@ -225,4 +226,64 @@ export async function openapiDocument<E extends Env>(
       securitySchemes: { bearer: BEARER },
     },
   };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: as JSON, it is of no type of ours
+type Json = any;
+
+// DOC-11, DOC-12
+/** The document without what only a service of other settings answers or asks for. */
+export function asItRuns(document: object, settings: Settings): object {
+  // The routes' own descriptions are in it, and they stay as they are.
+  const copy: Json = structuredClone(document);
+  const ofProvider = settings.auth && settings.authJwksUrl !== "";
+  const ofTokens: Code[] = ["unauthorized", "forbidden", "too-many-registrations"];
+  const leftOut: Code[] = settings.auth ? [] : ofTokens;
+  leftOut.push(...(ofProvider ? [] : (["provider-unavailable"] as const)));
+  for (const methods of Object.values<Json>(copy.paths)) {
+    for (const described of Object.values<Json>(methods)) {
+      leaveOut(described.responses, leftOut);
+      if (!settings.auth) {
+        delete described.security;
+        leaveOutMe(described.parameters);
+      }
+    }
+  }
+  if (!settings.auth) {
+    delete copy.components.securitySchemes;
+    delete copy.components.headers["WWW-Authenticate"];
+  } else if (!settings.registration) {
+    // RIGHT-09
+    copy.paths["/users"].post.security = SECURED;
+  }
+  // AUTH-15
+  if (ofProvider || !settings.auth) {
+    const described = copy.paths["/auth/token"].post;
+    described.description = "This service gives no tokens.";
+    leaveOut(described.responses, ["too-many-failures", "unavailable", "overloaded"]);
+    delete described.responses["200"];
+  }
+  return copy;
+}
+
+/** Without these problems, and the responses that tell of nothing else. */
+function leaveOut(responses: Json, codes: readonly Code[]): void {
+  for (const [status, response] of Object.entries<Json>(responses)) {
+    const examples = response.content?.["application/problem+json"]?.examples ?? {};
+    for (const code of codes.filter((one) => one in examples)) {
+      delete examples[code];
+      if (Object.keys(examples).length === 0) {
+        delete responses[status];
+      }
+    }
+  }
+}
+
+/** Without `me` for an id: there is no caller (AUTH-16). */
+function leaveOutMe(parameters: Json[]): void {
+  for (const parameter of parameters) {
+    if (parameter.schema.anyOf) {
+      [parameter.schema] = parameter.schema.anyOf;
+    }
+  }
 }

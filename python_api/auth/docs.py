@@ -51,8 +51,8 @@ FORM = {
 }
 TOKEN = {"access_token": "eyJhbGciOi...", "token_type": "Bearer", "expires_in": 900}
 TOKEN_ERROR = {
-    "error": "invalid_grant",
-    "error_description": "The username or the password is wrong.",
+    "error": "unsupported_grant_type",
+    "error_description": "This service does not give tokens for this grant type.",
 }
 
 POSSIBLE = problems(

@@ -32,11 +32,11 @@ ID = {
     "name": "id",
     "in": "path",
     "required": True,
-    "description": "The user's id, in canonical decimal; `me` for the token's owner.",
+    "description": "The user's id, in canonical decimal.",
     "schema": {
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER},
-            {"type": "string", "enum": ["me"]},
+            {"type": "string", "enum": ["me"], "description": "The token's owner."},
         ]
     },
     "example": 1,

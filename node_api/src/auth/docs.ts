@@ -49,8 +49,8 @@ const FORM = {
 };
 const TOKEN = { access_token: "eyJhbGciOi...", token_type: "Bearer", expires_in: 900 };
 const TOKEN_ERROR = {
-  error: "invalid_grant",
-  error_description: "The username or the password is wrong.",
+  error: "unsupported_grant_type",
+  error_description: "This service does not give tokens for this grant type.",
 };
 
 const POSSIBLE = problems(

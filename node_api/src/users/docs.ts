@@ -35,11 +35,11 @@ const ID = {
   name: "id",
   in: "path" as const,
   required: true,
-  description: "The user's id, in canonical decimal; `me` for the token's owner.",
+  description: "The user's id, in canonical decimal.",
   schema: {
     anyOf: [
       { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
-      { type: "string" as const, enum: ["me"] },
+      { type: "string" as const, enum: ["me"], description: "The token's owner." },
     ],
   },
   example: 1,
