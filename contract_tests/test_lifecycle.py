@@ -542,6 +542,28 @@ def test_no_process_outlives_the_first(launched: Launch) -> None:
     await_end(workers)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-47", "OPS-24")
+@pytest.mark.engine("sqlite")
+def test_what_is_in_flight_is_answered_when_the_first_is_killed(launched: Launch) -> None:
+    service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10", WEB_CONCURRENCY="2")
+    workers = await_workers(service)
+    api, planned = service.api, [expect.somebody() for _ in range(4)]
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(api.connect(30.0)) for _ in planned]
+        unlock = stack.enter_context(locked(service.database_url))
+        for connection, fields in zip(connections, planned, strict=True):
+            connection.send(api.message("GET", "/healthz") + creation(api, fields))
+            expect.body(connection.read(), 200, b'{"status":"ok"}')
+        service.process.kill()
+        service.process.wait()
+        assert_refuses(service)
+        unlock()
+        for connection, fields in zip(connections, planned, strict=True):
+            expect.user(connection.read("POST"), 201, **fields)
+    await_end(workers)
+
+
 @pytest.mark.clause("OPS-24", "OPS-04")
 def test_a_port_in_use_ends_the_start_of_several_too(spawned: Callable[..., Service]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -70,12 +70,23 @@ def work(settings: Settings, listener: socket.socket) -> None:
     uvloop.run(_work(settings, listener))
 
 
-# OPS-24
-async def _work(settings: Settings, listener: socket.socket) -> None:
-    # A worker whose parent is gone, however that ended, stops as on SIGTERM.
+# OPS-47
+def stop_with_first() -> None:
+    """As one of several processes: stop as on SIGTERM when the first is gone, however that ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    asyncio.get_running_loop().add_reader(parent.sentinel, os.kill, os.getpid(), signal.SIGTERM)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_reader(parent.sentinel)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(parent.sentinel, stop)
+
+
+# OPS-24
+async def _work(settings: Settings, listener: socket.socket) -> None:
+    stop_with_first()
     async with open_database(settings) as database:
         log("info", "worker started", pid=os.getpid())
         await serve(create_app(settings, database), settings, listener)

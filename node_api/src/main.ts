@@ -13,7 +13,7 @@ import { SchemaError } from "./migrate.ts";
 import { letStderrFail } from "./output.ts";
 import { endWellOnSignals, listen, logListening, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
-import { supervise } from "./workers.ts";
+import { stopWithFirst, supervise } from "./workers.ts";
 
 /** Serve until told to stop. Exits with one clear line when that can't even begin. */
 async function run(settings: Settings): Promise<void> {
@@ -48,7 +48,9 @@ async function run(settings: Settings): Promise<void> {
           : `Cannot listen on port ${settings.port} of ${settings.host}.`,
       ),
     );
-    if (cluster.isPrimary) {
+    if (cluster.worker) {
+      stopWithFirst(cluster.worker);
+    } else {
       logListening(server.address() as AddressInfo, settings);
     }
     await serve(app, settings, server);

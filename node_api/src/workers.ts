@@ -38,6 +38,14 @@ export async function supervise(settings: Settings): Promise<void> {
   await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
 }
 
+// OPS-47
+/** As one of several processes: stop as on SIGTERM when the first is gone, however that ended. */
+export function stopWithFirst(worker: Worker): void {
+  // It would end at once by itself.
+  worker.exitedAfterDisconnect = true;
+  worker.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
+}
+
 // OPS-24
 function fork(): Worker {
   const worker = cluster.fork(ENVIRONMENT);
