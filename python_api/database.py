@@ -11,10 +11,16 @@ from sqlalchemy import ClauseElement
 from sqlalchemy.exc import DBAPIError
 
 from python_api import postgres, sqlite
-from python_api.settings import Settings
+from python_api.settings import Settings, SqliteUrl
 
 # What is raised where the database doesn't do what it is asked; SQLAlchemy runs the schema's steps.
-DATABASE_ERRORS = (DBAPIError, sqlite.Error, postgres.PostgresError, postgres.LostError)
+DATABASE_ERRORS = (
+    DBAPIError,
+    sqlite.Error,
+    sqlite.FileError,
+    postgres.PostgresError,
+    postgres.LostError,
+)
 # What a driver raises where a constraint refuses a statement.
 INTEGRITY_ERRORS = (sqlite.IntegrityError, postgres.IntegrityError)
 
@@ -56,9 +62,9 @@ def open_database(settings: Settings) -> AbstractAsyncContextManager[Database]:
 
     Raises a driver's error when it can't be opened, and SchemaError when it is newer.
     """
-    if settings.database_url.startswith("sqlite:"):
-        return sqlite.open_sqlite(settings)
-    return postgres.open_postgres(settings)
+    if isinstance(settings.database_url, SqliteUrl):
+        return sqlite.open_sqlite(settings, settings.database_url)
+    return postgres.open_postgres(settings, settings.database_url)
 
 
 def is_unique_violation(error: Exception) -> bool:

@@ -32,8 +32,9 @@ async def run(settings: Settings) -> None:
         # OPS-17, RIGHT-12
         sys.exit(str(error))
     except DATABASE_ERRORS as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        sys.exit(f"The database cannot be opened: {cause}")
+        cause = (isinstance(error, DBAPIError) and error.orig) or error
+        # Without the further lines that a driver adds.
+        sys.exit(f"The database cannot be opened: {cause.args[0]}")
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             sys.exit(f"Cannot listen on port {settings.port} of {settings.host}.")

@@ -44,4 +44,6 @@ def migrate(connection: Connection) -> None:
     with Operations.context(context):
         for step in reversed(missing):
             step.module.upgrade()
+    # OPS-37
+    # Changes nothing where nothing is missing.
     context.stamp(script, "head")

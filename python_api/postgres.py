@@ -1,6 +1,8 @@
 """PostgreSQL: a bounded pool of connections, and what its errors mean."""
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -11,13 +13,14 @@ import asyncpg
 from asyncpg import IntegrityConstraintViolationError as IntegrityError, PostgresError
 from sqlalchemy import ClauseElement, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from python_api.migrate import LOCK, migrate
 from python_api.observability import timestamp
-from python_api.settings import Settings
+from python_api.settings import PostgresUrl, Settings
 
 __all__ = [
     "IntegrityError",
@@ -28,14 +31,51 @@ __all__ = [
     "open_postgres",
 ]
 
-# OPS-18, OPS-21
+# OPS-18, OPS-21, OPS-37
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
-# the moment: connection, read-only, serialization and deadlock, resources, lock not available,
-# intervention (a time limit among them), system. Whatever refuses a connection does so too.
-LOST = ("08", "25006", "40", "53", "55P03", "57", "58")
+# the moment: connection, read-only, a transaction's time limit, serialization and deadlock, a right
+# that is missing, resources, lock not available, intervention (a time limit among them), system.
+# Whatever refuses a connection does so too.
+LOST = ("08", "25006", "25P0", "40", "42501", "53", "55P03", "57", "58")
+
+# OPS-35
+# What is raised where a statement was prepared for tables that have changed since.
+STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
 
 # What is raised where a connection can't be had, breaks, or takes too long (an OSError).
-BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, *STALE)
+
+# OPS-32
+# What a session has whatever the server, the database and the role are set to, but for the encoding,
+# which asyncpg asks for itself.
+SESSION = {
+    "application_name": "python_api",
+    "datestyle": "ISO",
+    "default_transaction_isolation": "read committed",
+    "gin_fuzzy_search_limit": "0",
+    "idle_session_timeout": "0",
+    "lock_timeout": "0",
+    "search_path": "public",
+    "standard_conforming_strings": "on",
+    # OPS-08
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+}
+
+# PostgreSQL knows it from version 17 on.
+NEWER_SESSION = SESSION | {"transaction_timeout": "0"}
+
+# Of a pooler's answers the process is not the one that the connection began with.
+CHECK = "SELECT pg_backend_pid(), current_setting('server_encoding')"
+POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer."
+
+# OPS-36
+# Seconds that a connection is silent before its other end is asked, and between two questions; and
+# how many stay without an answer until it is given up. As Node asks them.
+KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 10}
+
+# OpenSSL's codes for a certificate of another host or address.
+OTHER_HOST = (62, 64)
 
 # How much longer the service waits for an answer than the server works on it: only a server that
 # is gone or stands still lets it come to that.
@@ -87,6 +127,8 @@ class PostgresDatabase:
     def __init__(self, pool: asyncpg.Pool, timeout: int) -> None:
         self._pool = pool
         self._timeout = timeout
+        # When a connection was lost that was in use.
+        self._lost_at = 0.0
 
     # OPS-08
     @asynccontextmanager
@@ -113,10 +155,11 @@ class PostgresDatabase:
         connection = None
         try:
             async with asyncio.timeout(self._timeout):
-                connection = await self._pool.acquire()
+                connection = await self._acquire()
             yield connection
         except BROKEN as error:
             if connection:
+                self._lost_at = asyncio.get_running_loop().time()
                 # Not closed, and nothing cancelled: a server that stands still would not answer.
                 with suppress(asyncpg.InterfaceError):
                     connection.terminate()
@@ -130,13 +173,54 @@ class PostgresDatabase:
             if connection:
                 await self._pool.release(connection)
 
+    # OPS-35, OPS-36
+    async def _acquire(self) -> asyncpg.Connection:
+        """A connection that is younger than the last loss: what befell one befell the older ones."""
+        while True:
+            connection = await self._pool.acquire()
+            if connection.born > self._lost_at:
+                return connection
+            connection.terminate()
+            await self._pool.release(connection)
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc]
+    """A connection as asyncpg makes it, whose other end is asked now and then whether it is there."""
+
+    def __init__(
+        self, protocol: Any, transport: asyncio.Transport, *others: Any, **named: Any
+    ) -> None:
+        super().__init__(protocol, transport, *others, **named)
+        self.born = asyncio.get_running_loop().time()
+        # OPS-36
+        own = transport.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEP_ALIVE.items():
+            # Each system has its own choice of them.
+            if hasattr(socket, name):
+                own.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
 
 @asynccontextmanager
-async def open_postgres(settings: Settings) -> AsyncIterator[PostgresDatabase]:
-    """Connect to the database that the settings name, and prepare its schema."""
-    await _prepare(settings)
+async def open_postgres(settings: Settings, url: PostgresUrl) -> AsyncIterator[PostgresDatabase]:
+    """Connect to the database at the URL, and prepare its schema."""
+    session = NEWER_SESSION
+    try:
+        await _prepare(settings, url, session)
+    except LostError as error:
+        if not isinstance(error.__cause__, asyncpg.UndefinedObjectError):
+            raise
+        session = SESSION
+        await _prepare(settings, url, session)
+    limit = settings.database_statement_timeout
+    limits = {
+        # OPS-10, OPS-21
+        "statement_timeout": f"{limit}s",
+        # A service that stands still doesn't hold its locks for ever.
+        "idle_in_transaction_session_timeout": f"{2 * limit}s",
+    }
     pool = asyncpg.create_pool(
-        connect=_connector(settings, settings.database_statement_timeout),
+        connect=_connector(settings, url, session | limits, limit + GRACE_SECONDS),
         # OPS-20
         min_size=0,
         max_size=settings.database_pool_size,
@@ -144,8 +228,13 @@ async def open_postgres(settings: Settings) -> AsyncIterator[PostgresDatabase]:
         max_inactive_connection_lifetime=0,
         reset=_leave,
     )
-    async with pool:
+    await pool
+    try:
         yield PostgresDatabase(pool, settings.database_timeout)
+    finally:
+        # OPS-07
+        # Not closed: a server that is gone would not answer.
+        pool.terminate()
 
 
 async def _leave(_connection: asyncpg.Connection) -> None:
@@ -153,37 +242,77 @@ async def _leave(_connection: asyncpg.Connection) -> None:
 
 
 # OPS-05, OPS-16
-async def _prepare(settings: Settings) -> None:
-    """Bring the schema up to date, one service at a time; a long step may take its time."""
-    creator = _connector(settings, statement_timeout=None)
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=creator, poolclass=NullPool)
-    async with engine.begin() as connection:
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
-        await connection.run_sync(migrate)
+async def _prepare(settings: Settings, url: PostgresUrl, session: dict[str, str]) -> None:
+    """Bring the schema up to date, one service at a time; a long step may take its time.
+
+    Raises LostError for a server that will not do, or doesn't know what the session is to have.
+    """
+    unlimited = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
+    connect = _connector(settings, url, session | unlimited)
+
+    async def create(*dsn: object, **options: object) -> asyncpg.Connection:
+        connection = await connect(*dsn, **options)
+        await _check(connection)
+        return connection
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=create, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+            await connection.run_sync(migrate)
+    except DBAPIError as error:
+        # SQLAlchemy's own text has more than what the server said.
+        cause = error.orig and error.orig.__cause__
+        raise LostError(_reason(cause or error, url)) from error
+
+
+# OPS-33, OPS-34
+async def _check(connection: asyncpg.Connection) -> None:
+    """LostError for a server that will not do."""
+    pid, encoding = await connection.fetchrow(CHECK)
+    if pid != connection.get_server_pid():
+        raise LostError(POOLER)
+    if encoding != "UTF8":
+        raise LostError(f"Its encoding is {encoding}, and must be UTF8.")
 
 
 def _connector(
-    settings: Settings, statement_timeout: int | None
-) -> Callable[[], Awaitable[asyncpg.Connection]]:
-    """A function that opens a connection whose statements are limited, in seconds."""
-    limits = {"application_name": "python_api", "timezone": "UTC"}
-    # OPS-10, OPS-21
-    if statement_timeout:
-        limits["statement_timeout"] = f"{statement_timeout}s"
-        # A service that stands still doesn't hold its locks for ever.
-        limits["idle_in_transaction_session_timeout"] = f"{2 * statement_timeout}s"
+    settings: Settings,
+    url: PostgresUrl,
+    session: dict[str, str],
+    command_timeout: int | None = None,
+) -> Callable[..., Awaitable[asyncpg.Connection]]:
+    """A function that opens a connection with such a session.
+
+    Raises LostError where the certificates of the URL can't be read.
+    """
+    tls = _tls(url)
+
+    # OPS-30
+    # All that asyncpg would look for in the environment and in files, if it weren't told.
+    async def attempt(tls: ssl.SSLContext | None) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            host=url.host,
+            port=url.port,
+            user=url.user,
+            password=url.password,
+            database=url.database,
+            ssl=tls or False,
+            direct_tls=False,
+            target_session_attrs="any",
+            gsslib="gssapi",
+            timeout=settings.database_timeout,
+            # OPS-21
+            command_timeout=command_timeout,
+            server_settings=session,
+            connection_class=Session,
+        )
 
     async def connect(*_dsn: object, **_options: object) -> asyncpg.Connection:
         try:
-            connection = await asyncpg.connect(
-                settings.database_url,
-                timeout=settings.database_timeout,
-                # OPS-21
-                command_timeout=statement_timeout and statement_timeout + GRACE_SECONDS,
-                server_settings=limits,
-            )
-        except (OSError, PostgresError) as error:
-            raise LostError(str(error) or "no answer in time") from error
+            connection = await _by_tls_or_not(url, attempt, tls)
+        except (OSError, PostgresError, asyncpg.InterfaceError) as error:
+            raise LostError(_reason(error, url)) from error
         # REP-04, OPS-15
         # A moment comes and goes as the text that SQLite keeps.
         await connection.set_type_codec(
@@ -192,6 +321,63 @@ def _connector(
         return connection
 
     return connect
+
+
+# OPS-31
+def _tls(url: PostgresUrl) -> ssl.SSLContext | None:
+    """Whom TLS trusts, if there is to be any."""
+    if url.sslmode == "disable":
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = url.sslmode == "verify-full"
+    if not url.sslrootcert:
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        context.load_verify_locations(url.sslrootcert)
+    except OSError as error:
+        raise LostError(f"{url.sslrootcert} is no file of certificates.") from error
+    return context
+
+
+# OPS-31
+async def _by_tls_or_not(
+    url: PostgresUrl,
+    attempt: Callable[[ssl.SSLContext | None], Awaitable[asyncpg.Connection]],
+    tls: ssl.SSLContext | None,
+) -> asyncpg.Connection:
+    """With `prefer` without TLS, where it didn't come about."""
+    try:
+        return await attempt(tls)
+    except (OSError, PostgresError) as error:
+        if url.sslmode != "prefer" or not _refuses_tls(error):
+            raise
+    return await attempt(None)
+
+
+def _refuses_tls(error: BaseException) -> bool:
+    if isinstance(error, PostgresError):
+        # Of a server that lets this user in without TLS only.
+        return bool(error.sqlstate == "28000")
+    return isinstance(error, ssl.SSLError | ConnectionError) and not isinstance(
+        error, ConnectionRefusedError
+    )
+
+
+# OPS-17
+def _reason(error: BaseException, url: PostgresUrl) -> str:
+    """Why there is no connection, in the server's words or in the contract's."""
+    if isinstance(error, PostgresError):
+        said = str(error.args[0])
+        return POOLER if "unsupported startup parameter" in said else said
+    if isinstance(error, ssl.SSLCertVerificationError):
+        other_host = error.verify_code in OTHER_HOST
+        return f"The server's certificate is not {f'for {url.host}' if other_host else 'trusted'}."
+    if url.sslmode not in ("disable", "prefer") and _refuses_tls(error):
+        return f"The server offers no TLS, which sslmode={url.sslmode} asks for."
+    if isinstance(error, socket.gaierror):
+        return f"There is no host {url.host}."
+    return f"Nobody answers at port {url.port} of {url.host}."
 
 
 def _moment(text: str) -> str:

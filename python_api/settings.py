@@ -7,19 +7,26 @@ line ends the start.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from python_api.auth.addresses import Network, parse_networks
 from python_api.auth.provider import tls_context
 from python_api.users.schemas import email_rule, password_rule
 
-SQLITE_URL = re.compile(r"sqlite:///[^\x00-\x1f]+")
+# better-sqlite3 takes white space off a path's end, so no path has any there; and a variable that is
+# not UTF-8 is none.
+SQLITE_URL = re.compile(
+    r"sqlite:///([^\x00-\x1f\ud800-\udfff\ufffd]*[^\s\ufeff\ud800-\udfff\ufffd])"
+)
 PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})"
 POSTGRES_URL = re.compile(
-    rf"postgresql://(?:{PART}+(?::{PART}*)?@)?"
-    rf"(?:(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{{1,5}})?)?/{PART}+(?:\?[!-~]*)?"
+    rf"postgresql://({PART}+)(?::({PART}*))?@(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))"
+    rf"(?::([0-9]{{1,5}}))?/({PART}+)(?:\?([!-~]*))?"
 )
+OPTION = re.compile(r"(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-Fa-f]{2})+)")
+SSLMODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
 # AUTH-12
 SECRET = re.compile("[!-~]{32,1024}")
 WORD = re.compile("[!-~]{1,255}")
@@ -40,6 +47,27 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class SqliteUrl:
+    """A database in a file."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresUrl:
+    """A database on a server. The fields have libpq's names, and its meanings."""
+
+    user: str
+    password: str
+    host: str
+    port: int
+    database: str
+    sslmode: str
+    sslrootcert: str
+    """A file of certificates; empty for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The service's settings; the README's table says what each does."""
 
@@ -47,7 +75,7 @@ class Settings:
     port: int
     web_concurrency: int
     """Processes."""
-    database_url: str
+    database_url: SqliteUrl | PostgresUrl
     database_pool_size: int
     """Connections of each process; SQLite has one."""
     database_timeout: int
@@ -196,14 +224,68 @@ def _integer(
     return int(text)
 
 
-def _database_url(environment: Mapping[str, str]) -> str:
+# OPS-30
+def _database_url(environment: Mapping[str, str]) -> SqliteUrl | PostgresUrl:
     url = environment.get("DATABASE_URL") or "sqlite:///users.db"
-    if not (SQLITE_URL.fullmatch(url) or POSTGRES_URL.fullmatch(url)):
+    if match := SQLITE_URL.fullmatch(url):
+        return SqliteUrl(match[1])
+    try:
+        return _postgres_url(url)
+    except ValueError:
         raise SettingsError(
             "DATABASE_URL must be a URL such as sqlite:///users.db "
             "or postgresql://user:password@host/users"
+        ) from None
+
+
+# OPS-30
+def _postgres_url(url: str) -> PostgresUrl:
+    match = POSTGRES_URL.fullmatch(url)
+    if match is None:
+        raise ValueError(url)
+    user, password, ipv6, name, port, database, query = match.groups()
+    if ipv6:
+        IPv6Address(ipv6)
+    if not 1 <= int(port or 5432) <= 65535:
+        raise ValueError(port)
+    options = {} if query is None else _options(query)
+    return PostgresUrl(
+        user=_decoded(user),
+        password=_decoded(password or ""),
+        host=ipv6 or name,
+        port=int(port or 5432),
+        database=_decoded(database),
+        sslmode=options.get("sslmode", "prefer"),
+        sslrootcert=_decoded(options.get("sslrootcert", "")),
+    )
+
+
+# OPS-30, OPS-31
+def _options(query: str) -> dict[str, str]:
+    matches = [OPTION.fullmatch(part) for part in query.split("&")]
+    options = {match[1]: match[2] for match in matches if match}
+    if len(options) < len(matches):
+        raise SettingsError(
+            "DATABASE_URL must be without options but sslmode and sslrootcert, each at most once"
         )
-    return url
+    mode, file = options.get("sslmode", "prefer"), options.get("sslrootcert")
+    if mode not in SSLMODES:
+        raise SettingsError(f"DATABASE_URL must be with a sslmode of {', '.join(SSLMODES)}")
+    verified = mode.startswith("verify-")
+    # libpq takes the word `system` for the machine's certificates, of which each runtime has its own.
+    if file == "system" or verified > bool(file) or (file and mode in ("disable", "prefer")):
+        raise SettingsError(
+            "DATABASE_URL must be with a file as its sslrootcert where sslmode is verify-ca or "
+            "verify-full, and without one where it is disable or prefer"
+        )
+    return options
+
+
+def _decoded(part: str) -> str:
+    text = unquote(part, errors="strict")
+    if re.search("[\x00-\x1f]", text):
+        raise ValueError(part)
+    return text
 
 
 def _argon2_memory(environment: Mapping[str, str]) -> int:

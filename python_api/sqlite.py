@@ -5,6 +5,8 @@ turns into a write would fail instead.
 """
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
@@ -18,9 +20,16 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from python_api.migrate import migrate
-from python_api.settings import Settings
+from python_api.settings import Settings, SqliteUrl
 
-__all__ = ["Error", "IntegrityError", "is_unavailable", "is_unique_violation", "open_sqlite"]
+__all__ = [
+    "Error",
+    "FileError",
+    "IntegrityError",
+    "is_unavailable",
+    "is_unique_violation",
+    "open_sqlite",
+]
 
 # OPS-08, OPS-09
 # A power cut loses nothing that was answered: FULL syncs the log at each commit.
@@ -40,6 +49,14 @@ LOST = {
 }
 
 POLL_SECONDS = 0.01
+
+# The database's files, by what follows the name of the first.
+FILES = ("", "-wal", "-shm")
+
+
+class FileError(Exception):
+    """The file can't be opened, or is no longer where it was."""
+
 
 DIALECT = dialect()
 PING = text("SELECT 1 FROM users LIMIT 1")
@@ -82,11 +99,22 @@ def _compiled(statement: ClauseElement) -> SQLCompiler:
 class SqliteDatabase:
     """A database in a file."""
 
-    def __init__(self, connection: sqlite3.Connection, timeout: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, timeout: int) -> None:
         # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
         self._connection = connection
         self._turn = asyncio.Lock()
+        self._path = path
         self._timeout = timeout
+        self._files: list[tuple[int, int]] | None = None
+
+    # OPS-41
+    def remember_files(self) -> None:
+        """From now on nothing is written, nor is it ready, unless the files are where they are."""
+        self._files = _identities(self._path)
+
+    def _check_files(self) -> None:
+        if self._files and self._files != _identities(self._path):
+            raise FileError("The database's file is not where it was.")
 
     # UNIQ-09, OPS-08, OPS-14
     @asynccontextmanager
@@ -95,6 +123,7 @@ class SqliteDatabase:
         async with self._turn:
             await self._begin()
             try:
+                self._check_files()
                 yield SqliteConnection(self._connection)
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -109,6 +138,7 @@ class SqliteDatabase:
 
     async def ping(self) -> None:
         """Ask for an answer."""
+        self._check_files()
         async with self.connection() as connection:
             await connection.fetch(PING)
 
@@ -136,21 +166,44 @@ class SqliteDatabase:
 
 
 @asynccontextmanager
-async def open_sqlite(settings: Settings) -> AsyncIterator[SqliteDatabase]:
-    """Open the file that the settings name, and prepare its schema."""
-    path = settings.database_url.removeprefix("sqlite:///")
+async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[SqliteDatabase]:
+    """Open the file at the URL, and prepare its schema."""
+    # OPS-38
+    # As it is: `:memory:` and `file:` are words of SQLite's at a path's beginning only.
+    path = url.path if url.path.startswith("/") else f"./{url.path}"
+    _make(path)
     timeout = settings.database_timeout
     # Transactions begin and end where this module says so, not where sqlite3 guesses.
     with closing(sqlite3.connect(path, timeout, isolation_level=None)) as connection:
         _configure(connection)
-        database = SqliteDatabase(connection, timeout)
+        database = SqliteDatabase(connection, path, timeout)
         # OPS-05, OPS-16
         # The steps are SQLAlchemy's, so it is lent the connection.
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
         with engine.connect() as lent:
             async with database.transaction():
                 migrate(lent)
+        database.remember_files()
         yield database
+
+
+# OPS-39, OPS-40
+def _make(path: str) -> None:
+    """The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        code = errno.errorcode.get(error.errno or 0, "")
+        raise FileError(f"{code} at the file {path.removeprefix('./')}") from error
+
+
+def _identities(path: str) -> list[tuple[int, int]]:
+    """What files there are at the path. FileError where one is missing."""
+    try:
+        found = [os.stat(path + suffix) for suffix in FILES]  # noqa: PTH116 (ten times as fast)
+    except OSError as error:
+        raise FileError(f"The database's file is not where it was: {error}") from error
+    return [(file.st_dev, file.st_ino) for file in found]
 
 
 def is_unique_violation(error: Exception) -> bool:
@@ -161,7 +214,7 @@ def is_unique_violation(error: Exception) -> bool:
 def is_unavailable(error: Exception) -> bool:
     """Whether the database couldn't be had: lost, locked by another process, full, broken."""
     code = _sqlite_code(error)
-    return code is not None and code & 0xFF in LOST
+    return isinstance(error, FileError) or (code is not None and code & 0xFF in LOST)
 
 
 def _sqlite_code(error: Exception) -> int | None:

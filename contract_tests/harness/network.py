@@ -1,7 +1,10 @@
 """A proxy between a service and PostgreSQL, for what happens between the two."""
 
 import contextlib
+import select
 import socket
+import ssl
+import struct
 import threading
 from urllib.parse import urlsplit
 
@@ -42,10 +45,13 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._connections += [client, server]
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+                threading.Thread(target=self._begin, args=(client,), daemon=True).start()
+
+    def _begin(self, client: socket.socket) -> None:
+        server = socket.create_connection(self._server)
+        self._connections += [client, server]
+        for pair in ((client, server), (server, client)):
+            threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
 
     def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
         goes_on = True
@@ -57,3 +63,69 @@ class Proxy:
                 to.sendall(data)
         with contextlib.suppress(OSError):
             to.shutdown(socket.SHUT_RDWR)
+
+
+class Forgetful(Proxy):
+    """After `forget` nothing is handed on of the connections that there are, nor are they ended.
+
+    As a firewall does that has forgotten them.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._forgotten: set[socket.socket] = set()
+
+    def forget(self) -> int:
+        """Forget the connections that there are; returns how many."""
+        self._forgotten |= set(self._connections)
+        return len(self._forgotten) // 2
+
+    def _pass_on(self, source: socket.socket, to: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._forgotten:
+                    to.sendall(data)
+        if source not in self._forgotten:
+            with contextlib.suppress(OSError):
+                to.shutdown(socket.SHUT_RDWR)
+
+
+class TlsProxy(Proxy):
+    """Speaks TLS with whoever asks for it, as PostgreSQL does that has this certificate.
+
+    The tests' own PostgreSQL is built without.
+    """
+
+    SSL_REQUEST = struct.pack(">ii", 8, 80877103)
+
+    def __init__(self, url: str, certificate: str | None) -> None:
+        """`certificate` is a file with the key in it; without one it promises TLS and has none."""
+        super().__init__(url)
+        self.secured = 0
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._context and certificate:
+            self._context.load_cert_chain(certificate)
+
+    def _begin(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            first = client.recv(8, socket.MSG_WAITALL)
+            if first != self.SSL_REQUEST:
+                self._talk(client, first)
+                return
+            client.sendall(b"S")
+            if self._context:
+                with self._context.wrap_socket(client, server_side=True) as secured:
+                    self.secured += 1
+                    self._talk(secured, b"")
+
+    def _talk(self, client: socket.socket, first: bytes) -> None:
+        with socket.create_connection(self._server) as server:
+            self._connections += [client, server]
+            server.sendall(first)
+            while True:
+                pending = isinstance(client, ssl.SSLSocket) and client.pending()
+                for source in [client] if pending else select.select([client, server], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    (server if source is client else client).sendall(data)

@@ -50,9 +50,12 @@ export function prepared<Row>(build: (connection: Connection) => Compilable<Row>
 export class Database {
   /** A connection for a single read, which needs no transaction. */
   readonly connection: Connection;
+  readonly #check: () => void;
 
-  constructor(connection: Connection) {
+  /** `check` throws where the database is not to be asked at all. */
+  constructor(connection: Connection, check: () => void = () => undefined) {
     this.connection = connection;
+    this.#check = check;
   }
 
   // OPS-08
@@ -63,6 +66,7 @@ export class Database {
 
   /** Ask the database for an answer. Throws a driver's error when there is none. */
   async ping(): Promise<void> {
+    this.#check();
     await sql`SELECT 1 FROM users LIMIT 1`.execute(this.connection);
   }
 
@@ -79,10 +83,12 @@ export class Database {
  * Throws a driver's error when it can't be opened, and SchemaError when it is newer.
  */
 export async function openDatabase(settings: Settings): Promise<Database> {
-  if (settings.databaseUrl.startsWith("sqlite:")) {
-    return new Database(await sqlite.openSqlite(settings));
+  const url = settings.databaseUrl;
+  if ("path" in url) {
+    const { connection, checkFiles } = await sqlite.openSqlite(settings, url);
+    return new Database(connection, checkFiles);
   }
-  return new Database(await postgres.openPostgres(settings));
+  return new Database(await postgres.openPostgres(settings, url));
 }
 
 /** Whether a unique constraint refused the statement. */

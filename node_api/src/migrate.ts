@@ -36,12 +36,17 @@ export class SchemaError extends Error {}
  */
 export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
   const connection = transaction as unknown as Kysely<{ schema_version: { version_num: string } }>;
-  await connection.schema
-    .createTable(VERSION_TABLE)
-    .ifNotExists()
-    .addColumn("version_num", sql`VARCHAR(32)`, (column) => column.notNull())
-    .addPrimaryKeyConstraint("schema_version_pkc", ["version_num"])
-    .execute();
+  const tables = await connection.introspection.getTables();
+  // OPS-37
+  if (
+    !tables.some(({ name, schema }) => name === VERSION_TABLE && (schema ?? "public") === "public")
+  ) {
+    await connection.schema
+      .createTable(VERSION_TABLE)
+      .addColumn("version_num", sql`VARCHAR(32)`, (column) => column.notNull())
+      .addPrimaryKeyConstraint("schema_version_pkc", ["version_num"])
+      .execute();
+  }
   const record = await connection.selectFrom(VERSION_TABLE).selectAll().executeTakeFirst();
   const versions = [...STEPS.keys()];
   const newest = versions.at(-1) ?? "";

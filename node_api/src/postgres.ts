@@ -1,7 +1,11 @@
 /** PostgreSQL: a bounded pool of connections, and what its errors mean. */
 
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { ConnectionOptions } from "node:tls";
 import { Kysely, PostgresDialect, type PostgresPool, sql } from "kysely";
 import {
+  type Client,
   type ClientBase,
   DatabaseError,
   Pool,
@@ -11,16 +15,58 @@ import {
   types,
 } from "pg";
 import { LOCK, migrate } from "./migrate.ts";
-import type { Settings } from "./settings.ts";
+import type { PostgresUrl, Settings } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
 const UNIQUE_VIOLATION = "23505";
 
-// OPS-18, OPS-21
+// OPS-18, OPS-21, OPS-37
 // The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
-// the moment: connection, read-only, serialization and deadlock, resources, lock not available,
-// intervention (a time limit among them), system. Whatever refuses a connection does so too.
-const LOST = /^(?:08|25006|40|53|55P03|57|58)/;
+// the moment: connection, read-only, a transaction's time limit, serialization and deadlock, a right
+// that is missing, resources, lock not available, intervention (a time limit among them), system.
+// Whatever refuses a connection does so too.
+const LOST = /^(?:08|25006|25P0|40|42501|53|55P03|57|58)/;
+
+// OPS-35
+// What is thrown where a statement was prepared for tables that have changed since: the first of
+// these with "cached plan" in its text.
+const STALE_PLAN = "0A000";
+const STALE_NAME = "26000";
+
+// OPS-32
+// What a session has whatever the server, the database and the role are set to.
+const SESSION = {
+  client_encoding: "UTF8",
+  datestyle: "ISO",
+  default_transaction_isolation: "read committed",
+  gin_fuzzy_search_limit: "0",
+  idle_session_timeout: "0",
+  lock_timeout: "0",
+  search_path: "public",
+  standard_conforming_strings: "on",
+  // OPS-08
+  synchronous_commit: "on",
+  timezone: "UTC",
+};
+// PostgreSQL knows it from version 17 on.
+const NEWER_SESSION = { ...SESSION, transaction_timeout: "0" };
+const UNDEFINED_OBJECT = "42704";
+type SessionParameters = Readonly<Record<string, string>>;
+
+// Of a pooler's answers the process is not the one that the connection began with.
+const CHECK = "SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding";
+const POOLER =
+  "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer.";
+
+// OPS-36
+// Seconds that a connection is silent before its other end is asked; Node asks again each second,
+// and gives it up after ten.
+const KEEP_ALIVE_SECONDS = 30;
+
+const OTHER_HOST = "ERR_TLS_CERT_ALTNAME_INVALID";
+// OpenSSL's names for what is wrong with a certificate, as Node gives them.
+const UNTRUSTED = /^(?:CERT|DEPTH|ERROR_IN_CERT|INVALID|PATH|SELF|UNABLE)_/;
+const OF_TLS = /SSL|TLS/;
 
 // How much longer the service waits for an answer than the server works on it: only a server that
 // is gone or stands still lets it come to that.
@@ -45,20 +91,37 @@ const sessions = new WeakMap<ClientBase, Session>();
 /** There was no connection to be had, or it broke; the cause tells how. */
 export class LostError extends Error {}
 
-/** Connect to the database that the settings name, and prepare its schema. */
-export async function openPostgres(settings: Settings): Promise<Kysely<Tables>> {
-  await prepare(settings);
-  const limit = settings.databaseStatementTimeout * 1000;
-  return connect(settings, {
-    // OPS-20
-    max: settings.databasePoolSize,
+/** Connect to the database at the URL, and prepare its schema. */
+export async function openPostgres(settings: Settings, url: PostgresUrl): Promise<Kysely<Tables>> {
+  let session: SessionParameters = NEWER_SESSION;
+  try {
+    await prepare(settings, url, session);
+  } catch (error) {
+    if (!(error instanceof LostError && sqlState(error.cause) === UNDEFINED_OBJECT)) {
+      throw error;
+    }
+    session = SESSION;
+    await prepare(settings, url, session);
+  }
+  const limit = settings.databaseStatementTimeout;
+  const limits = {
     // OPS-10, OPS-21
-    statement_timeout: limit,
-    // OPS-21
-    query_timeout: limit + GRACE_SECONDS * 1000,
+    statement_timeout: `${limit}s`,
     // A service that stands still doesn't hold its locks for ever.
-    idle_in_transaction_session_timeout: 2 * limit,
-  });
+    idle_in_transaction_session_timeout: `${2 * limit}s`,
+  };
+  const pool = connect(
+    settings,
+    url,
+    { ...session, ...limits },
+    {
+      // OPS-20
+      max: settings.databasePoolSize,
+      // OPS-21
+      query_timeout: (limit + GRACE_SECONDS) * 1000,
+    },
+  );
+  return overPool(pool);
 }
 
 function parseMoment(text: string): string {
@@ -67,58 +130,198 @@ function parseMoment(text: string): string {
 }
 
 // OPS-05, OPS-16
-/** Bring the schema up to date, one service at a time; a long step may take its time. */
-async function prepare(settings: Settings): Promise<void> {
-  const connection = connect(settings, { max: 1 });
+/**
+ * Bring the schema up to date, one service at a time; a long step may take its time.
+ *
+ * Throws LostError for a server that will not do, or doesn't know what the session is to have.
+ */
+async function prepare(
+  settings: Settings,
+  url: PostgresUrl,
+  session: SessionParameters,
+): Promise<void> {
+  const unlimited = { statement_timeout: "0", idle_in_transaction_session_timeout: "0" };
+  const pool = connect(settings, url, { ...session, ...unlimited }, { max: 1 });
+  const connection = overPool(pool);
   try {
+    const first = await pool.connect();
+    await check(first).finally(() => first.release());
     await connection.transaction().execute(async (transaction) => {
       await sql`SELECT pg_advisory_xact_lock(${sql.lit(LOCK)})`.execute(transaction);
       await migrate(transaction);
     });
   } finally {
-    await connection.destroy();
+    await pool.end();
   }
 }
 
-/** A pool of connections to the database, which are made when they are needed. */
-function connect(settings: Settings, limits: PoolConfig): Kysely<Tables> {
-  const pool = new Pool({
-    connectionString: settings.databaseUrl,
+// OPS-33, OPS-34
+/** LostError for a server that will not do. */
+async function check(session: Session): Promise<void> {
+  const { pid, encoding } = (await session.query(CHECK, [])).rows[0];
+  if (pid !== session.processId) {
+    throw new LostError(POOLER);
+  }
+  if (encoding !== "UTF8") {
+    throw new LostError(`Its encoding is ${encoding}, and must be UTF8.`);
+  }
+}
+
+/** The pool for Kysely, whose type also asks for cursors, which only streams use. */
+function overPool(pool: Lender): Kysely<Tables> {
+  const dialect = new PostgresDialect({ pool: pool as unknown as PostgresPool });
+  return new Kysely<Tables>({ dialect });
+}
+
+/** What lends connections. */
+type Lender = Pick<Pool, "end" | "options"> & { connect: () => Promise<Session> };
+
+/**
+ * A pool of connections with such a session, which are made when they are needed.
+ *
+ * Throws LostError where the certificates of the URL can't be read.
+ */
+function connect(
+  settings: Settings,
+  url: PostgresUrl,
+  session: SessionParameters,
+  limits: PoolConfig,
+): Lender {
+  // OPS-30
+  // All that pg would look for in the environment and in files, if it weren't told.
+  const config = {
+    host: url.host,
+    port: url.port,
+    user: url.user,
+    // An empty one would be none.
+    password: () => url.password,
+    database: url.database,
+    ssl: tls(url),
+    sslnegotiation: "postgres" as const,
+    // Of all that pg asks the environment for this alone has no type.
+    replication: "false",
+    application_name: "node_api",
+    // OPS-32
+    options: Object.entries(session)
+      .map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`)
+      .join(" "),
     // OPS-20
     connectionTimeoutMillis: settings.databaseTimeout * 1000,
     // Connections stay.
     idleTimeoutMillis: 0,
-    application_name: "node_api",
+    // OPS-36
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEP_ALIVE_SECONDS * 1000,
     types: {
-      getTypeParser: (type, format) => PARSERS.get(type) ?? types.getTypeParser(type, format),
+      getTypeParser: ((type, format) =>
+        PARSERS.get(type) ?? types.getTypeParser(type, format)) as typeof types.getTypeParser,
     },
     ...limits,
-  });
+  };
+  const pool = new Pool(config);
+  const losses = new Losses();
   // OPS-18
   // A connection may break while nobody uses it, and while it is handed over: who uses it finds out.
   pool.on("error", () => undefined);
-  pool.on("connect", (client) => sessions.set(client, new Session(client)));
-  const lender = {
+  pool.on("connect", (client) => sessions.set(client, new Session(client, losses)));
+  const clients = new Set<ClientBase>();
+  pool.on("connect", (client) => clients.add(client));
+  pool.on("remove", (client) => clients.delete(client));
+  return {
     // OPS-20
-    connect: async () => sessions.get(await pool.connect().catch(lost)),
-    end: () => pool.end(),
+    connect: () => lend(pool, url, losses).catch((error: unknown) => lost(error, url)),
+    // OPS-07
+    end: async () => {
+      const ended = pool.end();
+      clients.forEach(cut);
+      await ended;
+    },
     options: pool.options,
   };
-  // Kysely's type also asks for cursors, which only streams use.
-  const dialect = new PostgresDialect({ pool: lender as unknown as PostgresPool });
-  return new Kysely<Tables>({ dialect });
+}
+
+// OPS-31
+/** Whom TLS trusts, if there is to be any. */
+function tls(url: PostgresUrl): ConnectionOptions | false {
+  if (url.sslmode === "disable") {
+    return false;
+  }
+  if (!url.sslrootcert) {
+    return { rejectUnauthorized: false };
+  }
+  try {
+    const ca = readFileSync(url.sslrootcert);
+    // Node itself would take a file without any for one that trusts nobody.
+    new X509Certificate(ca);
+    const anyHost = url.sslmode === "verify-full" ? {} : { checkServerIdentity: () => undefined };
+    return { ca, rejectUnauthorized: true, ...anyHost };
+  } catch (cause) {
+    throw new LostError(`${url.sslrootcert} is no file of certificates.`, { cause });
+  }
+}
+
+// OPS-35, OPS-36
+/** A connection that is younger than the last loss: what befell one befell the older ones. */
+async function lend(pool: Pool, url: PostgresUrl, losses: Losses): Promise<Session> {
+  while (true) {
+    const session = sessions.get(await byTlsOrNot(pool, url)) as Session;
+    if (session.born > losses.lastAt) {
+      return session;
+    }
+    session.destroy();
+  }
+}
+
+// OPS-31
+/** A client of the pool; with `prefer` one without TLS, where that didn't come about. */
+async function byTlsOrNot(pool: Pool, url: PostgresUrl): Promise<PoolClient> {
+  const { options } = pool;
+  const { ssl: asked = false } = options;
+  try {
+    return await pool.connect();
+  } catch (error) {
+    if (url.sslmode !== "prefer" || !refusesTls(error)) {
+      throw error;
+    }
+    // The pool makes clients for whoever waits, so it has one choice for all: what was found last.
+    options.ssl = error instanceof DatabaseError && !asked ? tls(url) : false;
+  }
+  return await pool.connect();
+}
+
+function refusesTls(error: unknown): boolean {
+  if (error instanceof DatabaseError) {
+    // Of a server that lets this user in with TLS only, or without only.
+    return error.code === "28000";
+  }
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  return OF_TLS.test(code + message) || code === "ECONNRESET";
+}
+
+/** When a connection of the pool was lost that was in use. */
+class Losses {
+  lastAt = 0;
 }
 
 // OPS-18
 /** A connection of the pool: prepares its statements, and isn't used again once it is lost. */
 class Session {
+  readonly born = performance.now();
   readonly #client: PoolClient;
+  readonly #losses: Losses;
   #lost = false;
 
-  constructor(client: PoolClient) {
+  constructor(client: PoolClient, losses: Losses) {
     this.#client = client;
-    client.on("error", this.#lose);
-    client.query("SET timezone = 'UTC'").catch(this.#lose);
+    this.#losses = losses;
+    client.on("error", () => {
+      this.#lost = true;
+    });
+  }
+
+  /** The server's process, as the connection began. */
+  get processId(): unknown {
+    return (this.#client as unknown as { processID: unknown }).processID;
   }
 
   /** Run the statement. Throws DatabaseError, and LostError if there is no answer to it. */
@@ -130,11 +333,15 @@ class Session {
       const name = values.length > PREPARED_PARAMETERS ? undefined : statementName(text);
       return await this.#client.query({ name, text, values: [...values] });
     } catch (error) {
-      if (error instanceof DatabaseError) {
+      if (error instanceof DatabaseError && !isStale(error)) {
         throw error;
       }
       this.#lose();
-      return lost(error);
+      // OPS-35
+      if (isStalePlan(error) && this.#client.getTransactionStatus() === "I") {
+        return await this.#client.query({ text, values: [...values] });
+      }
+      throw new LostError(error instanceof Error ? error.message : String(error), { cause: error });
     }
   }
 
@@ -143,9 +350,21 @@ class Session {
     this.#client.release(destroy || this.#lost);
   }
 
-  readonly #lose = (): void => {
+  /** End the connection. */
+  destroy(): void {
+    this.release(true);
+    cut(this.#client);
+  }
+
+  #lose(): void {
     this.#lost = true;
-  };
+    this.#losses.lastAt = performance.now();
+  }
+}
+
+/** Not waiting for the other end: a server that is gone would not answer. */
+function cut(client: ClientBase): void {
+  (client as Client).connection.stream.destroy();
 }
 
 const names = new Map<string, string>();
@@ -157,10 +376,43 @@ function statementName(text: string): string {
   return name;
 }
 
-function lost(error: unknown): never {
-  // The refusals of all of a host's addresses have no message of their own.
-  const [cause] = error instanceof AggregateError ? error.errors : [error];
-  throw new LostError(cause instanceof Error ? cause.message : String(cause), { cause });
+// OPS-17
+/** Why there is no connection, in the server's words or in the contract's. */
+function lost(error: unknown, url: PostgresUrl): never {
+  throw new LostError(reason(error, url), { cause: error });
+}
+
+function reason(error: unknown, url: PostgresUrl): string {
+  const { code = "", message } = error as NodeJS.ErrnoException;
+  if (error instanceof DatabaseError) {
+    return message.includes("unsupported startup parameter") ? POOLER : message;
+  }
+  // What PostgreSQL says to an empty password, which pg doesn't send.
+  if (message.startsWith("SASL")) {
+    return `password authentication failed for user "${url.user}"`;
+  }
+  if (code === OTHER_HOST) {
+    return `The server's certificate is not for ${url.host}.`;
+  }
+  if (code && UNTRUSTED.test(code)) {
+    return "The server's certificate is not trusted.";
+  }
+  const withoutTls = url.sslmode === "disable" || url.sslmode === "prefer";
+  if (!withoutTls && (OF_TLS.test(code + message) || code === "ECONNRESET")) {
+    return `The server offers no TLS, which sslmode=${url.sslmode} asks for.`;
+  }
+  if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+    return `There is no host ${url.host}.`;
+  }
+  return `Nobody answers at port ${url.port} of ${url.host}.`;
+}
+
+function isStale(error: unknown): boolean {
+  return isStalePlan(error) || sqlState(error) === STALE_NAME;
+}
+
+function isStalePlan(error: unknown): boolean {
+  return sqlState(error) === STALE_PLAN && (error as Error).message.includes("cached plan");
 }
 
 /** Whether a unique constraint refused the statement. */

@@ -7,16 +7,24 @@
 
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { isIPv6 } from "node:net";
 import { type Networks, parseNetworks } from "./auth/addresses.ts";
 import { emailRule, passwordRule, trim } from "./users/schemas.ts";
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-const SQLITE_URL = /^sqlite:\/\/\/[^\x00-\x1f]+$/;
+// better-sqlite3 takes white space off a path's end, so no path has any there; and a variable that is
+// not UTF-8 is none.
+const SQLITE_URL =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  /^sqlite:\/\/\/([^\x00-\x1f\ud800-\udfff\ufffd]*[^\s\x1c-\x1f\x85\ud800-\udfff\ufffd])$/u;
 const PART = "(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
 const POSTGRES_URL = new RegExp(
-  `^postgresql://(?:${PART}+(?::${PART}*)?@)?` +
-    `(?:(?:\\[[0-9A-Fa-f:.]+\\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?)?/${PART}+(?:\\?[!-~]*)?$`,
+  `^postgresql://(${PART}+)(?::(${PART}*))?@(?:\\[([0-9A-Fa-f:.]+)\\]|([A-Za-z0-9._-]+))` +
+    `(?::([0-9]{1,5}))?/(${PART}+)(?:\\?([!-~]*))?$`,
 );
+const OPTION = /^(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-Fa-f]{2})+)$/;
+const SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"];
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+const CONTROLS = /[\x00-\x1f]/;
 // AUTH-12
 const SECRET = /^[!-~]{32,1024}$/;
 const WORD = /^[!-~]{1,255}$/;
@@ -35,13 +43,28 @@ const SECRETS = ["DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_P
 /** A setting has a value that it must not have. */
 export class SettingsError extends Error {}
 
+/** A database in a file. */
+export type SqliteUrl = Readonly<{ path: string }>;
+
+/** A database on a server. The fields have libpq's names, and its meanings. */
+export type PostgresUrl = Readonly<{
+  user: string;
+  password: string;
+  host: string;
+  port: number;
+  database: string;
+  sslmode: string;
+  /** A file of certificates; empty for none. */
+  sslrootcert: string;
+}>;
+
 /** The service's settings; the README's table says what each does. */
 export type Settings = Readonly<{
   host: string;
   port: number;
   /** Processes. */
   webConcurrency: number;
-  databaseUrl: string;
+  databaseUrl: SqliteUrl | PostgresUrl;
   /** Connections of each process; SQLite has one. */
   databasePoolSize: number;
   /** Seconds. */
@@ -204,15 +227,85 @@ function integer(
   return Number(text);
 }
 
-function databaseUrl(environment: Environment): string {
+// OPS-30
+function databaseUrl(environment: Environment): SqliteUrl | PostgresUrl {
   const url = environment["DATABASE_URL"] || "sqlite:///users.db";
-  if (!(SQLITE_URL.test(url) || POSTGRES_URL.test(url))) {
+  const path = SQLITE_URL.exec(url)?.[1];
+  const found = path ? { path } : postgresUrl(url);
+  if (!found) {
     throw new SettingsError(
       "DATABASE_URL must be a URL such as sqlite:///users.db " +
         "or postgresql://user:password@host/users",
     );
   }
-  return url;
+  return found;
+}
+
+// OPS-30
+function postgresUrl(url: string): PostgresUrl | null {
+  const match = POSTGRES_URL.exec(url);
+  if (!match) {
+    return null;
+  }
+  const [, user = "", password = "", ipv6 = "", name = "", digits = "5432", database = ""] = match;
+  const port = Number(digits);
+  if ((ipv6 && !isIPv6(ipv6)) || port < 1 || port > 65535) {
+    return null;
+  }
+  const { sslmode = "prefer", sslrootcert = "" } = match[7] === undefined ? {} : options(match[7]);
+  try {
+    return {
+      user: decoded(user),
+      password: decoded(password),
+      host: ipv6 || name,
+      port,
+      database: decoded(database),
+      sslmode,
+      sslrootcert: decoded(sslrootcert),
+    };
+  } catch (error) {
+    if (error instanceof URIError) {
+      return null;
+    }
+    throw error;
+  }
+}
+
+// OPS-30, OPS-31
+function options(query: string): { sslmode?: string; sslrootcert?: string } {
+  const matches = query.split("&").map((part) => OPTION.exec(part)?.slice(1) ?? []);
+  const found = new Map(matches.flatMap(([name, value]) => (name ? [[name, value]] : [])));
+  if (found.size < matches.length) {
+    throw new SettingsError(
+      "DATABASE_URL must be without options but sslmode and sslrootcert, each at most once",
+    );
+  }
+  const mode = found.get("sslmode") ?? "prefer";
+  const file = found.get("sslrootcert");
+  if (!SSLMODES.includes(mode)) {
+    throw new SettingsError(`DATABASE_URL must be with a sslmode of ${SSLMODES.join(", ")}`);
+  }
+  const verified = mode.startsWith("verify-");
+  // libpq takes the word `system` for the machine's certificates, of which each runtime has its own.
+  if (
+    file === "system" ||
+    (verified && !file) ||
+    (file && (mode === "disable" || mode === "prefer"))
+  ) {
+    throw new SettingsError(
+      "DATABASE_URL must be with a file as its sslrootcert where sslmode is verify-ca or " +
+        "verify-full, and without one where it is disable or prefer",
+    );
+  }
+  return Object.fromEntries(found);
+}
+
+function decoded(part: string): string {
+  const text = decodeURIComponent(part);
+  if (CONTROLS.test(text)) {
+    throw new URIError(part);
+  }
+  return text;
 }
 
 function argon2Memory(environment: Environment): number {

@@ -5,6 +5,7 @@
  * turns into a write would fail instead.
  */
 
+import { closeSync, constants, openSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import {
@@ -17,7 +18,7 @@ import {
   type SqliteStatement,
 } from "kysely";
 import { migrate } from "./migrate.ts";
-import type { Settings } from "./settings.ts";
+import type { Settings, SqliteUrl } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
 // OPS-08, OPS-09
@@ -29,20 +30,68 @@ const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
 const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
 
 const POLL_MILLISECONDS = 10;
+
+// The database's files, by what follows the name of the first.
+const FILES = ["", "-wal", "-shm"];
+const HERE = /^\.\//;
+
 // More than the service has, but for those with a list, of which there is one a length.
 const MAX_PREPARED = 128;
 
-/** Open the file that the settings name, and prepare its schema. */
-export async function openSqlite(settings: Settings): Promise<Kysely<Tables>> {
+/** The file can't be opened, or is no longer where it was. */
+export class FileError extends Error {}
+
+type Opened = {
+  connection: Kysely<Tables>;
+  /** Throws FileError where the files are not where they were. */
+  checkFiles: () => void;
+};
+
+/** Open the file at the URL, and prepare its schema. */
+export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Opened> {
+  // OPS-38
+  // As it is: `:memory:` is a word of SQLite's at a path's beginning only.
+  const path = url.path.startsWith("/") ? url.path : `./${url.path}`;
+  make(path);
   // One connection, because SQLite has one writer: requests queue here, in order, and fairly.
-  const file = settings.databaseUrl.slice("sqlite:///".length);
-  const database = new Sqlite(file, { timeout: settings.databaseTimeout * 1000 });
+  const database = new Sqlite(path, { timeout: settings.databaseTimeout * 1000 });
   configure(database);
-  const dialect = new WaitingDialect(database, settings.databaseTimeout);
+  // OPS-41
+  let files = "";
+  const checkFiles = () => {
+    if (files && files !== identities(path)) {
+      throw new FileError("The database's file is not where it was.");
+    }
+  };
+  const dialect = new WaitingDialect(database, settings.databaseTimeout, checkFiles);
   const connection = new Kysely<Tables>({ dialect });
   // OPS-05, OPS-16
   await connection.transaction().execute(migrate);
-  return connection;
+  // From now on nothing is written, nor is it ready, unless the files are where they are.
+  files = identities(path);
+  return { connection, checkFiles };
+}
+
+// OPS-39, OPS-40
+/** The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it. */
+function make(path: string): void {
+  try {
+    closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    throw new FileError(`${code} at the file ${path.replace(HERE, "")}`, { cause });
+  }
+}
+
+/** What files there are at the path. FileError where one is missing. */
+function identities(path: string): string {
+  try {
+    return FILES.map((suffix) => statSync(path + suffix, { bigint: true }))
+      .map((file) => `${file.dev} ${file.ino}`)
+      .join();
+  } catch (cause) {
+    throw new FileError(`The database's file is not where it was: ${cause}`, { cause });
+  }
 }
 
 /** Whether a unique constraint refused the statement. */
@@ -52,7 +101,7 @@ export function isUniqueViolation(error: unknown): boolean {
 
 /** Whether the database couldn't be had: lost, locked by another process, full, broken. */
 export function isUnavailable(error: unknown): boolean {
-  return LOST.test(sqliteCode(error));
+  return error instanceof FileError || LOST.test(sqliteCode(error));
 }
 
 function sqliteCode(error: unknown): string {
@@ -63,30 +112,35 @@ function sqliteCode(error: unknown): string {
 class WaitingDialect extends SqliteDialect {
   readonly #database: Sqlite.Database;
   readonly #timeout: number;
+  readonly #checkFiles: () => void;
 
-  constructor(database: Sqlite.Database, timeout: number) {
+  constructor(database: Sqlite.Database, timeout: number, checkFiles: () => void) {
     super({ database });
     this.#database = database;
     this.#timeout = timeout;
+    this.#checkFiles = checkFiles;
   }
 
   override createDriver(): WaitingDriver {
-    return new WaitingDriver(this.#database, this.#timeout);
+    return new WaitingDriver(this.#database, this.#timeout, this.#checkFiles);
   }
 }
 
 class WaitingDriver extends SqliteDriver {
   readonly #database: Sqlite.Database;
   readonly #timeout: number;
+  readonly #checkFiles: () => void;
 
-  constructor(database: Sqlite.Database, timeout: number) {
+  constructor(database: Sqlite.Database, timeout: number, checkFiles: () => void) {
     super({ database: prepareOnce(database) });
     this.#database = database;
     this.#timeout = timeout;
+    this.#checkFiles = checkFiles;
   }
 
   // UNIQ-09, OPS-10, OPS-14
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    this.#checkFiles();
     const deadline = Date.now() + this.#timeout * 1000;
     while (true) {
       try {

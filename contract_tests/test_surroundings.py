@@ -1,0 +1,1096 @@
+"""PAIR, OPS: whatever their surroundings are, both services start and answer alike, or end alike.
+
+A row says what is odd and what comes of it. `GRAMMAR` is judged by the settings alone, `STARTS` by
+opening the database as a start does, one process a side for all rows; the rows of `SESSIONS` are
+put into the database while both services run on it. What else is odd is a test of its own.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from contract_tests.harness import expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.databases import Engine, Session
+from contract_tests.harness.network import Forgetful, TlsProxy
+from contract_tests.harness.services import Kind, Service
+
+NewDatabase = Callable[[Engine, Path], str]
+
+# The frame
+
+
+def whole_round(api: Client) -> None:
+    """All that can be done with a user, and every answer whole."""
+    fields = expect.somebody()
+    user = expect.user(api.post("/users", json=fields), 201, **fields)
+    path = f"/users/{user['id']}"
+    expect.user(api.get(path), 200, **user)
+    expect.users(api.get(f"/users?q={fields['email']}"), [user], next=False)
+    changed = user | {"name": "Ada", "version": 2, "updated_at": None}
+    changed = expect.user(api.patch(path, json={"name": "Ada"}), 200, **changed)
+    expect.problem(api.post("/users", json=fields), "email-taken")
+    expect.empty(api.delete(path))
+    expect.body(api.get("/readyz"), 200, b'{"status":"ok"}')
+
+
+def reads_only(api: Client) -> None:
+    """What is there can be read, and nothing is written."""
+    (user,) = api.get("/users").json()
+    path = f"/users/{user['id']}"
+    expect.user(api.get(path), 200, **user)
+    expect.users(api.get("/users"), [user], next=False)
+    expect.body(api.get("/readyz"), 200, b'{"status":"ok"}')
+    expect.problem(api.post("/users", json=expect.somebody()), "unavailable")
+    expect.problem(api.patch(path, json={"name": "Ada"}), "unavailable")
+    expect.problem(api.delete(path), "unavailable")
+    expect.user(api.get(path), 200, **user)
+
+
+@contextmanager
+def both_on(
+    urls: Mapping[Kind, str], directory: Path, **env: str
+) -> Iterator[Callable[[Callable[[Client], None]], None]]:
+    """Both services, side by side, each on its database; gives a function that asks both."""
+    both = [Service(kind, directory / kind, env, urls[kind]) for kind in services.KINDS]
+    try:
+        for service in both:
+            service.start()
+        for service in both:
+            service.await_ready()
+
+        def ask(round_of: Callable[[Client], None]) -> None:
+            for service in both:
+                round_of(service.api)
+
+        yield ask
+    finally:
+        for service in both:
+            service.kill()
+
+
+# Opens each database in turn, and prints the reason where it can't be opened.
+OPEN: dict[Kind, str] = {
+    "python": """
+import asyncio, json, sys
+from python_api.database import DATABASE_ERRORS, open_database
+from python_api.settings import read_settings
+
+async def open(environment):
+    try:
+        async with open_database(read_settings(environment)) as database:
+            await database.ping()
+            return "opened"
+    except DATABASE_ERRORS as error:
+        return error.args[0]
+
+async def main():
+    for environment in json.loads(sys.argv[1]):
+        print(json.dumps(await open(environment)))
+
+asyncio.run(main())
+""",
+    "node": """
+import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+for (const environment of JSON.parse(process.argv[1])) {
+  let result = "opened";
+  try {
+    const database = await openDatabase(readSettings(environment));
+    await database.ping();
+    await database.close();
+  } catch (error) {
+    result = error.message;
+  }
+  console.log(JSON.stringify(result));
+}
+""",
+}
+OPENED = "opened"
+
+
+def opened(kind: Kind, urls: list[str], **env: str) -> list[str]:
+    """What comes of opening each of these databases: `opened`, or the reason why not."""
+    short = {"DATABASE_TIMEOUT": "2", **env}
+    environments = [{"DATABASE_URL": url, **short} for url in urls]
+    printed = services.run_code(OPEN, kind, json.dumps(environments))
+    return [json.loads(line) for line in printed.split("\n")[:-1]]
+
+
+def assert_both_open(rows: Mapping[str, str], cases: Mapping[str, str]) -> None:
+    """For both services: of each URL comes what is expected."""
+    with ThreadPoolExecutor(2) as threads:
+        found = threads.map(lambda kind: opened(kind, [*rows.values()]), services.KINDS)
+        for kind, results in zip(services.KINDS, found, strict=True):
+            assert dict(zip(rows, results, strict=True)) == dict(cases), kind
+
+
+# What DATABASE_URL may be
+
+URLS = (
+    "DATABASE_URL must be a URL such as sqlite:///users.db or postgresql://user:password@host/users"
+)
+OPTIONS = "DATABASE_URL must be without options but sslmode and sslrootcert, each at most once"
+MODES = "DATABASE_URL must be with a sslmode of disable, prefer, require, verify-ca, verify-full"
+FILE = (
+    "DATABASE_URL must be with a file as its sslrootcert where sslmode is verify-ca or "
+    "verify-full, and without one where it is disable or prefer"
+)
+PLAIN = {
+    "user": "ada",
+    "password": "",
+    "host": "db",
+    "port": 5432,
+    "database": "users",
+    "sslmode": "prefer",
+    "sslrootcert": "",
+}
+READ_URL: dict[Kind, str] = {
+    "python": """
+import dataclasses, json, sys
+from python_api.settings import SettingsError, read_settings
+
+for url in json.loads(sys.argv[1]):
+    try:
+        settings = read_settings({"DATABASE_URL": url})
+        print(json.dumps(dataclasses.asdict(settings.database_url)))
+    except SettingsError as error:
+        print(json.dumps(str(error)))
+""",
+    "node": """
+import { readSettings } from "./src/settings.ts";
+
+for (const url of JSON.parse(process.argv[1])) {
+  try {
+    console.log(JSON.stringify(readSettings({ DATABASE_URL: url }).databaseUrl));
+  } catch (error) {
+    console.log(JSON.stringify(error.message));
+  }
+}
+""",
+}
+
+
+def with_password(password: str) -> str:
+    return "postgresql://ada:" + password + "@db/users"
+
+
+# A URL, and the line that ends the start or what it differs in from PLAIN; of SQLite the path.
+GRAMMAR: dict[str, str | dict[str, str | int]] = {
+    "postgresql://ada@db/users": {},
+    "postgresql://ada:@db/users": {},
+    "postgresql://ada:password@db:6432/users": {"password": "password", "port": 6432},
+    "postgresql://a%40b@db/we%40ird": {"user": "a@b", "database": "we@ird"},
+    "postgresql://%C3%A9@db/a%20b+c": {"user": "é", "database": "a b+c"},
+    with_password("c%3Ad%2F%25"): {"password": "c:d/%"},
+    with_password("a+b"): {"password": "a+b"},
+    with_password("%F0%9F%94%91"): {"password": "\U0001f511"},
+    "postgresql://ada@[::1]/users": {"host": "::1"},
+    "postgresql://ada@[::ffff:127.0.0.1]:1/users": {"host": "::ffff:127.0.0.1", "port": 1},
+    "postgresql://ada@db:65535/users": {"port": 65535},
+    "postgresql://ada@db:00001/users": {"port": 1},
+    "postgresql://ada@db/users?sslmode=disable": {"sslmode": "disable"},
+    "postgresql://ada@db/users?sslmode=require": {"sslmode": "require"},
+    "postgresql://ada@db/users?sslmode=require&sslrootcert=ca.pem": {
+        "sslmode": "require",
+        "sslrootcert": "ca.pem",
+    },
+    "postgresql://ada@db/users?sslrootcert=/a%20b/c%26d.pem&sslmode=verify-ca": {
+        "sslmode": "verify-ca",
+        "sslrootcert": "/a b/c&d.pem",
+    },
+    "postgresql://ada@db/users?sslmode=verify-full&sslrootcert=/ca.pem": {
+        "sslmode": "verify-full",
+        "sslrootcert": "/ca.pem",
+    },
+    # No user, no host, no database, no port, no address.
+    "postgresql://db/users": URLS,
+    "postgresql://@db/users": URLS,
+    "postgresql://:password@db/users": URLS,
+    "postgresql://ada@/users": URLS,
+    "postgresql:///users": URLS,
+    "postgresql:///users?host=/run/postgresql": URLS,
+    "postgresql://ada@%2Frun%2Fpostgresql/users": URLS,
+    "postgresql://ada@db": URLS,
+    "postgresql://ada@db/": URLS,
+    "postgresql://ada@db/users/more": URLS,
+    "postgresql://ada@db:0/users": URLS,
+    "postgresql://ada@db:65536/users": URLS,
+    "postgresql://ada@db:/users": URLS,
+    "postgresql://ada@one,two/users": URLS,
+    "postgresql://ada@[::g]/users": URLS,
+    "postgresql://ada@[1::2::3]/users": URLS,
+    "postgresql://ada@[fe80::1%25eth0]/users": URLS,
+    "postgresql://ada@::1/users": URLS,
+    "postgres://ada@db/users": URLS,
+    "POSTGRESQL://ada@db/users": URLS,
+    # What is no text.
+    with_password("%00"): URLS,
+    "postgresql://ada@db/a%0Ab": URLS,
+    with_password("%FF"): URLS,
+    with_password("%ED%A0%80"): URLS,
+    with_password("%4"): URLS,
+    with_password("a:b"): URLS,
+    with_password("a/b"): URLS,
+    "postgresql://ada@db/users#here": URLS,
+    # Options.
+    "postgresql://ada@db/users?": OPTIONS,
+    "postgresql://ada@db/users?sslmode": OPTIONS,
+    "postgresql://ada@db/users?sslmode=": OPTIONS,
+    "postgresql://ada@db/users?sslmode=require&": OPTIONS,
+    "postgresql://ada@db/users?sslmode=require&sslmode=require": OPTIONS,
+    "postgresql://ada@db/users?SSLMODE=require": OPTIONS,
+    "postgresql://ada@db/users?connect_timeout=5": OPTIONS,
+    "postgresql://ada@db/users?channel_binding=require": OPTIONS,
+    "postgresql://ada@db/users?search_path=tenant": OPTIONS,
+    "postgresql://ada@db/users?options=-csearch_path%3Dtenant": OPTIONS,
+    "postgresql://ada@db/users?application_name=a": OPTIONS,
+    "postgresql://ada@db/users?user=eve": OPTIONS,
+    "postgresql://ada@db/users?sslcert=a.pem": OPTIONS,
+    "postgresql://ada@db/users?ssl=true": OPTIONS,
+    "postgresql://ada@db/users?sslmode=allow": MODES,
+    "postgresql://ada@db/users?sslmode=no-verify": MODES,
+    "postgresql://ada@db/users?sslmode=Require": MODES,
+    "postgresql://ada@db/users?sslmode=verify-ca": FILE,
+    "postgresql://ada@db/users?sslmode=verify-full": FILE,
+    "postgresql://ada@db/users?sslmode=verify-full&sslrootcert=system": FILE,
+    "postgresql://ada@db/users?sslrootcert=ca.pem": FILE,
+    "postgresql://ada@db/users?sslmode=disable&sslrootcert=ca.pem": FILE,
+    # SQLite's paths are as they are.
+    "sqlite:///users.db": {"path": "users.db"},
+    "sqlite:////var/users.db": {"path": "/var/users.db"},
+    "sqlite:///a%20b?c#d": {"path": "a%20b?c#d"},
+    "sqlite:///:memory:": {"path": ":memory:"},
+    "sqlite:///file:x.db?mode=memory": {"path": "file:x.db?mode=memory"},
+    "sqlite:/// a": {"path": " a"},
+    "sqlite:///é\U0001f511": {"path": "é\U0001f511"},
+    "sqlite:///": URLS,
+    "sqlite:///users.db ": URLS,
+    "sqlite:///users.db\u00a0": URLS,
+    "sqlite:///users.db\u0085": URLS,
+    "sqlite:///users.db\ufeff": URLS,
+    "sqlite:///a\ufffdb": URLS,
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-30", "OPS-31", "OPS-38")
+def test_database_url_has_one_grammar() -> None:
+    for kind in services.KINDS:
+        printed = services.run_code(READ_URL, kind, json.dumps([*GRAMMAR]))
+        read = [json.loads(line) for line in printed.split("\n")[:-1]]
+        for (url, expected), found in zip(GRAMMAR.items(), read, strict=True):
+            if isinstance(expected, dict) and "path" not in expected:
+                assert found == PLAIN | expected, (kind, url)
+            else:
+                assert found == expected, (kind, url)
+
+
+# What the environment and the home directory have for PostgreSQL's own programs
+
+FOREIGN = {
+    "PGHOST": "nowhere.invalid",
+    "PGHOSTADDR": "192.0.2.1",
+    "PGPORT": "1",
+    "PGDATABASE": "nowhere",
+    "PGUSER": "nobody",
+    "PGPASSWORD": "wrong",
+    "PGPASSFILE": "{home}/.pgpass",
+    "PGSERVICE": "nowhere",
+    "PGSERVICEFILE": "{home}/.pg_service.conf",
+    "PGOPTIONS": "-c search_path=nowhere -c default_transaction_read_only=on",
+    "PGAPPNAME": "nobody",
+    "PGREPLICATION": "database",
+    "PGBINARY": "1",
+    "PGSSLMODE": "verify-full",
+    "PGSSLNEGOTIATION": "direct",
+    "PGSSLROOTCERT": "{home}/nowhere.crt",
+    "PGSSLCERT": "{home}/nowhere.crt",
+    "PGSSLKEY": "{home}/nowhere.key",
+    "PGSSLCRL": "{home}/nowhere.crl",
+    "PGSSLMINPROTOCOLVERSION": "SSLv3",
+    "PGREQUIRESSL": "1",
+    "PGGSSLIB": "none",
+    "PGKRBSRVNAME": "nobody",
+    "PGTARGETSESSIONATTRS": "none",
+    "PGCONNECT_TIMEOUT": "1",
+    "PGCLIENTENCODING": "LATIN1",
+    "PGDATESTYLE": "German",
+    "PGTZ": "Asia/Kathmandu",
+    "HOME": "{home}",
+}
+HOME = {
+    ".pgpass": "*:*:*:*:wrong\n",
+    ".pg_service.conf": "[nowhere]\nhost=nowhere.invalid\n",
+    ".postgresql/root.crt": "none\n",
+    ".postgresql/postgresql.crt": "none\n",
+    ".postgresql/root.crl": "none\n",
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-30")
+@pytest.mark.parametrize("tls", [False, True], ids=["without TLS", "with TLS"])
+def test_nothing_but_the_settings_says_how_to_connect(
+    new_database: NewDatabase, tmp_path: Path, authority: "Authority", tls: bool
+) -> None:
+    for name, content in HOME.items():
+        file = tmp_path / "home" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        file.chmod(0o600)
+    env = {name: value.replace("{home}", f"{tmp_path}/home") for name, value in FOREIGN.items()}
+    url = new_database("postgres", tmp_path)
+    with closing(TlsProxy(url, authority.certificate("127.0.0.1"))) as proxy:
+        urls = dict.fromkeys(services.KINDS, f"{proxy.url}?sslmode=require" if tls else url)
+        with both_on(urls, tmp_path, **env) as ask:
+            ask(whole_round)
+
+
+# TLS
+
+
+class Authority:
+    """Certificates in files, from an authority of the tests' own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the tests")])
+        self.file = self._write("authority", self._signed(self._key, self._name, None))
+
+    def certificate(self, host: str, *, signed: bool = True) -> str:
+        """The file of a certificate for this host, with its key; signed by us or by itself."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
+        return self._write(f"{host}-{signed}", self._signed(key, name, host, signed=signed), key)
+
+    def _signed(
+        self,
+        key: ec.EllipticCurvePrivateKey,
+        name: x509.Name,
+        host: str | None,
+        *,
+        signed: bool = True,
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name if signed else name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host is not None:
+            numeric = host.replace(".", "").isdigit()
+            general = x509.IPAddress(ip_address(host)) if numeric else x509.DNSName(host)
+            builder = builder.add_extension(x509.SubjectAlternativeName([general]), critical=False)
+        return builder.sign(self._key if signed else key, hashes.SHA256())
+
+    def _write(
+        self,
+        name: str,
+        certificate: x509.Certificate,
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> str:
+        file = self._directory / f"{name}.pem"
+        content = certificate.public_bytes(serialization.Encoding.PEM)
+        if key is not None:
+            content += key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        file.write_bytes(content)
+        return str(file)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def no_tls(mode: str) -> str:
+    return f"The server offers no TLS, which sslmode={mode} asks for."
+
+
+UNTRUSTED = "The server's certificate is not trusted."
+OTHER_HOST = "The server's certificate is not for 127.0.0.1."
+# By server and options what comes of them; {file} is the authority's.
+TLS: dict[str, dict[str, str]] = {
+    "plain": {
+        "": OPENED,
+        "?sslmode=disable": OPENED,
+        "?sslmode=prefer": OPENED,
+        "?sslmode=require": no_tls("require"),
+        "?sslmode=verify-full&sslrootcert={file}": no_tls("verify-full"),
+    },
+    "signed": {
+        "": OPENED,
+        "?sslmode=disable": OPENED,
+        "?sslmode=prefer": OPENED,
+        "?sslmode=require": OPENED,
+        "?sslmode=require&sslrootcert={file}": OPENED,
+        "?sslmode=verify-ca&sslrootcert={file}": OPENED,
+        "?sslmode=verify-full&sslrootcert={file}": OPENED,
+        "?sslmode=verify-full&sslrootcert={nowhere}": "{nowhere} is no file of certificates.",
+        "?sslmode=verify-full&sslrootcert={empty}": "{empty} is no file of certificates.",
+    },
+    "other host": {
+        "?sslmode=require&sslrootcert={file}": OPENED,
+        "?sslmode=verify-ca&sslrootcert={file}": OPENED,
+        "?sslmode=verify-full&sslrootcert={file}": OTHER_HOST,
+    },
+    "self-signed": {
+        "": OPENED,
+        "?sslmode=require": OPENED,
+        "?sslmode=require&sslrootcert={file}": UNTRUSTED,
+        "?sslmode=verify-ca&sslrootcert={file}": UNTRUSTED,
+        "?sslmode=verify-full&sslrootcert={file}": UNTRUSTED,
+    },
+    "broken": {
+        "": OPENED,
+        "?sslmode=require": no_tls("require"),
+    },
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-31", "OPS-17")
+def test_sslmode_means_what_it_means_to_libpq(
+    new_database: NewDatabase, tmp_path: Path, authority: Authority
+) -> None:
+    url = new_database("postgres", tmp_path)
+    (tmp_path / "empty").touch()
+    files = {
+        "file": authority.file,
+        "nowhere": f"{tmp_path}/nowhere.pem",
+        "empty": f"{tmp_path}/empty",
+    }
+    proxies = {
+        "signed": TlsProxy(url, authority.certificate("127.0.0.1")),
+        "other host": TlsProxy(url, authority.certificate("db.example")),
+        "self-signed": TlsProxy(url, authority.certificate("127.0.0.1", signed=False)),
+        "broken": TlsProxy(url, None),
+    }
+    rows, cases = {}, {}
+    for server, modes in TLS.items():
+        behind = url if server == "plain" else proxies[server].url
+        for options, result in modes.items():
+            rows[f"{server} {options}"] = behind + options.format_map(files)
+            cases[f"{server} {options}"] = result.format_map(files)
+    try:
+        assert_both_open(rows, cases)
+        # Two services, each with two connections for each row that is by TLS.
+        tls = [options for options in TLS["self-signed"].items() if options[1] == OPENED]
+        assert proxies["self-signed"].secured >= 2 * 2 * len(tls)
+    finally:
+        for proxy in proxies.values():
+            proxy.close()
+
+
+# What a database cannot be
+
+
+@pytest.mark.clause("PAIR-14", "OPS-17", "OPS-34", "OPS-39", "OPS-38")
+def test_a_database_that_will_not_do_is_told_in_one_line(
+    new_database: NewDatabase, tmp_path: Path
+) -> None:
+    url = new_database("postgres", tmp_path)
+    rows, cases = {}, {}
+    with Session(url) as session:
+        for encoding in ("LATIN1", "SQL_ASCII"):
+            name = f"contract_{secrets.token_hex(8)}"
+            session.execute(
+                f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding} LOCALE 'C'"
+            )
+            rows[encoding] = urlsplit(url)._replace(path=f"/{name}").geturl()
+            cases[encoding] = f"Its encoding is {encoding}, and must be UTF8."
+        try:
+            (tmp_path / "directory").mkdir()
+            (tmp_path / "file").touch()
+            (tmp_path / "noise").write_bytes(b"noise " * 1000)
+            for name, place, code in (
+                ("nowhere", "nowhere/users.db", "ENOENT"),
+                ("a directory", "directory", "EISDIR"),
+                ("a file for a directory", "file/users.db", "ENOTDIR"),
+                ("too long", "a" * 300, "ENAMETOOLONG"),
+            ):
+                rows[name] = f"sqlite:///{tmp_path}/{place}"
+                cases[name] = f"{code} at the file {tmp_path}/{place}"
+            rows["no database"] = f"sqlite:///{tmp_path}/noise"
+            cases["no database"] = "file is not a database"
+            rows["nobody there"] = "postgresql://ada@127.0.0.1:1/users"
+            cases["nobody there"] = "Nobody answers at port 1 of 127.0.0.1."
+            rows["no host"] = "postgresql://ada@nowhere.invalid/users"
+            cases["no host"] = "There is no host nowhere.invalid."
+            rows["no such database"] = urlsplit(url)._replace(path="/nowhere").geturl()
+            cases["no such database"] = 'database "nowhere" does not exist'
+            assert_both_open(rows, cases)
+        finally:
+            for encoding in ("LATIN1", "SQL_ASCII"):
+                name = urlsplit(rows[encoding]).path[1:]
+                session.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.clause("OPS-17", "OPS-34", "PAIR-14")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_the_line_is_all_that_it_says(kind: Kind, tmp_path: Path) -> None:
+    service = Service(kind, tmp_path, None, f"sqlite:///{tmp_path}/nowhere/users.db")
+    service.start()
+    assert service.wait(services.START_TIMEOUT) == 1
+    reason = f"ENOENT at the file {tmp_path}/nowhere/users.db"
+    assert service.log() == f"The database cannot be opened: {reason}\n"
+
+
+# What a session is set to
+
+# What somebody sets in the database or for the role, which changes nothing.
+SESSIONS = {
+    "bytea_output": "escape",
+    "client_encoding": "LATIN1",
+    "datestyle": "German, DMY",
+    "DateStyle": "SQL, MDY",
+    "default_transaction_deferrable": "on",
+    "default_transaction_isolation": "repeatable read",
+    "Default_transaction_isolation": "serializable",
+    "enable_indexscan": "off",
+    "escape_string_warning": "off",
+    "extra_float_digits": "-15",
+    "gin_fuzzy_search_limit": "1",
+    "idle_in_transaction_session_timeout": "1",
+    "idle_session_timeout": "1",
+    "intervalstyle": "sql_standard",
+    "lc_messages": "C",
+    "lc_time": "C",
+    "lock_timeout": "1",
+    "plan_cache_mode": "force_generic_plan",
+    "quote_all_identifiers": "on",
+    "row_security": "off",
+    "search_path": "nowhere",
+    "standard_conforming_strings": "off",
+    "statement_timeout": "1",
+    "synchronous_commit": "off",
+    "timezone": "Asia/Kolkata",
+    "transaction_timeout": "1",
+    "transform_null_equals": "on",
+    "work_mem": "64",
+    "xmloption": "document",
+}
+
+
+@dataclass
+class Running:
+    """Both services on one database, and our own connection to it."""
+
+    url: str
+    session: Session
+    services: list[Service]
+
+    def set(self, statement: str) -> None:
+        """Have it hold for connections made from now on, and end those that there are."""
+        self.session.execute(statement)
+        self.session.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    def await_ready(self) -> None:
+        """Until both have found out that their connections are gone."""
+        for service in self.services:
+            deadline = time.monotonic() + 10
+            # Of each connection that it may have.
+            while {service.api.get("/readyz").status for _ in range(5)} != {200}:
+                assert time.monotonic() < deadline, service.log()[-3000:]
+
+
+@pytest.fixture(scope="module")
+def running(
+    new_database: NewDatabase, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    directory = tmp_path_factory.mktemp("running")
+    url = new_database("postgres", directory)
+    both = [Service(kind, directory / kind, None, url) for kind in services.KINDS]
+    try:
+        for service in both:
+            service.start()
+        for service in both:
+            service.await_ready()
+        with Session(url) as session:
+            yield Running(url, session, both)
+    finally:
+        for service in both:
+            service.kill()
+
+
+@pytest.mark.clause("PAIR-14", "OPS-32", "OPS-15")
+@pytest.mark.parametrize("name", SESSIONS)
+def test_what_a_database_is_set_to_changes_nothing(running: Running, name: str) -> None:
+    known = running.session.execute(f"SELECT 1 FROM pg_settings WHERE name ILIKE '{name}'")
+    if not known:
+        pytest.skip("this server doesn't know it")
+    ((database,),) = running.session.execute("SELECT current_database()")
+    running.set(f"ALTER DATABASE {database} SET {name} = {literal(SESSIONS[name])}")
+    try:
+        running.await_ready()
+        for service in running.services:
+            whole_round(service.api)
+    finally:
+        running.session.execute(f"ALTER DATABASE {database} RESET ALL")
+
+
+def literal(value: str) -> str:
+    """As SQL has it: a list's members apart."""
+    return ", ".join(f"'{part.strip()}'" for part in value.split(","))
+
+
+@pytest.mark.clause("PAIR-14", "OPS-32", "OPS-05", "OPS-08")
+def test_both_start_on_a_database_with_everything_set_wrong(
+    new_database: NewDatabase, tmp_path: Path
+) -> None:
+    url = new_database("postgres", tmp_path)
+    with Session(url) as session:
+        ((database,),) = session.execute("SELECT current_database()")
+        for name, value in SESSIONS.items():
+            if session.execute(f"SELECT 1 FROM pg_settings WHERE name = '{name}'"):
+                session.execute(f"ALTER DATABASE {database} SET {name} = {literal(value)}")
+        with both_on(dict.fromkeys(services.KINDS, url), tmp_path) as ask:
+            ask(whole_round)
+        tables = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename = 'users'"
+        assert session.execute(tables) == [("public",)]
+
+
+# What the sessions of a service are set to, as it asks them.
+SHOWN: dict[Kind, str] = {
+    "python": """
+import asyncio, json, sys
+from sqlalchemy import text
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+async def main(url, *names):
+    async with open_database(read_settings({"DATABASE_URL": url})) as database:
+        async with database.connection() as connection:
+            for name in names:
+                ((value,),) = await connection.fetch(text(f"SELECT current_setting('{name}')"))
+                print(value)
+
+asyncio.run(main(*sys.argv[1:]))
+""",
+    "node": """
+import { sql } from "kysely";
+import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+const [url, ...names] = process.argv.slice(1);
+const database = await openDatabase(readSettings({ DATABASE_URL: url }));
+for (const name of names) {
+  const { rows } = await sql`SELECT current_setting(${name}) AS value`.execute(database.connection);
+  console.log(rows[0].value);
+}
+await database.close();
+""",
+}
+
+
+@pytest.mark.clause("OPS-08", "OPS-32")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_session_waits_for_the_disk_and_is_read_committed(running: Running, kind: Kind) -> None:
+    ((database,),) = running.session.execute("SELECT current_database()")
+    hostile = {
+        "synchronous_commit": "off",
+        "default_transaction_isolation": "serializable",
+        "search_path": "nowhere",
+        "datestyle": "German",
+        "lock_timeout": "1",
+        "idle_session_timeout": "1",
+    }
+    for name, value in hostile.items():
+        running.session.execute(f"ALTER DATABASE {database} SET {name} = '{value}'")
+    try:
+        printed = services.run_code(SHOWN, kind, running.url, *hostile).splitlines()
+    finally:
+        running.session.execute(f"ALTER DATABASE {database} RESET ALL")
+    assert printed[3].startswith("ISO, ")
+    del printed[3]
+    assert printed == ["on", "read committed", "public", "0", "0"]
+
+
+# What happens to the tables while they run
+
+CHANGES = [
+    "ALTER TABLE users ALTER COLUMN name TYPE varchar(200)",
+    "ALTER TABLE users ALTER COLUMN name TYPE text",
+    "ALTER TABLE users ADD COLUMN more text",
+    "ALTER TABLE users DROP COLUMN more",
+    "DROP INDEX ix_users_name",
+    "CREATE INDEX ix_users_name ON users (name, id)",
+    "ANALYZE users",
+]
+
+
+@pytest.mark.clause("PAIR-14", "OPS-35")
+def test_a_table_that_changes_costs_no_read_and_at_most_one_write(running: Running) -> None:
+    for service in running.services:
+        user = service.api.create()
+        path = f"/users/{user['id']}"
+        for statement in CHANGES:
+            # Every connection has prepared what it will be asked.
+            service.api.at_once([service.api.message("GET", path)] * 20)
+            for _ in range(3):
+                user = service.api.patch(path, json={"name": "Ada"}).json()
+            running.session.execute(statement)
+            for _ in range(6):
+                expect.user(service.api.get(path), 200, **user)
+            answers = [service.api.patch(path, json={"name": "Ada"}) for _ in range(6)]
+            assert [answer.status for answer in answers[1:]] == [200] * 5, statement
+            assert answers[0].status in (200, 503), statement
+            user = answers[-1].json()
+
+
+# A network that forgets
+
+
+@pytest.mark.clause("PAIR-14", "OPS-36")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_connections_that_died_silently_cost_one_request(
+    new_database: NewDatabase, kind: Kind, tmp_path: Path
+) -> None:
+    url = new_database("postgres", tmp_path)
+    brisk = {"DATABASE_STATEMENT_TIMEOUT": "1", "DATABASE_POOL_SIZE": "10"}
+    with closing(Forgetful(url)) as firewall:
+        service = services.launch(kind, env=brisk, directory=tmp_path, database_url=firewall.url)
+        try:
+            user = service.api.create()
+            path = f"/users/{user['id']}"
+            service.api.at_once([service.api.message("GET", path)] * 60)
+            assert firewall.forget() > 3
+            expect.problem(service.api.get(path), "unavailable")
+            for _ in range(12):
+                expect.user(service.api.get(path), 200, **user)
+            # Nor does it wait for them at its end.
+            firewall.forget()
+            assert service.stop() == 0
+        finally:
+            service.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a socket's timers so")
+@pytest.mark.clause("OPS-36")
+def test_the_other_end_of_an_idle_connection_is_asked(running: Running) -> None:
+    port = f"{urlsplit(running.url).port or 5432:04X}"
+    for service in running.services:
+        service.api.get("/readyz")
+        sockets = {
+            str(file.readlink())
+            for file in Path(f"/proc/{service.process.pid}/fd").iterdir()
+            if file.is_symlink()
+        }
+        rows = [
+            line.split()
+            for line in Path(f"/proc/{service.process.pid}/net/tcp").read_text().splitlines()[1:]
+        ]
+        # Established, to the server; its timer is that of keepalive (2).
+        timers = [
+            row[5].partition(":")[0]
+            for row in rows
+            if row[2].endswith(port) and row[3] == "01" and f"socket:[{row[9]}]" in sockets
+        ]
+        assert timers
+        assert set(timers) == {"02"}
+
+
+# Roles
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role of the test's own, and the URL as which it comes."""
+
+    name: str
+    url: str
+    owner: str
+    """The URL as which the database's owner comes."""
+
+
+@pytest.fixture
+def role(new_database: NewDatabase, tmp_path: Path) -> Iterator[Role]:
+    """A role that may do nothing yet, on a database whose schema is there, with one user in it."""
+    url = new_database("postgres", tmp_path)
+    service = services.launch("python", directory=tmp_path / "first", database_url=url)
+    service.api.create()
+    service.kill()
+    name, password = f"contract_{secrets.token_hex(8)}", secrets.token_hex(8)
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    with Session(url) as session:
+        session.execute("REVOKE CREATE ON SCHEMA public FROM public")
+        session.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        try:
+            as_role = parts._replace(netloc=f"{name}:{password}@{host}").geturl()
+            yield Role(name, as_role, url)
+        finally:
+            session.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                f" WHERE usename = '{name}'"
+            )
+            session.execute(f"DROP OWNED BY {name}")
+            session.execute(f"DROP ROLE {name}")
+
+
+ALL = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
+
+
+@pytest.mark.clause("PAIR-14", "OPS-37")
+def test_a_role_that_may_create_no_tables_serves(role: Role, tmp_path: Path) -> None:
+    grant(role, f"GRANT {ALL} TO {role.name}")
+    with both_on(dict.fromkeys(services.KINDS, role.url), tmp_path) as ask:
+        ask(whole_round)
+
+
+READ_ONLY = {
+    "may only read": "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}",
+    "is set to read": f"GRANT {ALL} TO {{role}}; "
+    "ALTER ROLE {role} SET default_transaction_read_only = on",
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-37")
+@pytest.mark.parametrize("sort", READ_ONLY)
+def test_who_may_only_read_serves_reads(role: Role, tmp_path: Path, sort: str) -> None:
+    grant(role, READ_ONLY[sort].format(role=role.name))
+    with both_on(dict.fromkeys(services.KINDS, role.url), tmp_path) as ask:
+        ask(reads_only)
+
+
+@pytest.mark.clause("PAIR-14", "OPS-17", "OPS-37")
+def test_a_role_that_may_not_prepare_it_is_told_so(role: Role) -> None:
+    grant(role, "DROP TABLE users, idempotency_keys, login_failures, schema_version")
+    said = "permission denied for schema public"
+    assert_both_open({"empty": role.url}, {"empty": said})
+
+
+def grant(role: Role, statements: str) -> None:
+    """Run them as the owner of the database."""
+    with Session(role.owner) as session:
+        for statement in statements.split("; "):
+            session.execute(statement)
+
+
+# A pooler in between
+
+PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer."
+IGNORED = (
+    "datestyle,default_transaction_isolation,gin_fuzzy_search_limit,idle_session_timeout,"
+    "idle_in_transaction_session_timeout,lock_timeout,options,search_path,"
+    "standard_conforming_strings,statement_timeout,synchronous_commit,timezone"
+)
+
+
+@contextmanager
+def pgbouncer(url: str, **settings: str) -> Iterator[str]:
+    """The URL through a PgBouncer that was set up so."""
+    parts = urlsplit(url)
+    name = parts.path[1:]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    lines = {"listen_addr": "127.0.0.1", "listen_port": port, "auth_type": "any", **settings}
+    databases = f"host={parts.hostname} port={parts.port or 5432} dbname={name}"
+    login = f"user={parts.username}" + (f" password={parts.password}" if parts.password else "")
+    said = [f"{setting} = {value}" for setting, value in lines.items()]
+    config = ["[databases]", f"{name} = {databases} {login}", "[pgbouncer]", *said]
+    # It refuses to run as root, and nobody else gets into pytest's directories.
+    user = ["--user", "nobody"] if os.geteuid() == 0 else []
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        file = Path(directory, "pgbouncer.ini")
+        file.write_text("\n".join([*config, "unix_socket_dir =", ""]))
+        process = subprocess.Popen(
+            [PGBOUNCER or "", *user, str(file)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        with process:
+            try:
+                await_listener(process, port)
+                yield f"postgresql://{parts.username}@127.0.0.1:{port}/{name}"
+            finally:
+                process.kill()
+
+
+def await_listener(process: subprocess.Popen[bytes], port: int) -> None:
+    """Until somebody listens on the port."""
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as one:
+            if one.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(process.communicate()[0])
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(not PGBOUNCER, reason="there is no PgBouncer")
+@pytest.mark.clause("PAIR-14", "OPS-33", "OPS-17")
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+@pytest.mark.parametrize("ignored", ["", IGNORED], ids=["by default", "ignoring all"])
+def test_a_pooler_is_told_in_one_line(
+    new_database: NewDatabase, tmp_path: Path, mode: str, ignored: str
+) -> None:
+    settings = {"pool_mode": mode, "ignore_startup_parameters": ignored}
+    with pgbouncer(new_database("postgres", tmp_path), **settings) as url:
+        assert_both_open({"pooler": url}, {"pooler": POOLER})
+
+
+# SQLite's file
+
+PATHS = [":memory:", "file:x.db", "file:x.db?mode=memory", "a b", " a", "100%", "%41", "#a?b", "\\"]
+
+
+@pytest.mark.clause("PAIR-14", "OPS-38", "OPS-40")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_the_path_is_the_file_and_it_is_for_its_owner_alone(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    urls = [f"sqlite:///{tmp_path}/{path}" for path in PATHS]
+    monkeypatch.chdir(tmp_path)
+    assert opened(kind, urls) == [OPENED] * len(urls)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(PATHS)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+
+
+RELATIVE = [":memory:", "file:x.db"]
+
+
+@pytest.mark.clause("PAIR-14", "OPS-38")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_path_from_here_is_no_word_of_sqlite(kind: Kind, tmp_path: Path) -> None:
+    here = services.ROOT if kind == "python" else services.ROOT / "node_api"
+    place = os.path.relpath(tmp_path, here)
+    code = {"python": IN.replace("HERE", place), "node": IN_NODE.replace("HERE", place)}
+    printed = services.run_code({"python": "", "node": "", kind: code[kind]}, kind, *RELATIVE)
+    assert printed == ""
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(RELATIVE)
+
+
+IN = """
+import asyncio, os, sys
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+async def main():
+    os.chdir("HERE")
+    for path in sys.argv[1:]:
+        async with open_database(read_settings({"DATABASE_URL": f"sqlite:///{path}"})):
+            pass
+
+asyncio.run(main())
+"""
+IN_NODE = """
+import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+process.chdir("HERE");
+for (const path of process.argv.slice(1)) {
+  const database = await openDatabase(readSettings({ DATABASE_URL: `sqlite:///${path}` }));
+  await database.close();
+}
+"""
+
+
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("OPS-40")
+def test_the_files_beside_it_have_its_mode(spawned: Callable[..., Service]) -> None:
+    service = spawned()
+    service.await_ready()
+    service.api.create()
+    files = [service.file.with_name(f"users.db{suffix}") for suffix in ("", "-wal", "-shm")]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
+    assert service.stop() == 0
+    service.file.chmod(0o640)
+    service.restart()
+    service.api.create()
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o640] * 3
+
+
+def delete(file: Path) -> None:
+    for one in file.parent.glob("users.db*"):
+        one.unlink()
+
+
+def replace(file: Path) -> None:
+    other = file.with_name("other")
+    shutil.copyfile(file, other)
+    other.replace(file)
+
+
+GONE: dict[str, Callable[[Path], object]] = {
+    "deleted": delete,
+    "the file alone": Path.unlink,
+    "the log alone": lambda file: file.with_name("users.db-wal").unlink(),
+    "replaced": replace,
+    "moved": lambda file: file.rename(file.with_name("elsewhere")),
+    "with its directory": lambda file: file.parent.rename(file.parent.with_name("elsewhere")),
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-41", "HEALTH-03")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_what_no_disk_would_keep_is_503(kind: Kind, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    for sort, change in GONE.items():
+        file = tmp_path / sort / "users.db"
+        file.parent.mkdir()
+        service = services.launch(kind, directory=logs, database_url=f"sqlite:///{file}")
+        try:
+            user = service.api.create()
+            path = f"/users/{user['id']}"
+            change(file)
+            for answer in (
+                service.api.post("/users", json=expect.somebody()),
+                service.api.patch(path, json={"name": "Ada"}),
+                service.api.delete(path),
+                service.api.get("/readyz"),
+            ):
+                expect.problem(answer, "unavailable")
+            expect.body(service.api.get("/healthz"), 200, b'{"status":"ok"}')
+            assert service.stop() == 0
+        finally:
+            service.kill()
+        (tmp_path / sort).rename(tmp_path / f"{sort} was") if (tmp_path / sort).exists() else None
+        if (tmp_path / "elsewhere").exists():
+            shutil.rmtree(tmp_path / "elsewhere")
+
+
+@pytest.mark.clause("OPS-41")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_file_that_comes_back_is_written_again(kind: Kind, tmp_path: Path) -> None:
+    service = services.launch(kind, directory=tmp_path)
+    try:
+        away = service.file.rename(tmp_path / "away")
+        expect.problem(service.api.post("/users", json=expect.somebody()), "unavailable")
+        away.rename(service.file)
+        whole_round(service.api)
+    finally:
+        service.kill()
