@@ -217,6 +217,8 @@ def test_every_answer_is_described(api: Client, document: Document, route: tuple
     for status, response in responses.items():
         assert response["description"]
         headers = WITH_PROBLEMS.get(status) or expected.successes.get(status, set())
+        if (route[0], status) == ("PATCH", "415"):
+            headers = {"Accept-Patch"}
         assert set(response["headers"]) == headers | HEADERS
     for status in expected.successes:
         content = responses[status].get("content", {})
@@ -260,6 +262,7 @@ def test_every_header_is_described(api: Client, document: Document) -> None:
     """Those that are in every answer are required, as are those that a status always has."""
     headers = document["components"]["headers"]
     named = HEADERS.union(
+        {"Accept-Patch"},
         *WITH_PROBLEMS.values(),
         *(names for one in OPERATIONS.values() for names in one.successes.values()),
     )

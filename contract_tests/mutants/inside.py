@@ -1019,8 +1019,8 @@ _INSIDE = [
         "open_by_accident",
         "AUTH-14",
         "A service runs open wherever it listens.",
-        ("settings.py", "LOOPBACK.fullmatch(host)", "host"),
-        ("settings.ts", "LOOPBACK.test(host)", "host"),
+        ("settings.py", "or secured or _is_loopback(environment)", "or True"),
+        ("settings.ts", "|| secured || isLoopback(environment)", "|| true"),
     ),
     _one(
         "keys_are_looked_up_at_once",
@@ -1578,6 +1578,146 @@ _INSIDE = [
             "asItRuns(await openapiDocument(app, schemas), settings)",
             "await openapiDocument(app, schemas)",
         ),
+    ),
+    # Connections
+    _one(
+        "delete_before_its_body",
+        "HTTP-26",
+        "A user is deleted before the body of the request has come in.",
+        ("users/routes.py", "        await read_to_end(request)\n", ""),
+        ("users/routes.ts", "    await readToEnd(c.env.incoming);\n", ""),
+    ),
+    _one(
+        "two_answers_to_one_request",
+        "HTTP-21",
+        "What is broken after an answer is answered, too.",
+        (
+            "server.py",
+            "            if self.cycle.response_started:\n",
+            "            if self.cycle.response_started and not self.cycle.response_complete:\n",
+        ),
+        ("server.ts", "      if (outgoing.headersSent) {\n", "      if (!outgoing.writable) {\n"),
+    ),
+    Inside(
+        "answers_that_nobody_takes_pile_up",
+        "HTTP-22",
+        "A pipelined request is handled whether or not the answers before it were taken.",
+        (
+            Patch(
+                "server.py",
+                "        return bool(self.pipeline) or self.flow.write_paused\n",
+                "        return bool(self.pipeline)\n",
+            ),
+            Patch(
+                "server.py",
+                "        if self.pipeline and not self._answering and not self.flow.write_paused:\n",
+                "        if self.pipeline and not self._answering:\n",
+            ),
+            Patch(
+                "server.py",
+                "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n",
+                "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n"
+                "        transport.set_write_buffer_limits(high=2**40)\n",
+            ),
+        ),
+        (
+            Patch("src/server.ts", "    if (before && !this.#closing) {\n", "    if (!this) {\n"),
+            Patch(
+                "src/server.ts",
+                "    if (this.#socket.writableLength > 0 && outgoing.writableEnded) {\n",
+                "    if (!this) {\n",
+            ),
+            Patch("src/server.ts", "const MAX_WAITING = 16;\n", "const MAX_WAITING = 10000;\n"),
+        ),
+    ),
+    _one(
+        "another_coding_is_read_as_none",
+        "HTTP-23",
+        "A Transfer-Encoding is taken that only ends in chunked.",
+        ("server.py", '(codings != [b"chunked"] or ', '(not codings[-1].endswith(b"chunked") or '),
+        (
+            "server.ts",
+            'coding?.toLowerCase() === "chunked" && more.length === 0;',
+            '[coding, ...more].at(-1)?.toLowerCase().endsWith("chunked");',
+        ),
+    ),
+    _one(
+        "who_takes_nothing_stays",
+        "OPS-27",
+        "A client that takes nothing of its answer is never cut.",
+        (
+            "server.py",
+            "        late = unsent and now >= self._taken + self._settings.request_timeout\n",
+            "        late = False\n",
+        ),
+        (
+            "server.ts",
+            "    const late = unsent > 0 && now >= this.#taken + timeout;\n",
+            "    const late = false;\n",
+        ),
+    ),
+    _one(
+        "empty_lines_keep_a_connection",
+        "OPS-25",
+        "Whatever comes in has a connection begin to wait anew.",
+        (
+            "server.py",
+            "        self._unparsed += data\n",
+            (
+                "        self._unparsed += data\n"
+                "        self._deadline = self.loop.time() + self._settings.keep_alive_timeout\n"
+            ),
+        ),
+        (
+            "server.ts",
+            "    const unsent = this.#socket.writableLength",
+            (
+                "    if (this.#socket.bytesRead !== (this as any).before) {\n"
+                "      this.#deadline = now + this.#settings.keepAliveTimeout * 1000;\n"
+                "      (this as any).before = this.#socket.bytesRead;\n    }\n"
+                "    const unsent = this.#socket.writableLength"
+            ),
+        ),
+    ),
+    _one(
+        "the_newest_makes_room",
+        "OPS-28",
+        "Once there are as many connections as may be, further ones are closed.",
+        (
+            "server.py",
+            "        for connection in self._waiting:\n",
+            "        for connection in ():\n",
+        ),
+        ("server.ts", "  const [first] = waiting;\n", "  const [first] = new Set<Connection>();\n"),
+    ),
+    _one(
+        "any_name_leads_to_an_open_service",
+        "AUTH-40",
+        "A service that runs open on a loopback address answers to every name.",
+        (
+            "settings.py",
+            "    return not _auth(environment) and _is_loopback(environment)\n",
+            "    return False\n",
+        ),
+        (
+            "settings.ts",
+            "  return !auth(environment) && isLoopback(environment);\n",
+            "  return false;\n",
+        ),
+    ),
+    _one(
+        "a_name_is_the_first_address",
+        "OPS-29",
+        "All addresses are those of IPv6 alone.",
+        ("server.py", "backlog=2048, dualstack_ipv6=both)", "backlog=2048)"),
+        ("server.ts", "backlog: 2048 });", "backlog: 2048, ipv6Only: true });"),
+    ),
+    _one(
+        "patch_tells_no_media_types",
+        "ROUTE-17",
+        "The 415 to a PATCH doesn't tell what it takes.",
+        ("requests.py", "if accepted is MERGE_PATCH else None", "if not accepted else None"),
+        ("requests.ts", "accepted === MERGE_PATCH ? {", "accepted.size === 0 ? {"),
     ),
     # The pair
     _one(
