@@ -40,6 +40,12 @@ def members(form: str, size: int = BODY, step: int = 1) -> str:
     return "{" + ",".join(found) + "}"
 
 
+def bearer(payload: bytes) -> str:
+    """The value of `Authorization` for a token of this payload, which nobody has signed."""
+    header = tokens.encoded({"alg": "HS256", "typ": "JWT"})
+    return f"Bearer {header}.{tokens.encoded(payload)}.AAAA"
+
+
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 USER = '{"name":"Ada","email":"ada@example.com"}'
@@ -117,6 +123,9 @@ FIELDS = {
     "token: padding": ("Authorization", filled("Bearer a", "=", "!", HEAD)),
     "token: dots": ("Authorization", filled("Bearer ", "a.", "", HEAD)),
     "token: three parts": ("Authorization", "Bearer " + ".".join(["a" * 5200] * 3)),
+    "token: a long number": ("Authorization", bearer(b'{"exp":' + b"1" * 11000 + b"}")),
+    "token: nesting": ("Authorization", bearer(b"[" * 11000)),
+    "token: members": ("Authorization", bearer(members('"{:x}":0', 11000).encode())),
     "another scheme": ("Authorization", "a" * HEAD),
     "another scheme: more": ("Authorization", filled("Basic ", "a", "\xff", HEAD)),
     "request id": ("X-Request-Id", "a" * HEAD),
@@ -125,6 +134,9 @@ FIELDS = {
 
 # What stands in the target.
 TARGETS = {
+    "target: an authority": filled("http://", "a.", "", HEAD),
+    "target: a path": filled("http://127.0.0.1", "/a", "", HEAD),
+    "target: a query": filled("HTTP://localhost?", "a&", "", HEAD),
     "path: letters": "/" + "a" * HEAD,
     "path: slashes": "/" * HEAD,
     "path: dots": filled("", "/.", "x", HEAD),
@@ -187,6 +199,7 @@ SETTINGS = {
     "setting: a user": ("DATABASE_URL", filled("postgresql://", "a", "")),
     "setting: a password": ("DATABASE_URL", filled("postgresql://a:", "%41", "")),
     "setting: a host": ("DATABASE_URL", filled("postgresql://a@", "a.", "")),
+    "setting: options": ("DATABASE_URL", filled("postgresql://a@b/c?sslrootcert=", "%41", "!")),
     "setting: a secret": ("AUTH_SECRET", "s" * BODY),
     "setting: a word": ("AUTH_ISSUER", "a" * BODY),
     "setting: a host to listen on": ("HOST", "127." * (BODY // 4)),
@@ -203,13 +216,18 @@ SETTINGS = {
 PATTERNS: dict[str, tuple[str, ...] | str] = {
     "app.PARAMETER": "reads our own paths",
     "auth/addresses.ADDRESS": ("hops: colons", "hops: digits"),
-    "auth/addresses.MAPPED": ("hops: trusted ones, in IPv6",),
+    "auth/addresses.MAPPED_ADDRESS": ("hops: trusted ones, in IPv6",),
     "auth/addresses.NETWORK": ("setting: a network",),
     "auth/guard.BEARER": ("token: letters, wrong", "token: spaces", "token: padding"),
     "auth/guard.OTHER_SCHEME": ("another scheme", "another scheme: more"),
-    "auth/tokens.TOKEN": ("token: letters", "token: dots", "token: three parts"),
+    "auth/provider.BRACKETS": "reads a setting, AUTH_JWKS_URL, in one step a character",
+    "auth/provider.URL": "reads AUTH_JWKS_URL, which settings.JWKS_URL has read",
+    "auth/provider.URL_PARTS": "reads AUTH_JWKS_URL, which settings.JWKS_URL has read",
+    "auth/tokens.WHOLE": ("token: a long number",),
     "observability.REQUEST_ID": ("request id",),
     "postgres.LOST": "reads the five characters of an SQLSTATE",
+    "postgres.OF_TLS": "reads what the driver says of a failed connection",
+    "postgres.UNTRUSTED": "reads what TLS says of a certificate",
     "postgres.MOMENT": "reads what PostgreSQL writes of a moment",
     "requests.DOT_SEGMENT": ("path: dots", "path: names with dots", "path: slashes"),
     "requests.ENTITY_TAG": ("tags", "tags: quotes", "tags: weak, unquoted"),
@@ -226,7 +244,14 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "requests.RESERVED": ("unknown members: to escape",),
     "requests.pointer": ("unknown members: surrogates",),
     "requests.unquote": ("media type: quoted pairs",),
+    "server.ABSOLUTE_FORM": ("target: an authority", "target: a path", "target: a query"),
+    "server.LOCAL_HOST": ("host: letters", "host: colons"),
     "server.HOST": ("host: letters", "host: colons"),
+    "sqlite.HERE": "reads a path of our own making",
+    "settings.CERTIFICATE": "reads a file of the operator's",
+    "settings.CONTROLS": ("setting: a user", "setting: a password"),
+    "settings.OPTION": ("setting: options",),
+    "settings.decoded": ("setting: a user", "setting: a password"),
     "settings.DIGITS": ("setting: PORT",),
     "settings.JWKS_URL": ("setting: keys", "setting: keys' path"),
     "settings.LINE_BREAK": "reads a file of the operator's",
