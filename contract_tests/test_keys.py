@@ -415,7 +415,9 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
 
 
 def found(kind: Kind, urls: list[str]) -> list[str]:
-    return services.run_code(FIND, kind, json.dumps(urls)).split()
+    printed = services.run_code(FIND, kind, json.dumps(urls)).splitlines()
+    # The log's lines are objects.
+    return [line for line in printed if not line.startswith("{")]
 
 
 @pytest.mark.clause("AUTH-27", "AUTH-26", "AUTH-28", "AUTH-22", "AUTH-32")
@@ -502,12 +504,13 @@ def test_nothing_is_waited_for_longer_than_five_seconds(provider: Provider, kind
 
 
 @pytest.mark.engine("sqlite")
-@pytest.mark.clause("AUTH-30", "AUTH-31", "AUTH-21", "AUTH-22")
+@pytest.mark.clause("AUTH-30", "AUTH-31", "AUTH-35", "AUTH-21", "AUTH-22")
 def test_a_provider_that_hangs_is_asked_once(
     provider: Provider, launched: Callable[..., Service]
 ) -> None:
     provider.hang("/keys")
-    api = launched(AUTH_JWKS_URL=provider.url("/keys")).api
+    service = launched(AUTH_JWKS_URL=provider.url("/keys"))
+    api = service.api
     given = [token(ec_key(), f"{number}", 1) for number in range(30)]
     requests = [
         api.message("GET", "/users/me", [("Authorization", f"Bearer {one}")]) for one in given
@@ -530,6 +533,10 @@ def test_a_provider_that_hangs_is_asked_once(
         expect.problem(me(api, one).get("/users/me"), "provider-unavailable")
     assert time.monotonic() - begun < 4
     assert len(provider.requests) == 1
+    warnings = [line for line in map(json.loads, service.stdout().splitlines()) if "error" in line]
+    assert [(line["level"], line["message"], line["error"]) for line in warnings] == [
+        ("warning", "provider unavailable", "not there within 5 seconds")
+    ]
 
 
 # A clock that a test can put forward, and what happens in which order.
@@ -620,7 +627,9 @@ class InTime:
         assert self._process.stdin
         assert self._process.stdout
         print(json.dumps([after, names]), file=self._process.stdin, flush=True)
-        self.waiting, verdicts = json.loads(self._process.stdout.readline())
+        # The log's lines are objects.
+        printed = next(line for line in self._process.stdout if not line.startswith("{"))
+        self.waiting, verdicts = json.loads(printed)
         return verdicts, len(self._provider.requests)
 
     def close(self) -> None:

@@ -1104,8 +1104,8 @@ _INSIDE = [
         "Any status of success will do.",
         (
             "auth/provider.py",
-            "if status >= 200 and status != 200:\n            raise ProviderError\n        self._has_begun = status == 200",
-            "if status >= 300:\n            raise ProviderError\n        self._has_begun = status >= 200",
+            'status != 200:\n            raise ProviderError(f"status {status}")\n        self._has_begun = status == 200',
+            'status >= 300:\n            raise ProviderError(f"status {status}")\n        self._has_begun = status >= 200',
         ),
         ("auth/provider.ts", "response.statusCode !== 200", "(response.statusCode ?? 0) >= 300"),
     ),
@@ -1128,6 +1128,17 @@ _INSIDE = [
                 "  await (keys && isAProviders(header, text, proof, keys));\n"
                 "  const claims = parseClaims(payload, settings, keys === null);\n"
             ),
+        ),
+    ),
+    _one(
+        "nobody_is_told_why",
+        "AUTH-35",
+        "Why the set can't be had isn't logged.",
+        ("auth/keys.py", 'log("warning", "provider unavailable", error=str(error))', "str(error)"),
+        (
+            "auth/keys.ts",
+            'log("warning", "provider unavailable", { error: (error as Error).message });',
+            "void [error, log];",
         ),
     ),
     _one(

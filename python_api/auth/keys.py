@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from python_api.auth.provider import ProviderError, fetch_document, tls_context
+from python_api.observability import log
 from python_api.problems import Problem
 from python_api.requests import parse_base64url, parse_json
 from python_api.settings import Settings
@@ -82,8 +83,10 @@ class ProviderKeys:
             self._keys = parse_key_set(await fetch_document(self._url, self._context))
             self._kept_until = time.monotonic() + CACHED_SECONDS
             self._failed = False
-        except (ProviderError, ValueError):
+        except (ProviderError, ValueError) as error:
             self._failed = True
+            # AUTH-35
+            log("warning", "provider unavailable", error=str(error))
         finally:
             self._asked_from = time.monotonic() + COOLDOWN_SECONDS
             self._asking = None

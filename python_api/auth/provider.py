@@ -18,7 +18,7 @@ URL = re.compile(r"https?://((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(/[^#]*)?")
 
 
 class ProviderError(Exception):
-    """The document can't be had."""
+    """The document can't be had; the message says why."""
 
 
 # AUTH-33
@@ -47,8 +47,10 @@ async def fetch_document(url: str, context: ssl.SSLContext | None) -> bytes:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             return await _fetch(url, context)
+    except TimeoutError:
+        raise ProviderError(f"not there within {TIMEOUT_SECONDS} seconds") from None
     except (OSError, ValueError, httptools.HttpParserUpgrade) as error:
-        raise ProviderError from error
+        raise ProviderError(error) from error
 
 
 async def _fetch(url: str, context: ssl.SSLContext | None) -> bytes:
@@ -92,14 +94,14 @@ class _Answer:
         if not data:
             self.is_complete = self._has_begun and self._ends_with_the_connection
             if not self.is_complete:
-                raise ProviderError
+                raise ProviderError("the connection ended too early")
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             # What stands behind the answer is none of it.
             if not self.is_complete:
-                raise ProviderError from error
+                raise ProviderError(error.__context__ or error) from error
         self.room = 65536 if self._has_begun else self.room - len(data)
 
     # What httptools calls.
@@ -115,14 +117,14 @@ class _Answer:
         """The head has come, or that of an answer before it (1xx)."""
         status = self._parser.get_status_code()
         if status >= 200 and status != 200:
-            raise ProviderError
+            raise ProviderError(f"status {status}")
         self._has_begun = status == 200
 
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
         self.body += data
         if len(self.body) > MAX_DOCUMENT:
-            raise ProviderError
+            raise ProviderError(f"more than {MAX_DOCUMENT} bytes")
 
     def on_message_complete(self) -> None:
         """The end, of an answer before it too."""

@@ -2,6 +2,7 @@
 
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { SecureContext } from "node:tls";
+import { log } from "../observability.ts";
 import { Problem } from "../problems.ts";
 import { parseBase64Url, parseJson } from "../requests.ts";
 import type { Settings } from "../settings.ts";
@@ -79,8 +80,10 @@ export class ProviderKeys {
       this.#keys = parseKeySet(await fetchDocument(this.#url, this.#context));
       this.#keptUntil = performance.now() + CACHED_SECONDS * 1000;
       this.#failed = false;
-    } catch {
+    } catch (error) {
       this.#failed = true;
+      // AUTH-35
+      log("warning", "provider unavailable", { error: (error as Error).message });
     } finally {
       this.#askedFrom = performance.now() + COOLDOWN_SECONDS * 1000;
       this.#asking = null;
@@ -89,9 +92,14 @@ export class ProviderKeys {
 }
 
 // AUTH-27
-/** The keys of the set that count. Throws TypeError if it is no set, and malformed-json. */
+/** The keys of the set that count. Throws TypeError if it is no set. */
 export function parseKeySet(document: Buffer): Keys {
-  const jwks = asObject(parseJson(document))["keys"];
+  let jwks: unknown;
+  try {
+    jwks = asObject(parseJson(document))["keys"];
+  } catch {
+    throw new TypeError("no JSON object");
+  }
   if (!Array.isArray(jwks)) {
     throw new TypeError("no JSON Web Key Set");
   }

@@ -14,7 +14,7 @@ const ACCEPTED = "application/jwk-set+json, application/json";
 const URL_PARTS = /^https?:\/\/((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(\/[^#]*)?/;
 const BRACKETS = /[[\]]/g;
 
-/** The document can't be had. */
+/** The document can't be had; the message says why. */
 export class ProviderError extends Error {}
 
 // AUTH-33
@@ -33,6 +33,7 @@ export async function fetchDocument(url: string, context: SecureContext | null):
   const agent = context
     ? new https.Agent({ secureContext: context, rejectUnauthorized: true })
     : new http.Agent();
+  const signal = AbortSignal.timeout(TIMEOUT_SECONDS * 1000);
   const request = (context ? https : http).request({
     host: host.replace(BRACKETS, ""),
     port: port ?? (context ? 443 : 80),
@@ -45,13 +46,16 @@ export async function fetchDocument(url: string, context: SecureContext | null):
     },
     agent,
     maxHeaderSize: MAX_HEAD,
-    signal: AbortSignal.timeout(TIMEOUT_SECONDS * 1000),
+    signal,
   });
   try {
     request.end();
     return await read(await answered(request));
   } catch (error) {
-    throw new ProviderError("no document", { cause: error });
+    const { message, name } = error as Error;
+    throw new ProviderError(
+      signal.aborted ? `not there within ${TIMEOUT_SECONDS} seconds` : message || name,
+    );
   } finally {
     request.destroy();
   }
@@ -62,13 +66,13 @@ function answered(request: http.ClientRequest): Promise<IncomingMessage> {
     request.on("response", resolve);
     request.on("error", reject);
     // After an Upgrade that nobody wanted, that is all there is.
-    request.on("close", reject);
+    request.on("close", () => reject(new ProviderError("the connection ended too early")));
   });
 }
 
 async function read(response: IncomingMessage): Promise<Buffer> {
   if (response.statusCode !== 200) {
-    throw new ProviderError();
+    throw new ProviderError(`status ${response.statusCode}`);
   }
   const chunks: Buffer[] = [];
   let size = 0;
@@ -76,7 +80,7 @@ async function read(response: IncomingMessage): Promise<Buffer> {
     chunks.push(chunk);
     size += chunk.length;
     if (size > MAX_DOCUMENT) {
-      throw new ProviderError();
+      throw new ProviderError(`more than ${MAX_DOCUMENT} bytes`);
     }
   }
   return Buffer.concat(chunks);

@@ -67,7 +67,7 @@ export async function readToken(
   let proof: Buffer;
   // AUTH-05, AUTH-24
   try {
-    parts = text.split(".").map(parseObject);
+    parts = text.split(".", 3).map(parseObject);
     proof = parseBase64Url(token.slice(end + 1));
   } catch {
     throw new TokenError();
