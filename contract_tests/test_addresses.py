@@ -1,6 +1,7 @@
 """LIMIT: which addresses a network of `TRUSTED_PROXIES` holds; a service shows only what follows."""
 
 import json
+import time
 
 import pytest
 
@@ -176,3 +177,61 @@ def test_which_addresses_a_network_holds(kind: Kind) -> None:
         if result != right
     ]
     assert wrong == []
+
+
+# Whose address counts behind 127.0.0.1, for each of these values of X-Forwarded-For.
+FORWARDED: dict[Kind, str] = {
+    "python": """
+import json, sys
+from python_api.auth.addresses import client_address, parse_networks
+
+trusted = parse_networks(["127.0.0.1"])
+for lines in json.loads(sys.stdin.read()):
+    print(client_address("127.0.0.1", lines, trusted))
+""",
+    "node": """
+import { readFileSync } from "node:fs";
+import { clientAddress, parseNetworks } from "./src/auth/addresses.ts";
+
+const trusted = parseNetworks(["127.0.0.1"]);
+for (const lines of JSON.parse(readFileSync(0))) {
+  console.log(clientAddress("127.0.0.1", lines, trusted));
+}
+""",
+}
+SPACES = " \t" * 200_000
+HOPS: list[tuple[list[str], str]] = [
+    ([" 192.0.2.1"], "192.0.2.1"),
+    (["192.0.2.1 "], "192.0.2.1"),
+    (["\t192.0.2.1\t "], "192.0.2.1"),
+    (["192.0.2.2,192.0.2.1"], "192.0.2.1"),
+    (["192.0.2.2", "192.0.2.1"], "192.0.2.1"),
+    (["192.0.2.1 ,\t127.0.0.1 , ::ffff:127.0.0.1"], "192.0.2.1"),
+    (["192.0.2.2", "192.0.2.1 x"], "127.0.0.1"),
+    (["192.0.2.2", "192.0.2.1 192.0.2.3"], "127.0.0.1"),
+    (["192.0.2.2", ""], "127.0.0.1"),
+    (["192.0.2.2,"], "127.0.0.1"),
+    (["192.0.2.2\u00a0"], "127.0.0.1"),
+    (["192.0.2.2:80"], "127.0.0.1"),
+    (["[::1]"], "127.0.0.1"),
+    (["for=192.0.2.2"], "127.0.0.1"),
+    # A pattern that tries each of the spaces again takes minutes.
+    ([f"192.0.2.1{SPACES}"], "192.0.2.1"),
+    ([f"{SPACES}192.0.2.1"], "192.0.2.1"),
+    ([f"x{SPACES}x"], "127.0.0.1"),
+    ([f"1{SPACES}1"], "127.0.0.1"),
+    ([f"192.0.2.1,{SPACES}x{SPACES}"], "127.0.0.1"),
+    ([":" * 400_000], "127.0.0.1"),
+    (["1." * 200_000], "127.0.0.1"),
+    (["," * 400_000], "127.0.0.1"),
+]
+
+
+@pytest.mark.clause("LIMIT-08")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_forwarded_is_read_once(kind: Kind) -> None:
+    process = services.start_code(FORWARDED, kind)
+    begun = time.monotonic()
+    printed, _ = process.communicate(json.dumps([lines for lines, _ in HOPS]), timeout=300)
+    assert printed.splitlines() == [address for _, address in HOPS]
+    assert time.monotonic() - begun < 30
