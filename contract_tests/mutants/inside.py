@@ -1628,7 +1628,7 @@ _INSIDE = [
                 "server.py",
                 "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n",
                 "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n"
-                "        transport.set_write_buffer_limits(high=2**40)\n",
+                "        transport.set_write_buffer_limits(high=2**30)\n",
             ),
         ),
         (
