@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contract_tests.harness import services
-from contract_tests.harness.services import KINDS, Kind, Service
+from contract_tests.harness.services import KINDS, Kind, NotStartedError, Service
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the shell's limits are Linux's")
 
@@ -116,7 +116,10 @@ def told(kind: Kind, directory: Path, surroundings: Surroundings) -> Told:
     try:
         if not env["PORT"].isdecimal():
             return [], service.wait(services.START_TIMEOUT), service.stderr()
-        service.await_ready(f"http://127.0.0.1:{port}")
+        try:
+            service.await_ready(f"http://127.0.0.1:{port}")
+        except NotStartedError as error:
+            raise AssertionError(f"It does not serve: {error}") from error
         for method, path, body in REQUESTS:
             headers = [("Content-Type", "application/json"), ("X-Request-Id", "mine")]
             answer = service.api.raw(service.api.message(method, path, headers, body.encode()))

@@ -647,6 +647,7 @@ def test_no_signal_opens_a_debugger(launched: Launch, processes: str) -> None:
     for pid in {service.process.pid, *workers}:
         os.kill(pid, signal.SIGUSR1)
     time.sleep(0.5)
+    assert service.process.poll() is None
     for _ in range(10):
         expect.body(
             service.api.raw(service.api.message("GET", "/healthz")), 200, b'{"status":"ok"}'

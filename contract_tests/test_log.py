@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.services import Kind, Service
+from contract_tests.harness.services import Kind, NotStartedError, Service
 
 pytestmark = [
     pytest.mark.engine("sqlite"),
@@ -25,6 +26,15 @@ pytestmark = [
 
 # Starts a service whose stdout, and stderr if one is given, are these descriptors.
 Start = Callable[..., Service]
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[None]:
+    """That what is asked within is answered, is what a test is about."""
+    try:
+        yield
+    except (NotStartedError, OSError, httpx.TransportError) as error:
+        raise AssertionError(f"It does not serve: {error}") from error
 
 
 @pytest.fixture
@@ -39,7 +49,8 @@ def logging_to(started_by_us: Kind, tmp_path: Path) -> Iterator[Start]:
         running.append(service)
         for descriptor in {stdout, stderr} - {None}:
             os.close(descriptor or 0)
-        service.await_ready(f"http://127.0.0.1:{port}")
+        with serving():
+            service.await_ready(f"http://127.0.0.1:{port}")
         return service
 
     yield start
@@ -62,7 +73,7 @@ def abandoned() -> int:
 def ask(api: Client, count: int, name: str = "ask") -> list[str]:
     """The ids of so many requests, each of which was answered; their lines are of 300 bytes."""
     sent = [f"{name}-{number}-".ljust(128, "x") for number in range(count)]
-    with api.connect(30.0) as connection:
+    with serving(), api.connect(10.0) as connection:
         for start in range(0, count, 50):
             batch = sent[start : start + 50]
             one = [api.message("GET", "/healthz", [("X-Request-Id", each)]) for each in batch]
@@ -100,9 +111,10 @@ def asked(lines: list[dict[str, Any]], name: str = "ask") -> list[str]:
 def check_that_it_serves(service: Service) -> None:
     """More requests than the lines of which a pipe can hold; what was created is there."""
     ask(service.api, 500)
-    created = [service.api.create() for _ in range(20)]
-    for user in created:
-        assert service.api.get(f"/users/{user['id']}").json() == user
+    with serving():
+        created = [service.api.create() for _ in range(20)]
+        for user in created:
+            assert service.api.get(f"/users/{user['id']}").json() == user
 
 
 @pytest.mark.clause("LOG-05")
@@ -219,7 +231,9 @@ def test_what_is_dropped_is_counted(logging_to: Start) -> None:
     later = ask(service.api, 3, "later")
     assert service.stop() == 0
     lines = reading.lines()
-    (place,) = (at for at, line in enumerate(lines) if line["message"] == "log lines dropped")
+    places = [at for at, line in enumerate(lines) if line["message"] == "log lines dropped"]
+    assert len(places) == 1
+    (place,) = places
     told = lines[place]
     assert set(told) == {"time", "level", "message", "count"}
     assert told["level"] == "warning"

@@ -98,6 +98,8 @@ class Output:
 
     def _first_lines(self) -> bytes:
         """As many lines as a pipe keeps together; at least one."""
+        if self._size <= PIPE_BUF:
+            return b"".join(self._lines)
         size = count = 0
         for line in self._lines:
             size += len(line)
@@ -109,6 +111,9 @@ class Output:
     def _forget(self, written: int) -> None:
         """These bytes are written; what is left of a line comes first the next time."""
         self._size -= written
+        if not self._size:
+            self._lines.clear()
+            return
         while written:
             line = self._lines.popleft()
             if written < len(line):

@@ -100,6 +100,9 @@ export class Output {
 
   /** As many lines as a pipe keeps together; at least one. */
   #firstLines(): Buffer {
+    if (this.#size <= PIPE_BUF) {
+      return Buffer.concat(this.#lines);
+    }
     let size = 0;
     const beyond = this.#lines.findIndex((line, index) => {
       size += line.length;
@@ -111,6 +114,10 @@ export class Output {
   /** These bytes are written; what is left of a line comes first the next time. */
   #forget(written: number): void {
     this.#size -= written;
+    if (this.#size === 0) {
+      this.#lines.length = 0;
+      return;
+    }
     let count = 0;
     for (let left = written; left > 0; ) {
       const line = this.#lines[count] as Buffer;
