@@ -323,6 +323,7 @@ def test_both_sides_read_the_same_files(tmp_path: Path) -> None:
             if isinstance(expected, str):
                 assert result == expected, environment
             else:
+                assert isinstance(result, dict), (environment, result)
                 ((name, value),) = expected.items()
                 read = {"path": value.removeprefix("sqlite:///")} if "URL" in name else value
                 assert result[name.lower()] == read, environment

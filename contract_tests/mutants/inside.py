@@ -920,6 +920,45 @@ _INSIDE = [
         ),
         ("migrations/v0001_users.ts", 'of ["name", "created_at"]', 'of ["created_at"]'),
     ),
+    _one(
+        "empty_file_is_no_secret",
+        "OPS-55",
+        "With an empty file for a secret it runs as without one.",
+        ("settings.py", "    if not text:\n        raise", "    if text is None:\n        raise"),
+        (
+            "settings.ts",
+            "  if (!text) {\n    throw",
+            "  if (text === undefined) {\n    throw",
+        ),
+    ),
+    _one(
+        "line_break_is_of_the_secret",
+        "OPS-55",
+        "The line break at a file's end is taken for a part of the secret.",
+        ("settings.py", 'LINE_BREAK.sub("", text)', "text"),
+        ("settings.ts", 'text.replace(LINE_BREAK, "")', "text"),
+    ),
+    _one(
+        "file_beside_the_variable",
+        "OPS-55",
+        "Where both are set, the file counts.",
+        ("settings.py", "            if environment.get(name):\n", "            if False:\n"),
+        ("settings.ts", "      if (environment[name]) {\n", "      if (!name) {\n"),
+    ),
+    _one(
+        "file_in_any_encoding",
+        "OPS-55",
+        "A file is read as Latin-1.",
+        ("settings.py", 'read_bytes().decode("utf-8")', 'read_bytes().decode("latin-1")'),
+        ("settings.ts", 'new TextDecoder("utf-8", { fatal', 'new TextDecoder("latin1", { fatal'),
+    ),
+    _one(
+        "password_from_no_file",
+        "OPS-55",
+        "ADMIN_PASSWORD_FILE is not known.",
+        ("settings.py", '"AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD")', '"AUTH_SECRET_PREVIOUS")'),
+        ("settings.ts", '"AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD"]', '"AUTH_SECRET_PREVIOUS"]'),
+    ),
     # Who may do what
     _one(
         "signature_is_not_checked",

@@ -25,17 +25,16 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from contract_tests.harness import clauses, services
+from contract_tests.harness.databases import OwnPostgres
 from contract_tests.harness.processes import die_with_parent
 from contract_tests.harness.services import ROOT, Kind, NotStartedError, Service
 from contract_tests.mutants.inside import INSIDE, Inside, copied
 from contract_tests.mutants.wire import WIRE, Fault
 
-# Tests of what takes another machine: a browser, a PostgreSQL to break.
-NOT_HERE = {"chrome", "instances", "server"}
+# Tests of what takes another machine: a browser.
+NOT_HERE = {"chrome"}
 # Of processes and how they end: there nothing can stand in between.
 WITHOUT_PROXY = {"test_faults.py", "test_lifecycle.py"}
-# What tells the engine of database that a test is about; they run on SQLite.
-ENGINES = ("pair", "new_url")
 
 
 class Proxy:
@@ -92,14 +91,17 @@ class Side:
         self.proxied = False
         self.raised: list[pytest.ExceptionInfo[BaseException]] = []
 
-    # Before: a service, the proxy before it, and all tests
+    # Before: a PostgreSQL, a service, the proxy before it, and all tests
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Start both; the target is the proxy."""
+        """Start them; the target is the proxy."""
         room = TemporaryDirectory(prefix="mutants-")
         config.add_cleanup(room.cleanup)
         self.room = Path(room.name)
+        self.postgres = OwnPostgres()
+        config.add_cleanup(self.postgres.close)
+        self.postgres.start()
         self.proxy = Proxy()
         config.add_cleanup(self.proxy.close)
         directory = self.room / "shipped"
@@ -136,7 +138,7 @@ class Side:
             for plugin in config.pluginmanager.get_plugins()
             if getattr(plugin, "__name__", "").endswith("conftest") and hasattr(plugin, "_postgres")
         )
-        config.stash[conftest._postgres] = ""  # nothing asks for one
+        config.stash[conftest._postgres] = self.postgres.url
 
     # The loop
 
@@ -207,30 +209,30 @@ class Side:
         return killers, ran, others
 
     def _selected(self, mutant: Fault | Inside) -> list[pytest.Item]:
-        """The tests of its clause that can run here: those that ask a target first."""
+        """The tests of its clause that can run here.
+
+        Those that ask a target come first, and those on PostgreSQL last: most mutants are killed
+        before these, which then cost nothing.
+        """
         found = [
             item
             for item in self.items
             if any(mutant.clause in marker.args for marker in item.iter_markers("clause"))
             and self._is_about(item, inside=isinstance(mutant, Inside))
         ]
-        return sorted(found, key=lambda item: not asks_target(item))
+        return sorted(found, key=lambda item: (not asks_target(item), is_on_postgres(item)))
 
     def _is_about(self, item: pytest.Item, *, inside: bool) -> bool:
         if not inside and item.path.name in WITHOUT_PROXY:
             return False
         fixtures = set(getattr(item, "fixturenames", ()))
-        callspec = getattr(item, "callspec", None)
-        params: dict[str, Any] = callspec.params if callspec else {}
         if fixtures & NOT_HERE:
             return False
         if asks_target(item):
             return True
         if "_ours" in fixtures:
-            return bool(params["_ours"] == f"{self.kind}-sqlite")
-        if not inside or params.get("kind", self.kind) != self.kind:
-            return False
-        return all(params.get(name, "sqlite") == "sqlite" for name in ENGINES)
+            return str(params(item)["_ours"]).startswith(f"{self.kind}-")
+        return inside and params(item).get("kind", self.kind) == self.kind
 
     def _run(self, item: pytest.Item) -> str:
         """Empty where it passes, else the kind of error, `AssertionError` where it is the test's."""
@@ -301,6 +303,18 @@ def name_of(item: pytest.Item) -> str:
 def asks_target(item: pytest.Item) -> bool:
     """Whether the test is about the run's target, and not about a service of its own."""
     return "_clients" in getattr(item, "fixturenames", ())
+
+
+def is_on_postgres(item: pytest.Item) -> bool:
+    """Whether the test is about a service of its own on PostgreSQL."""
+    own = {"instances", "server"} & set(getattr(item, "fixturenames", ()))
+    return bool(own) or any(str(value).endswith("postgres") for value in params(item).values())
+
+
+def params(item: pytest.Item) -> dict[str, Any]:
+    """What the test is about, where it runs once for each of several."""
+    callspec = getattr(item, "callspec", None)
+    return dict(callspec.params) if callspec else {}
 
 
 def files(mutants: list[str]) -> list[str]:
