@@ -1,9 +1,17 @@
 # Works in a fresh clone with Python 3.11 or later and make: every target sets up what it needs.
 MAKEFLAGS += --no-print-directory
+# What other projects have set: it would lead elsewhere, or take asserts away.
+unexport CDPATH GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE NODE_ENV NODE_OPTIONS NODE_PATH
+unexport $(addprefix npm_config_,global location omit only production dry_run prefix workspace)
+unexport $(filter-out PYTHON_PORT,$(filter PYTHON%,$(.VARIABLES)))
+# A home for what tools keep, where the one that there is can't be written.
+ifneq ($(shell test -w "$$HOME" || { mkdir -p .data/home && echo lent; }),)
+export HOME := $(CURDIR)/.data/home
+endif
 python := .venv/bin/python
-node := $(CURDIR)/.venv/bin/node
-biome := $(node) $(CURDIR)/node_api/node_modules/@biomejs/biome/bin/biome
-tsc := $(node) $(CURDIR)/node_api/node_modules/typescript/bin/tsc
+node := "$(CURDIR)/.venv/bin/node"
+biome := $(node) "$(CURDIR)/node_api/node_modules/@biomejs/biome/bin/biome"
+tsc := $(node) "$(CURDIR)/node_api/node_modules/typescript/bin/tsc"
 # Without a folder named, pytest may take the value of an option for one (`--json /tmp/v.json`).
 folders = $(if $(filter contract_tests% benchmarks%,$(ARGS)),,contract_tests benchmarks)
 pytest := $(python) -m pytest -c pyproject.toml
@@ -26,7 +34,7 @@ test: setup ## Everything that proves the project; ARGS="-k create" for pytest
 
 .PHONY: contract
 contract: setup ## The contract alone, against running services: TARGETS="python=http://... go=http://..."
-	@test -n '$(TARGETS)' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
+	@test -n '$(TARGETS)$(filter --gateway%,$(ARGS))' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
 	@$(pytest) $(folders) $(foreach target,$(TARGETS),--target='$(target)') $(ARGS)
 
 .PHONY: prove
@@ -40,10 +48,6 @@ report: setup ## All of it on one page, .data/report.html: who proves what, what
 .PHONY: mutants
 mutants: setup ## Faults planted one by one, and whether a test minds; ARGS="--leave-one-out"
 	@$(python) -m contract_tests.mutants $(ARGS)
-
-.PHONY: env
-env: ## The secrets of `docker compose up`, into .env; those that are there stay
-	@.ci/env
 
 .PHONY: compose
 compose: setup ## What docker-compose.yml starts, proven; needs Docker and the ports 8000, 3000, 8080

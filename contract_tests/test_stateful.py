@@ -304,7 +304,7 @@ def search(clients: Iterable[Client], sequences: int, seed: int, *, ours: bool =
     targets = [
         Target(
             client.name,
-            [Client(url, login=client.login) for url in client.urls],
+            [client.at(url) for url in client.urls],
             UP[client.name.partition("-")[0]] if ours else client.urls,
         )
         for client in clients

@@ -12,6 +12,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from contract_tests.harness.verdict import NO_BROWSER
+
 SECONDS = 30.0
 
 
@@ -22,7 +24,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     browser = next(filter(None, map(shutil.which, names)), None)
     driver = shutil.which("chromedriver")
     if not browser or not driver:
-        pytest.skip("there is no Chromium with its chromedriver on this machine")
+        pytest.skip(NO_BROWSER)
     options = ChromeOptions()
     options.binary_location = browser
     for argument in (

@@ -139,7 +139,9 @@ class OwnPostgres(Postgres):
             shutil.copytree(package.parent / libraries, room / libraries)
             self._bin = room / package.name / install.name / "bin"
             self._user = _SERVANT
-            os.chown(room, pwd.getpwnam(_SERVANT).pw_uid, -1)
+            # With a umask of 077 it is root's alone to read as well.
+            for path in (room, *room.rglob("*")):
+                os.chown(path, pwd.getpwnam(_SERVANT).pw_uid, -1, follow_symlinks=False)
         initdb = ["--pgdata", str(self._data), "--username=postgres", "--auth=trust"]
         initdb += ["--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(

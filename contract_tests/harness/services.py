@@ -317,6 +317,19 @@ def _node_of_the_wheel() -> str | None:
     return None
 
 
+def secret(name: str) -> str:
+    """A secret of services that are given: from the environment or a file, as OPS-55 has it."""
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_text("utf-8").strip("\r\n") if file else os.environ.get(name, "")
+
+
+def forget_proxies() -> None:
+    """Have this process, and what it starts, ask whoever it asks without a proxy between."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        os.environ.pop(name, None)
+        os.environ.pop(name.upper(), None)
+
+
 def _environment(database_url: str, env: Mapping[str, str] | None) -> dict[str, str]:
     """All that a service gets to see: nothing of ours leaks into it.
 

@@ -4,14 +4,13 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import time
 from typing import Any
 
 from contract_tests.harness import services
 
 # That of somebody else's service can be told by the environment.
-SECRET = os.environ.get("AUTH_SECRET") or services.SECURED["AUTH_SECRET"]
+SECRET = services.secret("AUTH_SECRET") or services.SECURED["AUTH_SECRET"]
 Claims = dict[str, Any]
 
 

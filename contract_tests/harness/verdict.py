@@ -19,6 +19,9 @@ import pytest
 from contract_tests.harness import clauses
 
 LEVELS = ("core", "full")
+# Why a test is skipped that asks for a browser, and what brings one.
+NO_BROWSER = "there is no Chromium with its chromedriver on this machine"
+BRINGS_ONE = "sudo apt-get install chromium chromium-driver"
 
 
 def add_options(group: pytest.OptionGroup) -> None:
@@ -93,9 +96,14 @@ class Verdict:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Name the known failures that are none."""
+        """Name the known failures that are none, and how much was left out for want of a browser."""
         for clause in self.unexpected():
             terminalreporter.write_line(f"{clause} is known to fail, and did not: strike it out.")
+        skipped = terminalreporter.stats.get("skipped", ())
+        if count := sum(NO_BROWSER in str(report.longrepr) for report in skipped):
+            terminalreporter.write_line(
+                f"{count} tests of pages were left out: {NO_BROWSER}. Debian has both: {BRINGS_ONE}"
+            )
 
     def _as_json(self) -> dict[str, Any]:
         targets = {

@@ -72,14 +72,18 @@ class Connection:
         timeout: float = READ_TIMEOUT,
         name: str = "target",
         authorization: str = "",
+        *,
+        forwarded: Callable[[str, str], str] | None = None,
     ) -> None:
         """Connect; `timeout` bounds every read of an answer and every send, in seconds.
 
         An `authorization` is put in where something is sent that begins with a request's head
-        and has none.
+        and has none, and an `X-Forwarded-For` in the same way: `forwarded` gives one to a method
+        and a target, or nothing.
         """
         self._timeout = timeout
-        self._authorization = authorization.encode("latin-1")
+        self._authorization = authorization
+        self._forwarded = forwarded
         self._name = name
         self._sent = b""
         self._socket = socket.create_connection((host, port), timeout=timeout)
@@ -99,11 +103,16 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send all of it; OSError when the other side no longer takes it."""
-        if self._authorization and (line := _REQUEST_LINE.match(data)):
+        if line := _REQUEST_LINE.match(data):
             head = data.partition(b"\r\n\r\n")[0].lower()
-            if b"\r\nauthorization:" not in head:
-                field = b"Authorization: %b\r\n" % self._authorization
-                data = line[0] + field + data[line.end() :]
+            method, target = line[0].decode("latin-1").split(" ")[:2]
+            for name, value in (
+                ("Authorization", self._authorization),
+                ("X-Forwarded-For", self._forwarded and self._forwarded(method, target)),
+            ):
+                if value and f"\r\n{name.lower()}:".encode() not in head:
+                    field = f"{name}: {value}\r\n".encode("latin-1")
+                    data = line[0] + field + data[line.end() :]
         self._sent += data
         self._socket.settimeout(self._timeout)
         self._socket.sendall(data)
