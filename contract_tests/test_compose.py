@@ -26,6 +26,8 @@ SETTINGS = {
     # So that nobody's users are touched, nor the secrets that stand in somebody's `.env` are taken.
     "COMPOSE_PROJECT_NAME": PROJECT,
     "COMPOSE_DISABLE_ENV_FILE": "1",
+    # What makes load creates users without a token, from one address.
+    "REGISTRATIONS_PER_ADDRESS": "1000000",
     # Another one than that of the stack that somebody has, up or not.
     "SUBNET": "10.213.98",
 }
