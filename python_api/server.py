@@ -29,7 +29,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from python_api.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
 from python_api.problems import Problem, render_problem
 from python_api.requests import route_path
-from python_api.settings import Settings
+from python_api.settings import Settings, is_local
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 16384
@@ -209,7 +209,7 @@ def refusal(
     if len(hosts) != (1 if authority is None else 2) or not all(map(HOST.fullmatch, hosts)):
         return "bad-request"
     # AUTH-40
-    if settings.local and not LOCAL_HOST.fullmatch(hosts[-1]):
+    if is_local(settings) and not LOCAL_HOST.fullmatch(hosts[-1]):
         return "bad-request"
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
     # HTTP-23, HTTP-24

@@ -93,8 +93,6 @@ class Settings:
     """Passwords."""
     auth: bool
     """Whether a request has to say who sends it."""
-    local: bool
-    """Whether it is open on a loopback address, so meant for this machine alone."""
     auth_secret: str
     auth_secret_previous: str
     auth_issuer: str
@@ -151,7 +149,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         # PASSWORD-17
         hash_queue=_integer(environment, "HASH_QUEUE", 64, 1, 10000),
         auth=_auth(environment),
-        local=_local(environment),
         auth_secret=_secret(environment, "AUTH_SECRET"),
         auth_secret_previous=_secret(environment, "AUTH_SECRET_PREVIOUS"),
         auth_issuer=_word(environment, "AUTH_ISSUER", "users"),
@@ -302,19 +299,16 @@ def _auth(environment: Mapping[str, str]) -> bool:
     chosen = _choice(environment, "AUTH", "on", "off")
     if chosen == "on" and not secured:
         raise SettingsError("AUTH_SECRET must be set where AUTH is on")
-    if not (chosen or secured or _is_loopback(environment)):
+    host = environment.get("HOST") or "127.0.0.1"
+    if not (chosen or secured or LOOPBACK.fullmatch(host)):
         raise SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback")
     return secured and chosen != "off"
 
 
 # AUTH-40
-def _local(environment: Mapping[str, str]) -> bool:
-    return not _auth(environment) and _is_loopback(environment)
-
-
-# AUTH-14
-def _is_loopback(environment: Mapping[str, str]) -> bool:
-    return LOOPBACK.fullmatch(environment.get("HOST") or "127.0.0.1") is not None
+def is_local(settings: Settings) -> bool:
+    """Whether the service is open on a loopback address, so meant for this machine alone."""
+    return not settings.auth and LOOPBACK.fullmatch(settings.host) is not None
 
 
 def _choice(environment: Mapping[str, str], name: str, one: str, other: str) -> str:

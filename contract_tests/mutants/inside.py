@@ -1058,8 +1058,8 @@ _INSIDE = [
         "open_by_accident",
         "AUTH-14",
         "A service runs open wherever it listens.",
-        ("settings.py", "or secured or _is_loopback(environment)", "or True"),
-        ("settings.ts", "|| secured || isLoopback(environment)", "|| true"),
+        ("settings.py", "LOOPBACK.fullmatch(host)", "host"),
+        ("settings.ts", "LOOPBACK.test(host)", "host"),
     ),
     _one(
         "keys_are_looked_up_at_once",
@@ -1746,12 +1746,12 @@ _INSIDE = [
         "A service that runs open on a loopback address answers to every name.",
         (
             "settings.py",
-            "    return not _auth(environment) and _is_loopback(environment)\n",
+            "    return not settings.auth and LOOPBACK.fullmatch(settings.host) is not None\n",
             "    return False\n",
         ),
         (
             "settings.ts",
-            "  return !auth(environment) && isLoopback(environment);\n",
+            "  return !settings.auth && LOOPBACK.test(settings.host);\n",
             "  return false;\n",
         ),
     ),

@@ -24,7 +24,7 @@ import type { App } from "./app.ts";
 import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
 import { MAX_BODY, routePath } from "./requests.ts";
-import type { Settings } from "./settings.ts";
+import { isLocal, type Settings } from "./settings.ts";
 
 const MAX_HEADERS = 100;
 const MAX_HEADER_BYTES = 16384;
@@ -251,7 +251,7 @@ function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
     return "bad-request";
   }
   // AUTH-40
-  if (settings.local && !LOCAL_HOST.test(authority ?? host)) {
+  if (isLocal(settings) && !LOCAL_HOST.test(authority ?? host)) {
     return "bad-request";
   }
   const codings = headersDistinct["transfer-encoding"];

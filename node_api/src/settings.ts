@@ -82,8 +82,6 @@ export type Settings = Readonly<{
   hashQueue: number;
   /** Whether a request has to say who sends it. */
   auth: boolean;
-  /** Whether it is open on a loopback address, so meant for this machine alone. */
-  local: boolean;
   authSecret: string;
   authSecretPrevious: string;
   authIssuer: string;
@@ -143,7 +141,6 @@ export function readSettings(given: Environment): Settings {
     // PASSWORD-17
     hashQueue: integer(environment, "HASH_QUEUE", 64, 1, 10000),
     auth: auth(environment),
-    local: local(environment),
     authSecret: secret(environment, "AUTH_SECRET"),
     authSecretPrevious: secret(environment, "AUTH_SECRET_PREVIOUS"),
     authIssuer: word(environment, "AUTH_ISSUER", "users"),
@@ -324,20 +321,17 @@ function auth(environment: Environment): boolean {
   if (chosen === "on" && !secured) {
     throw new SettingsError("AUTH_SECRET must be set where AUTH is on");
   }
-  if (!(chosen || secured || isLoopback(environment))) {
+  const host = environment["HOST"] || "127.0.0.1";
+  if (!(chosen || secured || LOOPBACK.test(host))) {
     throw new SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback");
   }
   return secured && chosen !== "off";
 }
 
 // AUTH-40
-function local(environment: Environment): boolean {
-  return !auth(environment) && isLoopback(environment);
-}
-
-// AUTH-14
-function isLoopback(environment: Environment): boolean {
-  return LOOPBACK.test(environment["HOST"] || "127.0.0.1");
+/** Whether the service is open on a loopback address, so meant for this machine alone. */
+export function isLocal(settings: Settings): boolean {
+  return !settings.auth && LOOPBACK.test(settings.host);
 }
 
 function choice(environment: Environment, name: string, one: string, other: string): string {
