@@ -1756,13 +1756,6 @@ _INSIDE = [
         ),
     ),
     _one(
-        "a_name_is_the_first_address",
-        "OPS-29",
-        "All addresses are those of IPv6 alone.",
-        ("server.py", "backlog=2048, dualstack_ipv6=both)", "backlog=2048)"),
-        ("server.ts", "backlog: 2048 });", "backlog: 2048, ipv6Only: true });"),
-    ),
-    _one(
         "patch_tells_no_media_types",
         "ROUTE-17",
         "The 415 to a PATCH doesn't tell what it takes.",
