@@ -28,10 +28,10 @@ def test_201_whatever_the_order_of_the_members(api: Client) -> None:
 
 
 @pytest.mark.clause("USR-CREATE-02")
-@pytest.mark.parametrize("host", ["example.com", "example.com:8080", "[::1]:80"])
+@pytest.mark.parametrize("host", ["a.localhost", "127.0.0.7:8080", "[::1]:80"])
 def test_location_does_not_depend_on_the_host(api: Client, host: str) -> None:
     email = unique_email()
-    headers = {"host": host, "x-forwarded-host": host, "x-forwarded-proto": "https"}
+    headers = {"host": host, "x-forwarded-host": "example.com", "x-forwarded-proto": "https"}
     answer = api.post("/users", json={"name": "Ada", "email": email}, headers=headers)
     user(answer, 201, name="Ada", email=email)  # Location among the rest
 

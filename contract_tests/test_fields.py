@@ -119,15 +119,13 @@ def test_nothing_else_is_trimmed(api: Client, character: str) -> None:
         user(api.post("/users", json=members), 201, **members)
 
 
-@pytest.mark.clause("NAME-08", "USR-LIST-14")
+@pytest.mark.clause("NAME-08")
 def test_what_is_inside_makes_trimming_no_slower(api: Client) -> None:
     # A trim that begins anew with every space takes seconds: the first that does ends the test.
     for spaces, count in ((" ", 25_000), ("\t", 32_000), ("\r\n", 16_000), (" ", 65_000)):
         begin = time.monotonic()
         rejected(api, "name", f"x{spaces * count}y", "too-long")
         assert time.monotonic() - begin < 2
-    target = f"/users?q=x{'+' * 15_000}y"
-    problem(api.get(target), "validation", [error("too-long", parameter="q")])
 
 
 @pytest.mark.clause("NAME-02", "NAME-06")

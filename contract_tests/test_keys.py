@@ -1,5 +1,6 @@
 """AUTH: which keys of a provider's set count, what is taken for a set, and how it is had."""
 
+import contextlib
 import gzip
 import ipaddress
 import json
@@ -515,18 +516,18 @@ def test_a_provider_that_hangs_is_asked_once(
     requests = [
         api.message("GET", "/users/me", [("Authorization", f"Bearer {one}")]) for one in given
     ]
-    connections = [api.connect(30) for _ in requests]
-    for connection, request in zip(connections, requests, strict=True):
-        connection.send(request)
-    assert provider.hanging.wait(20)
-    # Nobody else waits, those with a password to hash neither.
-    for _ in range(5):
-        api.create(password="a password of somebody")
-    expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
-    expect.problem(api.get("/users"), "unauthorized")
-    for connection in connections:
-        expect.problem(connection.read("GET"), "provider-unavailable")
-        connection.close()
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(api.connect(30)) for _ in requests]
+        for connection, request in zip(connections, requests, strict=True):
+            connection.send(request)
+        assert provider.hanging.wait(20)
+        # Nobody else waits, those with a password to hash neither.
+        for _ in range(5):
+            api.create(password="a password of somebody")
+        expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
+        expect.problem(api.get("/users"), "unauthorized")
+        for connection in connections:
+            expect.problem(connection.read("GET"), "provider-unavailable")
     # And then it is left alone.
     begun = time.monotonic()
     for one in given[:10]:

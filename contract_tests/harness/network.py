@@ -38,8 +38,13 @@ class Proxy:
 
     def close(self) -> None:
         """Take no more connections, and end those that there are."""
+        # Whoever waits for a socket hears of its end, and not of its being closed.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+        for connection in self._connections:
+            connection.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):

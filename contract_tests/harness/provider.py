@@ -117,6 +117,9 @@ class Provider:
 
     def close(self) -> None:
         self._done.set()
+        # Whoever waits for a socket hears of its end, and not of its being closed.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _serve(self) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -144,7 +145,7 @@ class Service:
             with contextlib.suppress(OSError), self.api.connect(1.0) as connection:
                 connection.send(self.api.message("GET", "/healthz"))
                 connection.read()
-        return self._stdout.read_text("utf-8", "replace")
+        return re.sub(r"[^\n]*\Z", "", self._stdout.read_text("utf-8", "replace"))
 
     def stderr(self) -> str:
         """What it has written to stderr, all starts together."""
