@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import string
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -97,7 +98,7 @@ def sealed(text: str, digest: str = "sha256") -> str:
 def unpadded_twins(text: str) -> list[str]:
     """Other texts that lenient decoders take for the same bytes."""
     unused = {0: 0, 2: 4, 3: 2}[len(text) % 4]
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     last = alphabet.index(text[-1])
     return [text[:-1] + alphabet[last + more] for more in range(1, 2**unused)]
 
