@@ -498,14 +498,15 @@ def test_with_nobody_left_the_gateway_says_so() -> None:
 @pytest.mark.parametrize(("before", "after"), [("python", "node"), ("node", "python")])
 def test_a_rolling_change_over_behind_the_gateway(before: str, after: str) -> None:
     up(f"--scale={before}_api=3", f"--scale={after}_api=1", "--no-recreate")
-    with Load([GATEWAY]) as load:
-        load.await_more()
-        for count in (2, 3):
-            up(f"--scale={before}_api={4 - count}", f"--scale={after}_api={count}", "--no-recreate")
-            load.await_more()
-        compose("stop", f"{before}_api")
-        load.await_more()
     with asking(GATEWAY) as api:
+        with Load([GATEWAY]) as load:
+            load.await_more()
+            for count in (2, 3):
+                left = f"--scale={before}_api={4 - count}"
+                up(left, f"--scale={after}_api={count}", "--no-recreate")
+                load.await_more()
+            compose("stop", f"{before}_api")
+            load.await_more()
         assert_each_once(api, load.acknowledged, load.token)
 
 
