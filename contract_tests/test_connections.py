@@ -400,7 +400,7 @@ def test_open_on_a_loopback_it_answers_to_no_other_name(service: Service) -> Non
         head = [("Host", host), JSON, ("Content-Length", str(len(body)))]
         answer = api.raw(message("POST", "/users", head, body))
         expect.problem(answer, "bad-request", closed=True)
-    expect.users(api.get("/users"), [], next=False)
+        expect.users(api.get(f"/users?q={fields['email']}"), [], next=False)
 
 
 @once_a_side
