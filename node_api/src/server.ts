@@ -410,6 +410,10 @@ class Connection {
 
   /** There is no request under way any more. */
   #wait(): void {
+    // One that is closed by now is forgotten already.
+    if (this.#socket.destroyed) {
+      return;
+    }
     this.#waiting.add(this);
     // OPS-25
     if (!this.#head && this.#last?.incoming.complete) {
@@ -541,6 +545,9 @@ class Connection {
    * the sending half is closed (RFC 9112, 9.6).
    */
   #linger(): void {
+    if (this.#socket.destroyed) {
+      return;
+    }
     this.#waiting.add(this);
     this.#socket.end(() => {
       const timer = setTimeout(() => this.#socket.destroy(), LINGER_SECONDS * 1000);
