@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -443,15 +444,16 @@ def test_an_instance_is_killed_behind_the_gateway(name: str) -> None:
 def test_an_instance_that_is_not_ready_is_passed_over() -> None:
     """One whose database takes no connection any more: all that it says is 503."""
     ask_postgres("CREATE DATABASE elsewhere")
-    url = f"postgresql://users:{secret('POSTGRES_PASSWORD')}@postgres/elsewhere"
+    password = urllib.parse.quote(secret("POSTGRES_PASSWORD"), safe="")
+    url = f"postgresql://users:{password}@postgres/elsewhere"
     env = ("--env", f"DATABASE_URL={url}", "--env", "DATABASE_URL_FILE=")
     with asking(PYTHON) as api:
         authorization = api.authorization  # it could be the one that is asked for a token
     lost = compose("run", "--detach", "--use-aliases", *env, "node_api").stdout.split()[-1]
     try:
         deadline = time.monotonic() + 30
-        while "listening" not in docker("logs", lost).stdout:
-            assert time.monotonic() < deadline
+        while "listening" not in (said := docker("logs", lost).stdout):
+            assert time.monotonic() < deadline, said
         ask_postgres("ALTER DATABASE elsewhere ALLOW_CONNECTIONS false")
         ask_postgres(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'elsewhere'"

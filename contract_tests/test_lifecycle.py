@@ -638,6 +638,45 @@ def test_no_further_signal_cuts_what_it_has_begun(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-06", "OPS-24")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("begun", [1, 2])
+def test_a_signal_finds_processes_that_only_begin(
+    spawned: Callable[..., Service], begun: int, signum: signal.Signals
+) -> None:
+    service = spawned(WEB_CONCURRENCY="2")
+    deadline = time.monotonic() + services.START_TIMEOUT
+    while len(workers := service.workers()) < begun:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.005)
+    assert_ends_well(service, signum)
+    await_end(workers)
+
+
+@pytest.mark.clause("OPS-06", "OPS-24")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_number_of_signals_ends_it_worse(
+    launched: Launch, processes: str, signum: signal.Signals
+) -> None:
+    assert_ends_well(launched(WEB_CONCURRENCY=processes), signum)
+
+
+def assert_ends_well(service: Service, signum: signal.Signals) -> None:
+    """It ends well, whatever its processes are at when the signal comes, again and again."""
+    deadline = time.monotonic() + services.STOP_TIMEOUT
+    while service.process.poll() is None:
+        assert time.monotonic() < deadline, service.log()
+        os.killpg(service.process.pid, signum)
+        time.sleep(0.01)
+    assert service.process.returncode == 0
+    assert service.stderr() == ""
+    assert "worker died" not in service.stdout()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-46")
 @pytest.mark.engine("sqlite")
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -20,7 +20,6 @@ ALONE = {
     "database.parameter": "SQLAlchemy's bindparam",
     "database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
     "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
-    "server.onSignal": "Python has one handler for a signal, and a new one takes its place",
     "server.headAsGet": "on Node a line of its connection's work",
     "server.refuse": "on Node a method of the connection",
     "tables.isPostgres": "SQLAlchemy's connections know their dialect's name",

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
 from typing import Any, Literal, cast
@@ -38,6 +38,7 @@ MAX_HEAD_BYTES = 131072
 # What is parsed at once: the requests in it are all that a connection has waiting.
 PIECE_BYTES = 4096
 LINGER_SECONDS = 2
+STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 # How often the server looks for clients that keep it waiting.
 LOOK_SECONDS = 0.5
 # What a process has open besides connections: its libraries, its log, its port.
@@ -115,8 +116,20 @@ def end_well_on_signals() -> None:
 
     And after any: uvicorn raises the one that stopped it once more.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
+    on_signal(sys.exit)
+
+
+# OPS-06
+def on_signal(act: Callable[[], object]) -> None:
+    """At SIGTERM or SIGINT act so, and no longer as before; a second one changes nothing."""
+
+    def act_once(*_: object) -> None:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        act()
+
+    for number in STOP_SIGNALS:
+        signal.signal(number, act_once)
 
 
 class Server(uvicorn.Server):

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from asyncio import FIRST_COMPLETED
+from multiprocessing import resource_tracker
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -16,7 +17,7 @@ from python_api.app import create_app
 from python_api.database import open_database
 from python_api.observability import log, share_metrics
 from python_api.output import let_stderr_fail
-from python_api.server import end_well_on_signals, serve
+from python_api.server import STOP_SIGNALS, end_well_on_signals, on_signal, serve
 from python_api.settings import Settings
 
 RESTART_SECONDS = 1
@@ -32,8 +33,8 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
     One that ends by itself is replaced.
     """
     told_to_stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
+    loop = asyncio.get_running_loop()
+    on_signal(lambda: loop.call_soon_threadsafe(told_to_stop.set))
     with TemporaryDirectory() as directory:
         share_metrics(directory)
         async with asyncio.TaskGroup() as group:
@@ -47,10 +48,12 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
 async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
+        # Python 3.11's tracker, started by the first worker, would unblock them under way.
+        resource_tracker.ensure_running()
         # Ctrl-C is for all that run in a terminal: until it can end well, a worker leaves it waiting.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         process.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         ended = asyncio.create_task(asyncio.to_thread(process.join))
         await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
         if stop.done():
@@ -66,7 +69,7 @@ def work(settings: Settings, listener: socket.socket) -> None:
     """Serve as one of several processes, on the socket that they share."""
     end_well_on_signals()
     let_stderr_fail()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     uvloop.run(_work(settings, listener))
 
 

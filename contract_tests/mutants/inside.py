@@ -1575,6 +1575,17 @@ _INSIDE = [
         ("output.ts", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
     ),
     _one(
+        "another_signal_ends_it",
+        "OPS-06",
+        "A further signal ends the process at once.",
+        (
+            "server.py",
+            "signal.signal(number, signal.SIG_IGN)",
+            "signal.signal(number, signal.SIG_DFL)",
+        ),
+        ("server.ts", "process.on(signal, act);", "process.once(signal, act);"),
+    ),
+    _one(
         "the_dead_are_not_counted",
         "METRICS-07",
         "What a process has counted goes with it.",

@@ -84,3 +84,6 @@ function main(): Promise<void> {
 }
 
 await main();
+// OPS-06
+// Before Node ends by itself it stops to listen to signals, and a further one would end it worse.
+process.exit();
