@@ -165,7 +165,9 @@ async def main() -> int:
     port = os.environ.get("PYTHON_PORT") or "8000"
     python = await Service.start("python", port, sys.executable, "-m", "python_api")
     port = os.environ.get("NODE_PORT") or "3000"
-    node = await Service.start("node", port, str(NODE), "node_api/src/main.ts")
+    node = await Service.start(
+        "node", port, str(NODE), "--max-semi-space-size=8", "node_api/src/main.ts"
+    )
 
     over: list[asyncio.Future[Any]] = [asked, orphaned, python.ended, node.ended]
     ready = asyncio.gather(python.url, node.url)

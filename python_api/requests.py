@@ -9,6 +9,7 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import accumulate
 from typing import NoReturn, TypeVar
 from urllib.parse import quote, unquote_to_bytes
@@ -53,7 +54,9 @@ NATURAL = re.compile(r"[1-9][0-9]*")
 ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 # JSON-10, JSON-11
-NOT_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+', re.DOTALL)
+STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+OPENING = re.compile(rb"[\[{]{%d}" % (MAX_NESTING + 1))
 STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 # CTYPE-07, CTYPE-08
@@ -137,7 +140,7 @@ def parse_json(body: bytes, number: Callable[[str], object] = lambda _: 0) -> ob
     """
     try:
         # JSON-10, JSON-12
-        if _nesting(body) > MAX_NESTING:
+        if _nests_too_deep(body):
             raise Problem("malformed-json")
         # JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-17
         return json.loads(
@@ -159,11 +162,15 @@ def _refuse_constant(_name: str) -> NoReturn:
 
 
 # JSON-10, JSON-11, LIMIT-11
-def _nesting(body: bytes) -> int:
-    """How deep arrays and objects go, counted before parsing: a parser may run out of stack."""
-    brackets = NOT_BRACKETS.sub(b"", body)
-    # In steps of Python itself a body of nothing else would take a while.
-    return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
+def _nests_too_deep(body: bytes) -> bool:
+    """Whether arrays and objects go too deep, seen before parsing: a parser may run out of stack."""
+    # In steps of Python itself a body of nothing but brackets or strings would take a while.
+    if body.count(b"[") + body.count(b"{") <= MAX_NESTING:
+        return False
+    brackets = STRING.sub(b"", body).translate(None, NOT_BRACKETS)
+    if OPENING.search(brackets):
+        return True
+    return max(accumulate(map(STEPS.__getitem__, brackets)), default=0) > MAX_NESTING
 
 
 # AUTH-24, AUTH-26
@@ -186,7 +193,7 @@ def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = (
     # Unknown members are found here: pydantic fails on a name with an unpaired surrogate.
     known = {name: document[name] for name in model.model_fields if name in document}
     # JSON-16, PROB-07
-    unknown = sorted(document.keys() - known.keys())[:MAX_ERRORS]
+    unknown = nsmallest(MAX_ERRORS, document.keys() - known.keys())
     broken = [issue("pointer", _pointer(name), "unknown") for name in unknown]
     # PROB-06, PROB-07, PROB-08
     try:

@@ -276,7 +276,8 @@ def command(kind: Kind) -> list[str]:
     """The command that starts a service, from the root of the repository."""
     if kind == "python":
         return [sys.executable, "-m", "python_api"]
-    return [node(), "node_api/src/main.ts"]
+    # As node_api/Dockerfile has it.
+    return [node(), "--max-semi-space-size=8", "node_api/src/main.ts"]
 
 
 @functools.cache

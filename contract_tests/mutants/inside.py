@@ -383,8 +383,8 @@ _INSIDE = [
         "Brackets inside strings count.",
         (
             "requests.py",
-            r"""rb'"(?:[^"\\]|\\.)*"?|[^\[\]{}"]+'""",
-            r"rb'[^\[\]{}]+'",
+            'brackets = STRING.sub(b"", body)',
+            "brackets = body",
         ),
         ("requests.ts", r"""/"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs""", r"/[^[\]{}]+/gs"),
     ),

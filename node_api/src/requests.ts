@@ -203,8 +203,9 @@ export function parseBody<Shape extends z.ZodRawShape>(
     throw new Problem("validation", [...issues, issue("pointer", "#", "wrong-type")]);
   }
   // Unknown members are found here, as on the other side.
-  const members = Object.entries(document);
-  const known = Object.fromEntries(members.filter(([name]) => Object.hasOwn(model.shape, name)));
+  const members = document as Record<string, unknown>;
+  const names = Object.keys(model.shape).filter((name) => Object.hasOwn(document, name));
+  const known = Object.fromEntries(names.map((name) => [name, members[name]]));
   // JSON-16
   const unknown = Object.keys(document).filter((name) => !Object.hasOwn(model.shape, name));
   // PROB-07
