@@ -27,8 +27,8 @@ from contract_tests.harness.wire import Connection, message
 
 MOST_TIMES = 5.0
 MOST_MIB = 20.0
-# A wait that nobody notices (LIMIT-11), whatever it is a multiple of.
-UNNOTICED_MS = 50.0
+# A wait that nobody notices, whatever it is a multiple of.
+UNNOTICED_MS = 10.0
 SETTLE_SECONDS = 2.0
 TIMEOUT = 5.0
 
