@@ -460,10 +460,9 @@ def test_http_1_0_is_sent_no_100(api: Client) -> None:
     head = [("Host", api.host), JSON, ("Content-Length", str(len(content)))]
     with api.connect() as connection:
         expectation = ("Expect", "100-continue")
-        connection.send(message("POST", "/users", [*head, expectation], version="1.0"))
-        assert not connection.readable(0.5)
-        connection.send(content)
+        connection.send(message("POST", "/users", [*head, expectation], content, version="1.0"))
         expect.user(connection.read("POST"), 201, **fields)
+        assert connection.interim == []
         assert connection.closed()
 
 

@@ -89,6 +89,8 @@ class Connection:
         self._socket = socket.create_connection((host, port), timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
+        self.interim: list[int] = []
+        """The statuses of the answers before the last one that was read (1xx)."""
 
     def __enter__(self) -> Self:
         return self
@@ -124,11 +126,13 @@ class Connection:
         when it is not complete in time.
         """
         deadline = time.monotonic() + self._timeout
+        self.interim = []
         while True:
             head = self._until(b"\r\n\r\n", deadline)
             status, headers = _head(head)
             if status >= 200 or status == 101:
                 break
+            self.interim.append(status)
         answer = Answer(status, headers, self._body(method, Answer(status, headers, b""), deadline))
         sent, self._sent = self._sent, b""
         tell(self._name, sent, answer)

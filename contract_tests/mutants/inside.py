@@ -1575,6 +1575,62 @@ _INSIDE = [
         ("output.ts", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
     ),
     _one(
+        "absolute_form_in_lower_case",
+        "HTTP-20",
+        "An absolute target begins with http:// in lower case alone.",
+        ("server.py", '(.*)", re.IGNORECASE | re.DOTALL)', '(.*)", re.DOTALL)'),
+        ("server.ts", "(.*)$/is;", "(.*)$/s;"),
+    ),
+    _one(
+        "http_1_0_in_chunks",
+        "HTTP-24",
+        "A request of HTTP/1.0 may come in chunks.",
+        ("server.py", 'or version == "1.0")', 'or version == "0.9")'),
+        ("server.ts", '|| incoming.httpVersion === "1.0")', '|| incoming.httpVersion === "0.9")'),
+    ),
+    _one(
+        "http_1_0_is_sent_100",
+        "HTTP-25",
+        "HTTP/1.0 is told to go on, too.",
+        ("server.py", 'expect_100_continue and version != "1.0"', "expect_100_continue"),
+        (
+            "server.ts",
+            "    this.#waiting.delete(this);\n    this.#head = false;\n",
+            (
+                "    this.#waiting.delete(this);\n    this.#head = false;\n"
+                '    if (incoming.headers.expect === "100-continue" && '
+                'incoming.httpVersion === "1.0") {\n'
+                '      incoming.socket.write("HTTP/1.1 100 Continue\\r\\n\\r\\n");\n'
+                "    }\n"
+            ),
+        ),
+    ),
+    _one(
+        "accept_patch_everywhere",
+        "ROUTE-16",
+        "OPTIONS tells of patches also where there are none.",
+        ("app.py", "if HTTPMethod.PATCH in methods else {}", "if methods else {}"),
+        ("app.ts", 'methods.includes("PATCH") ?', "methods.length > 0 ?"),
+    ),
+    _one(
+        "one_family_alone",
+        "OPS-29",
+        "`::` is no address of IPv4.",
+        ("server.py", "dualstack_ipv6=both", "dualstack_ipv6=False"),
+        ("server.ts", "backlog: 2048 });", "backlog: 2048, ipv6Only: true });"),
+    ),
+    _one(
+        "metrics_wait_for_all",
+        "METRICS-08",
+        "The metrics come late where a process stands still.",
+        (
+            "observability.py",
+            "    registry = CollectorRegistry()\n",
+            "    import time\n\n    time.sleep(4)\n    registry = CollectorRegistry()\n",
+        ),
+        ("observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
+    ),
+    _one(
         "another_signal_ends_it",
         "OPS-06",
         "A further signal ends the process at once.",

@@ -146,12 +146,17 @@ class Side:
     def pytest_runtestloop(self) -> bool:
         """Run the tests of every mutant, and those that minded once more without it."""
         minded: dict[str, pytest.Item] = {}
+        # What minds a fault of the wire is behind the proxy once more.
+        wired: set[str] = set()
         if self.control_alone:
             for mutant in self.mutants:
-                minded |= {name_of(item): item for item in self._selected(mutant)}
+                found = {name_of(item): item for item in self._selected(mutant)}
+                minded |= found
+                wired |= set() if isinstance(mutant, Inside) else set(found)
         for mutant in [] if self.control_alone else self.mutants:
             begin = time.monotonic()
             killers, ran, others = self._try(mutant, minded)
+            wired |= set() if isinstance(mutant, Inside) else set(killers)
             self._tell(
                 mutant=mutant.name,
                 killers=killers,
@@ -162,7 +167,7 @@ class Side:
         begin = time.monotonic()
         control = {}
         for node, item in minded.items():
-            self.proxied = item.path.name not in WITHOUT_PROXY
+            self.proxied = node in wired
             if (said := self._run(item)) not in ("", "skipped"):
                 control[node] = said
         self.proxied = False
