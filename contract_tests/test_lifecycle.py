@@ -374,6 +374,24 @@ def test_a_client_that_reads_slowly_gets_all_of_its_answer(launched: Launch) -> 
 
 
 @pytest.mark.clause("OPS-07")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_while_it_waits_for_its_database(
+    spawned: Callable[..., Service], processes: str, signum: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(services.START_TIMEOUT)
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/users"
+        service = spawned(DATABASE_URL=url, DATABASE_TIMEOUT="60", WEB_CONCURRENCY=processes)
+        with silent.accept()[0] as connection:
+            assert connection.recv(8)  # what it says first
+            service.process.send_signal(signum)
+            assert service.wait() == 0
+    assert (service.stdout(), service.stderr()) == ("", "")
+
+
+@pytest.mark.clause("OPS-07")
 @pytest.mark.parametrize("half", ["nothing", "head", "body", "chunk", "answered"])
 def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
     service = launched(SHUTDOWN_TIMEOUT="1")

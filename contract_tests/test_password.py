@@ -557,6 +557,8 @@ def test_no_token_waits_for_a_hash(launched: Launch) -> None:
             body(connection.read(), 200, b'{"status":"ok"}')
         for _ in range(3):
             assert mine.get("/users/me").json()["role"] == "admin"
+        # It is read from the disk, and Node does that in a thread.
+        assert mine.get("/docs/swagger-ui-bundle.js").status == 200
         assert not any(connection.readable(0) for connection in hashing)
 
 

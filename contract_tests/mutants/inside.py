@@ -641,8 +641,8 @@ _INSIDE = [
         "Passwords are hashed in the threads that serve for everything else.",
         (
             "auth/passwords.py",
-            "run_in_executor(self._pool, work)",
-            "run_in_executor(None, work)",
+            "await asyncio.get_running_loop().run_in_executor(self._pool, work)",
+            "work()",
         ),
         (
             "auth/passwords.ts",
@@ -1285,19 +1285,29 @@ _INSIDE = [
         ("auth/routes.py", "if is_outdated(kept, settings):", "if is_outdated is None:"),
         ("auth/routes.ts", "if (isOutdated(kept, settings)) {", "if (!isOutdated) {"),
     ),
-    _one(
+    Inside(
         "right_password_opens_a_lock",
         "LIMIT-01",
         "A locked email is only locked for wrong passwords.",
         (
-            "auth/failures.py",
-            '        _recent(kept.get(suspect.key_hash, "[]"), suspect, now)\n',
-            "        assert kept is not None\n",
+            Patch(
+                "auth/failures.py",
+                '        _recent(kept.get(suspect.key_hash, "[]"), suspect, now)\n',
+                "        assert kept is not None\n",
+            ),
+            Patch("auth/routes.py", "await refuse_guess(connection, whom, now)", "pass"),
         ),
         (
-            "auth/failures.ts",
-            '    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now);\n',
-            "",
+            Patch(
+                "src/auth/failures.ts",
+                '    recent(kept.get(suspect.keyHash) ?? "[]", suspect, now);\n',
+                "",
+            ),
+            Patch(
+                "src/auth/routes.ts",
+                "    await database.transaction((connection) => refuseGuess(connection, whom, now));\n",
+                "",
+            ),
         ),
     ),
     _one(

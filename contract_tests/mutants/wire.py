@@ -156,9 +156,9 @@ def broken_host_is_forgiven(request: Request) -> None:
 
 
 @on_request("HTTP-03")
-def absolute_form_is_served(request: Request) -> None:
-    """http://host/path is taken for /path."""
-    request.target = re.sub("^http://[^/]*/", "/", request.target)
+def any_scheme_is_served(request: Request) -> None:
+    """https://host/path is taken for /path."""
+    request.target = re.sub("^(?i:https)://[^/]*/", "/", request.target)
 
 
 @on_request("HTTP-04")
