@@ -204,10 +204,11 @@ def test_an_authority_makes_up_for_no_host(api: Client, hosts: list[str]) -> Non
     assert_refused(api, message("GET", f"http://{api.host}/healthz", fields))
 
 
-@pytest.mark.clause("HTTP-06", "HDR-05", "HDR-09")
-def test_a_refused_head_has_no_body(api: Client) -> None:
+@pytest.mark.clause("HTTP-06", "HTTP-12", "HDR-05", "HDR-09")
+@pytest.mark.parametrize("more", [[], [("Connection", "upgrade"), ("Upgrade", "h2c")]])
+def test_a_refused_head_has_no_body(api: Client, more: list[tuple[str, str]]) -> None:
     with api.connect() as connection:
-        connection.send(message("HEAD", "/healthz"))
+        connection.send(message("HEAD", "/healthz", more))
         expect.problem(connection.read("HEAD"), "bad-request", head=True, closed=True)
         assert connection.closed()
 
@@ -463,6 +464,41 @@ def test_http_1_0_is_sent_no_100(api: Client) -> None:
         connection.send(message("POST", "/users", [*head, expectation], content, version="1.0"))
         expect.user(connection.read("POST"), 201, **fields)
         assert connection.interim == []
+        assert connection.closed()
+
+
+# What has no end
+
+
+@pytest.mark.direct("HTTP-08")
+@pytest.mark.clause("HTTP-08", "HTTP-11", "HTTP-06")
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"G",
+        b"GET /he",
+        b"GET /healthz HTTP/1.1\r\nHost: loc",
+        (
+            b"POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 10\r\n\r\n{}"
+        ),
+        (
+            b"POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"
+        ),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 1, 3])
+def test_what_is_whole_is_answered_before_what_is_not(
+    api: Client, begun: bytes, before: int
+) -> None:
+    planned = [somebody() for _ in range(before)]
+    with api.connect() as connection:
+        connection.send(b"".join(post(api, fields) for fields in planned) + begun)
+        connection.half_close()
+        for fields in planned:
+            expect.user(connection.read("POST"), 201, **fields)
+        expect.problem(connection.read(), "bad-request", closed=True)
         assert connection.closed()
 
 
@@ -807,10 +843,25 @@ def test_http_1_0_takes_a_body(api: Client) -> None:
         assert connection.closed()
 
 
+@pytest.mark.direct("HTTP-16")
 @pytest.mark.clause("HTTP-16")
-def test_http_1_0_may_ask_to_keep_the_connection(api: Client) -> None:
-    head = [("Host", api.host), ("Connection", "keep-alive")]
-    expect.body(api.raw(message("GET", "/healthz", head, version="1.0")), 200, OK)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Connection", "keep-alive")],
+        [("Connection", "close, keep-alive")],
+        [("Connection", "keep-alive"), ("Connection", "close")],
+        [("Proxy-Connection", "keep-alive")],
+    ],
+)
+def test_http_1_0_is_closed_whatever_it_asks_for(
+    api: Client, fields: list[tuple[str, str]]
+) -> None:
+    with api.connect() as connection:
+        head = [("Host", api.host), *fields]
+        connection.send(message("GET", "/healthz", head, version="1.0") * 2)
+        expect.body(connection.read(), 200, OK)
+        assert connection.closed()
 
 
 @pytest.mark.clause("HTTP-17")
@@ -1104,6 +1155,29 @@ def test_a_chunked_body_is_read_as_any_other(api: Client, form: str) -> None:
         connection.send(message("POST", "/users", head, body) + api.message("GET", "/healthz"))
         expect.user(connection.read("POST"), 201, **fields)
         expect.body(connection.read(), 200, OK)
+
+
+@pytest.mark.clause("BODY-05")
+@pytest.mark.parametrize("trailers", [b"X: a\r\n" * 1100, b"X: %s\r\n" % (b"a" * 65000)])
+def test_trailers_may_be_many_and_long(api: Client, trailers: bytes) -> None:
+    fields = somebody()
+    head = [("Host", api.host), JSON, ("Transfer-Encoding", "chunked")]
+    body = in_chunks(expect.render(fields), 1000) + b"0\r\n" + trailers + b"\r\n"
+    with api.connect() as connection:
+        connection.send(message("POST", "/users", head, body) + api.message("GET", "/healthz"))
+        expect.user(connection.read("POST"), 201, **fields)
+        expect.body(connection.read(), 200, OK)
+
+
+@pytest.mark.direct("HTTP-28")
+@pytest.mark.clause("HTTP-28", "HTTP-06", "HTTP-26")
+@pytest.mark.parametrize("end", [b"0\r\nX: ", b"0\r\nX", b"0;x=", b"1;x="])
+def test_framing_without_an_end_is_refused(api: Client, end: bytes) -> None:
+    fields = somebody()
+    head = [("Host", api.host), JSON, ("Transfer-Encoding", "chunked")]
+    body = in_chunks(expect.render(fields), 1000) + end + b"a" * (256 * 1024)
+    assert_refused(api, message("POST", "/users", head, body), "headers-too-large")
+    assert_nobody(api, fields)
 
 
 @pytest.mark.clause("BODY-05")

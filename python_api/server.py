@@ -266,6 +266,7 @@ class Protocol(HttpToolsProtocol):
         self._taken = 0.0
         self.reading: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes: int | None = None
+        self.framing_bytes = 0
         self.refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -298,10 +299,12 @@ class Protocol(HttpToolsProtocol):
     # HTTP-11
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more, but may wait for answers: stay open until they are given."""
+        # HTTP-08
+        if self.reading != "nothing" and not self.refused:
+            self._give_up("bad-request")
+        self.reading = "nothing"
         cycle: RequestResponseCycle | None = self.cycle
-        if self.refused:  # what can't be read has no other end
-            self.reading = "nothing"
-        if cycle is None or cycle.response_complete or self.reading != "nothing":
+        if cycle is None or cycle.response_complete:
             return False
         cycle.keep_alive = False
         return True
@@ -349,6 +352,12 @@ class Protocol(HttpToolsProtocol):
                 # The piece in which a head begins holds the end of what came before, too.
                 self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
                 if self.head_bytes > MAX_HEAD_BYTES:
+                    self._give_up("headers-too-large")
+            # HTTP-28
+            elif self.reading == "body":
+                # Extensions of a chunk, and trailers: what is no part of the body itself.
+                self.framing_bytes += size
+                if self.framing_bytes > MAX_HEAD_BYTES:
                     self._give_up("headers-too-large")
             if self.refused:
                 self._unparsed = b""
@@ -456,6 +465,7 @@ class Protocol(HttpToolsProtocol):
     # HTTP-19, BODY-04, BODY-06, BODY-07
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
+        self.framing_bytes = 0
         if self.reading == "body":
             super().on_body(body)
 
@@ -476,6 +486,7 @@ class Protocol(HttpToolsProtocol):
         self.app = cast(Any, app)
         self.url = b"/"
         self.reading = "body"
+        self.framing_bytes = 0
         super().on_headers_complete()
 
     # HTTP-08, HTTP-09

@@ -1592,6 +1592,23 @@ _INSIDE = [
         ("server.ts", "(.*)$/is;", "(.*)$/s;"),
     ),
     _one(
+        "framing_is_no_head",
+        "HTTP-28",
+        "Extensions of a chunk without an end are a bad request.",
+        (
+            "server.py",
+            "if self.framing_bytes > MAX_HEAD_BYTES:\n"
+            '                    self._give_up("headers-too-large")',
+            "if self.framing_bytes > MAX_HEAD_BYTES:\n"
+            '                    self._give_up("bad-request")',
+        ),
+        (
+            "server.ts",
+            '"HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"',
+            '"HPE_HEADER_OVERFLOW"',
+        ),
+    ),
+    _one(
         "http_1_0_in_chunks",
         "HTTP-24",
         "A request of HTTP/1.0 may come in chunks.",

@@ -47,6 +47,9 @@ const LOCAL_HOST =
 // RFC 9112, 3.2.2
 const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
+// HTTP-04, HTTP-28
+const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"]);
+
 type Answer = ReturnType<typeof getRequestListener>;
 /** Node's parser of a connection: where it tells that a request begins (0), and that its head is there. */
 type Parser = {
@@ -80,6 +83,9 @@ export async function listen(settings: Settings): Promise<Server> {
     // HTTP-01
     requireHostHeader: false,
   });
+  // BODY-05
+  // Of the trailers as well: `refusal` counts those of the head.
+  server.maxHeadersCount = 0;
   // OPS-02, OPS-29
   // Of a name the IPv4 address; `::` is all addresses of both families.
   const { address } = await lookup(settings.host, settings.host.includes(":") ? 6 : 4);
@@ -147,9 +153,9 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
   // HTTP-08, HTTP-09
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    // HTTP-04
-    const overflow = error.code === "HPE_HEADER_OVERFLOW";
-    void connections.get(socket)?.refuse(overflow ? "headers-too-large" : "bad-request");
+    // HTTP-04, HTTP-28
+    const tooLarge = TOO_LARGE.has(error.code ?? "");
+    void connections.get(socket)?.refuse(tooLarge ? "headers-too-large" : "bad-request");
   });
   // OPS-25, OPS-26, OPS-27
   const looking = setInterval(() => {
@@ -427,6 +433,8 @@ class Connection {
     if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
       return;
     }
+    // HTTP-16
+    outgoing.shouldKeepAlive &&= incoming.httpVersion !== "1.0";
     const code = refusal(incoming, this.#settings);
     // HTTP-07
     if (code) {
@@ -454,7 +462,7 @@ class Connection {
 
   // HTTP-08, HTTP-09
   /** Answer with a problem, after the requests before this one, and close the connection. */
-  async refuse(code: Code): Promise<void> {
+  async refuse(code: Code, isHead = false): Promise<void> {
     if (this.#refused) {
       return;
     }
@@ -481,7 +489,8 @@ class Connection {
     const { status, headers, body } = await renderRefusal(code);
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
     const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", ""].join("\r\n");
-    this.#socket.write(head + body);
+    // RFC 9110, 9.3.2
+    this.#socket.write(isHead ? head : head + body);
     this.#linger();
   }
 
@@ -496,7 +505,7 @@ class Connection {
     this.#head = false;
     const code = refusal(incoming, this.#settings);
     if (code) {
-      return this.refuse(code);
+      return this.refuse(code, incoming.method === "HEAD");
     }
     await this.#sent();
     if (this.#closing || !this.#socket.writable) {
