@@ -1597,10 +1597,14 @@ _INSIDE = [
         "Extensions of a chunk without an end are a bad request.",
         (
             "server.py",
-            "if self.framing_bytes > MAX_HEAD_BYTES:\n"
-            '                    self._give_up("headers-too-large")',
-            "if self.framing_bytes > MAX_HEAD_BYTES:\n"
-            '                    self._give_up("bad-request")',
+            (
+                "if self.framing_bytes > MAX_HEAD_BYTES:\n"
+                '                    self._give_up("headers-too-large")'
+            ),
+            (
+                "if self.framing_bytes > MAX_HEAD_BYTES:\n"
+                '                    self._give_up("bad-request")'
+            ),
         ),
         (
             "server.ts",
