@@ -494,7 +494,13 @@ def test_it_listens_at_these_and_no_other_addresses(
 
 @once_a_side
 @pytest.mark.clause("OPS-29", "OPS-03")
-@pytest.mark.parametrize("host", ["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        *["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"],
+        *["<broadcast>", "<any>", "::1%lo", "::1%1"],
+    ],
+)
 def test_a_host_that_is_none_ends_the_start_with_one_line(
     spawned: Callable[..., Service], host: str
 ) -> None:

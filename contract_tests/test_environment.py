@@ -40,6 +40,8 @@ SURROUNDINGS = {
         PROMETHEUS_DISABLE_CREATED_SERIES="no", PROMETHEUS_LEGACY_NAME_VALIDATION="1"
     ),
     "WEB_CONCURRENCY is empty": variables(WEB_CONCURRENCY=""),
+    "no name": Surroundings({"": "1"}),
+    "no name, two processes": Surroundings({"": "1", "WEB_CONCURRENCY": "2"}),
     "FORWARDED_ALLOW_IPS": variables(FORWARDED_ALLOW_IPS="*"),
     "OTEL_*": variables(
         FASTAPI_ENV="development",

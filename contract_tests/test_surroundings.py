@@ -17,11 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -326,6 +327,120 @@ def test_database_url_has_one_grammar() -> None:
                 assert found == expected, (kind, url)
 
 
+# What AUTH_JWKS_URL may be
+
+KEYS = "AUTH_JWKS_URL must be a URL such as https://example.com/keys"
+READ_KEYS: dict[Kind, str] = {
+    "python": """
+import json, sys
+from python_api.settings import SettingsError, read_settings
+
+for url in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps(read_settings({"AUTH_JWKS_URL": url}).auth_jwks_url))
+    except SettingsError as error:
+        print(json.dumps(str(error)))
+""",
+    "node": """
+import { readSettings } from "./src/settings.ts";
+
+for (const url of JSON.parse(process.argv[1])) {
+  try {
+    console.log(JSON.stringify(readSettings({ AUTH_JWKS_URL: url }).authJwksUrl));
+  } catch (error) {
+    console.log(JSON.stringify(error.message));
+  }
+}
+""",
+}
+TAKEN_KEYS = [
+    *["http://a", "https://a.example/keys?a=b#c", "http://A_b-c.example:1/", "http://a:65535"],
+    *["http://a:00080/", "http://a/[", "http://a/:0", "http://[::1]/", "https://[fd00::1]:8443/k"],
+    *["http://[::ffff:1.2.3.4]/", "http://1.2.3.4/"],
+    # Names that no host has.
+    *["http://256.1.1.1/", "http://1.2.3.4.5/", "http://a.0x/", "http://xn--/", "http://."],
+    *["http://xn--a-ecp.ru/", "http://a..b/", f"http://{'a' * 300}/"],
+]
+REFUSED_KEYS = [
+    *["http://a:0/", "http://a:65536/", "http://a:/", "http://[::1]:0/", "http://[::1]:99999/"],
+    *["http://[::::]/", "http://[1.2.3.4]/", "http://[.]/", "http://[]/", "http://[::1/"],
+    *["http://[1::2::3]/", "http://[::01.2.3.4]/", "http://[::1%lo]/", "http://[::1%25lo]/"],
+    *["http://::1/", "http://[::1]a/", "http://a:b/", "http://a?b", "http://a%41/", "http://é/"],
+    *["http:///", "http://@a/", "http://a\ufffd/", "http://a\n"],
+]
+
+
+@pytest.mark.clause("PAIR-03", "AUTH-19", "OPS-03")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_auth_jwks_url_has_one_grammar(kind: Kind) -> None:
+    cases = {url: url for url in TAKEN_KEYS} | dict.fromkeys(REFUSED_KEYS, KEYS)
+    printed = services.run_code(READ_KEYS, kind, json.dumps([*cases]))
+    read = [json.loads(line) for line in printed.split("\n")[:-1]]
+    assert dict(zip(cases, read, strict=True)) == cases
+
+
+# What is not UTF-8
+
+# As Python has a byte that is no UTF-8, in the environment and in a file's name.
+BYTE = "\udcff"
+NO_FILE = "must be a file that can be read and is not empty"
+NO_PASSWORD = "ADMIN_PASSWORD must be a password of 12 to 128 characters, and not alone"
+ADMIN = {"ADMIN_EMAIL": "a@b.example"}
+# The variables, and the line that ends the start; {file} is one that is there and will do.
+NOT_UTF_8: list[tuple[dict[str, str], str]] = [
+    ({"HOST": BYTE}, "HOST must be a name or an address"),
+    ({"HOST": "a\ufffd"}, "HOST must be a name or an address"),
+    ({"PORT": BYTE}, "PORT must be an integer from 0 to 65535"),
+    ({"DATABASE_URL": f"sqlite:///{BYTE}.db"}, URLS),
+    ({"AUTH": BYTE}, "AUTH must be on or off"),
+    ({"AUTH_SECRET": BYTE * 32}, "AUTH_SECRET must be 32 or more visible ASCII characters"),
+    ({"AUTH_ISSUER": BYTE}, "AUTH_ISSUER must be visible ASCII characters"),
+    ({"AUTH_JWKS_URL": f"http://{BYTE}/"}, KEYS),
+    ({"AUTH_JWKS_CA": "{file}"}, "AUTH_JWKS_CA must be the path of a file of certificates in PEM"),
+    (
+        {"ADMIN_EMAIL": f"{BYTE}@b.example", "ADMIN_PASSWORD": "p" * 12},
+        "ADMIN_EMAIL must be an email, and not alone",
+    ),
+    (ADMIN | {"ADMIN_PASSWORD": f"correct horse {BYTE} battery"}, NO_PASSWORD),
+    (ADMIN | {"ADMIN_PASSWORD": "correct horse \ufffd battery"}, NO_PASSWORD),
+    ({"DATABASE_URL_FILE": "{file}", "DATABASE_URL": ""}, f"DATABASE_URL_FILE {NO_FILE}"),
+    ({"AUTH_SECRET_FILE": "{file}"}, f"AUTH_SECRET_FILE {NO_FILE}"),
+    ({"AUTH_SECRET_PREVIOUS_FILE": "{file}"}, f"AUTH_SECRET_PREVIOUS_FILE {NO_FILE}"),
+    (ADMIN | {"ADMIN_PASSWORD_FILE": "{file}"}, f"ADMIN_PASSWORD_FILE {NO_FILE}"),
+    (
+        {"TRUSTED_PROXIES": BYTE},
+        "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas",
+    ),
+    (
+        {"CORS_ORIGINS": f"https://{BYTE}"},
+        "CORS_ORIGINS must be origins such as https://example.com, with commas",
+    ),
+]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name may have to be UTF-8")
+@pytest.mark.clause("PAIR-03", "OPS-03", "OPS-55")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_what_is_not_utf_8_is_no_setting(
+    kind: Kind, tmp_path: Path, authority: "Authority"
+) -> None:
+    # Node would look for this one.
+    for name in (BYTE, "\ufffd"):
+        shutil.copyfile(authority.file, tmp_path / name)
+    started = []
+    for number, (given, line) in enumerate(NOT_UTF_8):
+        for name in (BYTE, "\ufffd"):
+            env = {
+                key: value.replace("{file}", f"{tmp_path}/{name}") for key, value in given.items()
+            }
+            service = Service(kind, tmp_path / f"{number} {name!a}", env)
+            service.start()
+            started.append((service, env, line))
+    for service, env, line in started:
+        assert service.wait(services.START_TIMEOUT) == 1, env
+        assert service.stderr() == f"{line}\n", env
+
+
 # What the environment and the home directory have for PostgreSQL's own programs
 
 FOREIGN = {
@@ -530,6 +645,92 @@ def test_sslmode_means_what_it_means_to_libpq(
             proxy.close()
 
 
+# What is no PostgreSQL
+
+SSL_REQUEST = TlsProxy.SSL_REQUEST
+HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"
+
+
+def hang_up(_client: socket.socket) -> None:
+    """Close at once."""
+
+
+def hang_up_later(client: socket.socket) -> None:
+    """Close when it has asked for TLS, or begun."""
+    client.recv(65536)
+
+
+def speak_http(client: socket.socket) -> None:
+    """Answer as another kind of server."""
+    client.recv(65536)
+    client.sendall(HTTP)
+
+
+def talk_nonsense(client: socket.socket) -> None:
+    """Send what has the form of a message, and isn't any."""
+    client.recv(65536)
+    client.sendall(b"x\0\0\0\x08abcd")
+
+
+def speak_no_tls(client: socket.socket) -> None:
+    """Agree to TLS, and close while it is made up."""
+    if client.recv(8) == SSL_REQUEST:
+        client.sendall(b"S")
+        client.recv(65536)
+
+
+def refuse_tls(client: socket.socket) -> None:
+    """Refuse TLS, and close when it has begun without."""
+    if client.recv(8) == SSL_REQUEST:
+        client.sendall(b"N")
+    client.recv(65536)
+
+
+@contextmanager
+def server_of(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """The port of a server that does so with each connection, and closes it."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                client = listener.accept()[0]
+                with client, suppress(OSError):
+                    client.settimeout(10)
+                    answer(client)
+
+    Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+# By what is there and sslmode the reason; {nobody} is that nobody answers.
+OTHERS: list[tuple[Callable[[socket.socket], None], dict[str, str]]] = [
+    (hang_up, {"prefer": "{nobody}", "disable": "{nobody}"}),
+    (hang_up_later, {"prefer": "{nobody}", "disable": "{nobody}", "require": "{nobody}"}),
+    (speak_http, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
+    (talk_nonsense, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
+    (speak_no_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
+    (refuse_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
+]
+
+
+@pytest.mark.clause("PAIR-14", "OPS-17", "OPS-39", "OPS-31")
+def test_what_is_no_postgresql_does_not_answer() -> None:
+    rows, cases = {}, {}
+    with ExitStack() as stack:
+        for answer, modes in OTHERS:
+            port = stack.enter_context(server_of(answer))
+            for mode, reason in modes.items():
+                name = f"{answer.__name__} {mode}"
+                rows[name] = f"postgresql://ada@127.0.0.1:{port}/users?sslmode={mode}"
+                cases[name] = reason.format(nobody=f"Nobody answers at port {port} of 127.0.0.1.")
+        assert_both_open(rows, cases)
+
+
 # What a database cannot be
 
 
@@ -563,8 +764,9 @@ def test_a_database_that_will_not_do_is_told_in_one_line(
             cases["no database"] = "file is not a database"
             rows["nobody there"] = "postgresql://ada@127.0.0.1:1/users"
             cases["nobody there"] = "Nobody answers at port 1 of 127.0.0.1."
-            rows["no host"] = "postgresql://ada@nowhere.invalid/users"
-            cases["no host"] = "There is no host nowhere.invalid."
+            for host in ("nowhere.invalid", "a..b", ".", "256.1.1.1", "a" * 300):
+                rows[host] = f"postgresql://ada@{host}:1/users"
+                cases[host] = f"There is no host {host}."
             rows["no such database"] = urlsplit(url)._replace(path="/nowhere").geturl()
             cases["no such database"] = 'database "nowhere" does not exist'
             assert_both_open(rows, cases)

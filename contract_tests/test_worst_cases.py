@@ -264,6 +264,7 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "settings.JWKS_URL": ("setting: keys", "setting: keys' path"),
     "settings.LINE_BREAK": "reads a file of the operator's",
     "settings.LOOPBACK": ("setting: a host to listen on",),
+    "settings.NOT_UTF_8": ("setting: a host to listen on",),
     "settings.ORIGIN": ("setting: an origin",),
     "settings.POSTGRES_URL": ("setting: a user", "setting: a password", "setting: a host"),
     "settings.SECRET": ("setting: a secret",),

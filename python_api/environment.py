@@ -13,7 +13,8 @@ KEPT = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMP
 
 # OPS-45
 ENVIRONMENT = dict(os.environ)
-for _name in ENVIRONMENT.keys() - KEPT:
+# One without a name can't be deleted.
+for _name in ENVIRONMENT.keys() - KEPT - {""}:
     del os.environ[_name]
 
 # OPS-45

@@ -74,6 +74,9 @@ POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such
 # how many stay without an answer until it is given up. As Node asks them.
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 10}
 
+# What asyncpg says where the server hangs up when it is asked for TLS.
+HUNG_UP = "unexpected connection_lost() call"
+
 # OpenSSL's codes for a certificate of another host or address.
 OTHER_HOST = (62, 64)
 
@@ -311,7 +314,7 @@ def _connector(
     async def connect(*_dsn: object, **_options: object) -> asyncpg.Connection:
         try:
             connection = await _by_tls_or_not(url, attempt, tls)
-        except (OSError, PostgresError, asyncpg.InterfaceError) as error:
+        except (*BROKEN, UnicodeError, PostgresError) as error:
             raise LostError(_reason(error, url)) from error
         # REP-04, OPS-15
         # A moment comes and goes as the text that SQLite keeps.
@@ -359,15 +362,16 @@ def _refuses_tls(error: BaseException) -> bool:
     if isinstance(error, PostgresError):
         # Of a server that lets this user in without TLS only.
         return bool(error.sqlstate == "28000")
-    return isinstance(error, ssl.SSLError | ConnectionError) and not isinstance(
-        error, ConnectionRefusedError
-    )
+    if isinstance(error, ConnectionRefusedError) or error.args == (HUNG_UP,):
+        return False
+    return isinstance(error, ssl.SSLError | ConnectionError)
 
 
 # OPS-17
 def _reason(error: BaseException, url: PostgresUrl) -> str:
     """Why there is no connection, in the server's words or in the contract's."""
-    if isinstance(error, PostgresError):
+    # What asyncpg says of itself has no severity.
+    if isinstance(error, PostgresError) and error.severity:
         said = str(error.args[0])
         return POOLER if "unsupported startup parameter" in said else said
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -375,7 +379,8 @@ def _reason(error: BaseException, url: PostgresUrl) -> str:
         return f"The server's certificate is not {f'for {url.host}' if other_host else 'trusted'}."
     if url.sslmode not in ("disable", "prefer") and _refuses_tls(error):
         return f"The server offers no TLS, which sslmode={url.sslmode} asks for."
-    if isinstance(error, socket.gaierror):
+    # The latter for what can't be a name.
+    if isinstance(error, socket.gaierror | UnicodeError):
         return f"There is no host {url.host}."
     return f"Nobody answers at port {url.port} of {url.host}."
 

@@ -59,6 +59,9 @@ ABSOLUTE_FORM = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
     # OPS-02, OPS-29
+    # Words of Python's own, and zones.
+    if "<" in settings.host or "%" in settings.host:
+        raise OSError(f"{settings.host} can't be the name of a host")
     # Of a name the IPv4 address; `::` is all addresses of both families.
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()

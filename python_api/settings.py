@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from python_api.auth.addresses import Network, parse_networks
 from python_api.auth.provider import tls_context
@@ -27,12 +27,16 @@ POSTGRES_URL = re.compile(
 )
 OPTION = re.compile(r"(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-Fa-f]{2})+)")
 SSLMODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
+# OPS-03
+NOT_UTF_8 = re.compile("[\ud800-\udfff\ufffd]")
 # AUTH-12
 SECRET = re.compile("[!-~]{32,1024}")
 WORD = re.compile("[!-~]{1,255}")
 # AUTH-14
 LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
-JWKS_URL = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:/[!-~]*)?")
+JWKS_URL = re.compile(
+    r"https?://(?:\[([0-9a-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:/[!-~]*)?"
+)
 CERTIFICATE = re.compile(
     "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----"
 )
@@ -132,8 +136,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """
     environment = _with_files(environment)
     return Settings(
-        # OPS-02
-        host=environment.get("HOST") or "127.0.0.1",
+        host=_host(environment),
         # OPS-02
         port=_integer(environment, "PORT", 8000, 0, 65535),
         web_concurrency=_integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
@@ -201,7 +204,7 @@ def _with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 def _content(name: str, file: str) -> str:
     try:
-        text = Path(file).read_bytes().decode("utf-8")
+        text = "" if NOT_UTF_8.search(file) else Path(file).read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         text = ""
     text = LINE_BREAK.sub("", text)
@@ -219,6 +222,14 @@ def _integer(
     if not re.fullmatch("[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
         raise SettingsError(f"{name} must be an integer from {lowest} to {highest}")
     return int(text)
+
+
+# OPS-02, OPS-03
+def _host(environment: Mapping[str, str]) -> str:
+    host = environment.get("HOST") or "127.0.0.1"
+    if NOT_UTF_8.search(host):
+        raise SettingsError("HOST must be a name or an address")
+    return host
 
 
 # OPS-30
@@ -241,10 +252,8 @@ def _postgres_url(url: str) -> PostgresUrl:
     if match is None:
         raise ValueError(url)
     user, password, ipv6, name, port, database, query = match.groups()
-    if ipv6:
-        IPv6Address(ipv6)
-    if not 1 <= int(port or 5432) <= 65535:
-        raise ValueError(port)
+    if not _is_place(ipv6, port):
+        raise ValueError(url)
     options = {} if query is None else _options(query)
     return PostgresUrl(
         user=_decoded(user),
@@ -255,6 +264,16 @@ def _postgres_url(url: str) -> PostgresUrl:
         sslmode=options.get("sslmode", "prefer"),
         sslrootcert=_decoded(options.get("sslrootcert", "")),
     )
+
+
+# OPS-30, AUTH-19
+def _is_place(ipv6: str | None, port: str | None) -> bool:
+    """Whether these are an address and a port, as far as the URL has them."""
+    try:
+        IPv6Address(ipv6 or "::")
+    except ValueError:
+        return False
+    return 1 <= int(port or 443) <= 65535
 
 
 # OPS-30, OPS-31
@@ -299,7 +318,7 @@ def _auth(environment: Mapping[str, str]) -> bool:
     chosen = _choice(environment, "AUTH", "on", "off")
     if chosen == "on" and not secured:
         raise SettingsError("AUTH_SECRET must be set where AUTH is on")
-    host = environment.get("HOST") or "127.0.0.1"
+    host = _host(environment)
     if not (chosen or secured or LOOPBACK.fullmatch(host)):
         raise SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback")
     return secured and chosen != "off"
@@ -336,15 +355,12 @@ def _word(environment: Mapping[str, str], name: str, default: str) -> str:
 # AUTH-19
 def _jwks_url(environment: Mapping[str, str]) -> str:
     url = environment.get("AUTH_JWKS_URL") or ""
-    if url and not (JWKS_URL.fullmatch(url) and _has_a_port(url)):
+    match = JWKS_URL.fullmatch(url)
+    if url and not (match and _is_place(*match.groups())):
         raise SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys")
     if url and environment.get("AUTH_SECRET"):
         raise SettingsError("AUTH_JWKS_URL must be empty where AUTH_SECRET is set")
     return url
-
-
-def _has_a_port(url: str) -> bool:
-    return int(urlsplit(url).netloc.rpartition("]")[2].partition(":")[2] or 443) <= 65535
 
 
 # AUTH-33
@@ -353,7 +369,9 @@ def _jwks_ca(environment: Mapping[str, str]) -> str:
     if not path:
         return ""
     try:
-        certificates = CERTIFICATE.findall(Path(path).read_bytes().decode("latin-1"))
+        # OPS-03
+        text = "" if NOT_UTF_8.search(path) else Path(path).read_bytes().decode("latin-1")
+        certificates = CERTIFICATE.findall(text)
         tls_context("\n".join(certificates))
     # Errors of TLS are OSErrors, too.
     except (OSError, ValueError):
@@ -368,7 +386,7 @@ def _admin(
 ) -> str:
     text = environment.get(name) or ""
     both = bool(environment.get("ADMIN_EMAIL")) == bool(environment.get("ADMIN_PASSWORD"))
-    if (text and rule(text)) or not both:
+    if (text and rule(text)) or NOT_UTF_8.search(text) or not both:
         raise SettingsError(f"{name} must be {what}, and not alone")
     return text
 

@@ -1059,7 +1059,7 @@ _INSIDE = [
         "AUTH-14",
         "A service runs open wherever it listens.",
         ("settings.py", "LOOPBACK.fullmatch(host)", "host"),
-        ("settings.ts", "LOOPBACK.test(host)", "host"),
+        ("settings.ts", "LOOPBACK.test(host(environment))", "host(environment)"),
     ),
     _one(
         "keys_are_looked_up_at_once",

@@ -383,8 +383,9 @@ function lost(error: unknown, url: PostgresUrl): never {
 }
 
 function reason(error: unknown, url: PostgresUrl): string {
-  const { code = "", message } = error as NodeJS.ErrnoException;
-  if (error instanceof DatabaseError) {
+  const { code = "", message, syscall } = error as NodeJS.ErrnoException;
+  // What pg says of itself has no severity.
+  if (error instanceof DatabaseError && error.severity) {
     return message.includes("unsupported startup parameter") ? POOLER : message;
   }
   // What PostgreSQL says to an empty password, which pg doesn't send.
@@ -401,7 +402,7 @@ function reason(error: unknown, url: PostgresUrl): string {
   if (!withoutTls && (OF_TLS.test(code + message) || code === "ECONNRESET")) {
     return `The server offers no TLS, which sslmode=${url.sslmode} asks for.`;
   }
-  if (code === "ENOTFOUND" || code === "EAI_AGAIN") {
+  if (syscall === "getaddrinfo") {
     return `There is no host ${url.host}.`;
   }
   return `Nobody answers at port ${url.port} of ${url.host}.`;

@@ -87,6 +87,10 @@ export async function listen(settings: Settings): Promise<Server> {
   // Of the trailers as well: `refusal` counts those of the head.
   server.maxHeadersCount = 0;
   // OPS-02, OPS-29
+  // Words of Python's own, and zones.
+  if (settings.host.includes("<") || settings.host.includes("%")) {
+    throw new Error(`${settings.host} can't be the name of a host`);
+  }
   // Of a name the IPv4 address; `::` is all addresses of both families.
   const { address } = await lookup(settings.host, settings.host.includes(":") ? 6 : 4);
   server.listen({ host: address, port: settings.port, backlog: 2048 });

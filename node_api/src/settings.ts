@@ -25,12 +25,15 @@ const OPTION = /^(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-F
 const SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const CONTROLS = /[\x00-\x1f]/;
+// OPS-03
+const NOT_UTF_8 = /[\ud800-\udfff\ufffd]/u;
 // AUTH-12
 const SECRET = /^[!-~]{32,1024}$/;
 const WORD = /^[!-~]{1,255}$/;
 // AUTH-14
 const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/;
-const JWKS_URL = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?(?:\/[!-~]*)?$/;
+const JWKS_URL =
+  /^https?:\/\/(?:\[([0-9a-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:\/[!-~]*)?$/;
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----/g;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
@@ -124,8 +127,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export function readSettings(given: Environment): Settings {
   const environment = withFiles(given);
   return {
-    // OPS-02
-    host: environment["HOST"] || "127.0.0.1",
+    host: host(environment),
     // OPS-02
     port: integer(environment, "PORT", 3000, 0, 65535),
     webConcurrency: integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
@@ -197,7 +199,7 @@ function withFiles(environment: Environment): Environment {
 function content(name: string, file: string): string {
   let text: string;
   try {
-    text = UTF_8.decode(readFileSync(file));
+    text = NOT_UTF_8.test(file) ? "" : UTF_8.decode(readFileSync(file));
   } catch {
     text = "";
   }
@@ -224,6 +226,15 @@ function integer(
   return Number(text);
 }
 
+// OPS-02, OPS-03
+function host(environment: Environment): string {
+  const text = environment["HOST"] || "127.0.0.1";
+  if (NOT_UTF_8.test(text)) {
+    throw new SettingsError("HOST must be a name or an address");
+  }
+  return text;
+}
+
 // OPS-30
 function databaseUrl(environment: Environment): SqliteUrl | PostgresUrl {
   const url = environment["DATABASE_URL"] || "sqlite:///users.db";
@@ -244,9 +255,8 @@ function postgresUrl(url: string): PostgresUrl | null {
   if (!match) {
     return null;
   }
-  const [, user = "", password = "", ipv6 = "", name = "", digits = "5432", database = ""] = match;
-  const port = Number(digits);
-  if ((ipv6 && !isIPv6(ipv6)) || port < 1 || port > 65535) {
+  const [, user = "", password = "", ipv6, name = "", port = "5432", database = ""] = match;
+  if (!isPlace(ipv6, port)) {
     return null;
   }
   const { sslmode = "prefer", sslrootcert = "" } = match[7] === undefined ? {} : options(match[7]);
@@ -254,8 +264,8 @@ function postgresUrl(url: string): PostgresUrl | null {
     return {
       user: decoded(user),
       password: decoded(password),
-      host: ipv6 || name,
-      port,
+      host: ipv6 ?? name,
+      port: Number(port),
       database: decoded(database),
       sslmode,
       sslrootcert: decoded(sslrootcert),
@@ -266,6 +276,12 @@ function postgresUrl(url: string): PostgresUrl | null {
     }
     throw error;
   }
+}
+
+// OPS-30, AUTH-19
+/** Whether these are an address and a port, as far as the URL has them. */
+function isPlace(ipv6 = "::", port = "443"): boolean {
+  return isIPv6(ipv6) && Number(port) >= 1 && Number(port) <= 65535;
 }
 
 // OPS-30, OPS-31
@@ -321,8 +337,7 @@ function auth(environment: Environment): boolean {
   if (chosen === "on" && !secured) {
     throw new SettingsError("AUTH_SECRET must be set where AUTH is on");
   }
-  const host = environment["HOST"] || "127.0.0.1";
-  if (!(chosen || secured || LOOPBACK.test(host))) {
+  if (!(chosen || secured || LOOPBACK.test(host(environment)))) {
     throw new SettingsError("AUTH_SECRET must be set, or AUTH be off, where HOST is no loopback");
   }
   return secured && chosen !== "off";
@@ -362,7 +377,8 @@ function word(environment: Environment, name: string, preset: string): string {
 // AUTH-19
 function jwksUrl(environment: Environment): string {
   const url = environment["AUTH_JWKS_URL"] || "";
-  if (url && !(JWKS_URL.test(url) && URL.canParse(url))) {
+  const match = JWKS_URL.exec(url);
+  if (url && !(match && isPlace(match[1], match[2]))) {
     throw new SettingsError("AUTH_JWKS_URL must be a URL such as https://example.com/keys");
   }
   if (url && environment["AUTH_SECRET"]) {
@@ -379,7 +395,9 @@ function jwksCa(environment: Environment): string {
   }
   let certificates: string[];
   try {
-    certificates = readFileSync(path, "latin1").match(CERTIFICATE) ?? [];
+    // OPS-03
+    const text = NOT_UTF_8.test(path) ? "" : readFileSync(path, "latin1");
+    certificates = text.match(CERTIFICATE) ?? [];
     // What isn't one TLS would pass over.
     certificates = certificates.map((one) => new X509Certificate(one).toString());
   } catch {
@@ -399,7 +417,7 @@ function admin(
 ): string {
   const text = environment[name] || "";
   const both = Boolean(environment["ADMIN_EMAIL"]) === Boolean(environment["ADMIN_PASSWORD"]);
-  if ((text && rule(text)) || !both) {
+  if ((text && rule(text)) || NOT_UTF_8.test(text) || !both) {
     throw new SettingsError(`${name} must be ${what}, and not alone`);
   }
   return text;
