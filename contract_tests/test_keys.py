@@ -350,6 +350,11 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
     def raw(*lines: str, body: bytes = body) -> bytes:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
+    def full(*lines: str, more: int = 0) -> str:
+        """A field that brings the reason of two letters and these fields to the limit."""
+        used = 2 + sum(len(line) - 2 for line in lines)
+        return f"X: {'x' * (16384 - used - 1 + more)}"
+
     half = len(body) // 2
     chunks = b"%x\r\n%b\r\n%x;a=b\r\n%b\r\n0\r\n" % (
         half,
@@ -359,6 +364,10 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
     )
     chunked = "Transfer-Encoding: chunked"
     ok = "HTTP/1.1 200 OK"
+    hints = "HTTP/1.1 103 OK"
+    long = full(size, more=-1)
+    # Five bytes for two that count, and more fields than Node keeps by itself.
+    short = ["A:b"] * 8000
     for what, data in {
         "HTTP/1.0": raw("HTTP/1.0 200 OK"),
         "HTTP/1.0 with a length": raw("HTTP/1.0 200 OK", size),
@@ -374,6 +383,27 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
         "103 before": raw("HTTP/1.1 103 Early Hints", "Link: </x>", body=b"") + raw(ok, size),
         "something behind": raw(ok, size) + b"HTTP/1.1 500 No\r\n\r\n",
         "a long head": raw(ok, size, f"X: {'x' * 12000}"),
+        "as long a head as may be": raw(ok, size, long),
+        "a long reason": raw(f"HTTP/1.1 200 {'x' * 16000}", size),
+        "a head of short fields": raw(ok, size, *short),
+        "as long a head before": raw(hints, full(more=-1), body=b"") + raw(ok, size, long),
+        "many before": raw(hints, f"X: {'x' * 9000}", body=b"") * 10 + raw(ok, size),
+        "many short ones before": raw(hints, body=b"") * 5000 + raw(ok, size),
+        "a length before": raw(hints, "Content-Length: 3", body=b"") + raw(ok),
+        "encodings before": (
+            raw(hints, "Content-Encoding: gzip", "Transfer-Encoding: gzip", body=b"")
+            + raw(ok, size)
+        ),
+        "as long a trailer as may be": raw(
+            ok, chunked, body=chunks + f"X: {'x' * 16382}\r\n\r\n".encode()
+        ),
+        "an encoding in the trailer": raw(
+            ok, chunked, body=chunks + b"Content-Encoding: gzip\r\n\r\n"
+        ),
+        "Chunked": raw(ok, "Transfer-Encoding: Chunked ", body=chunks + b"\r\n"),
+        "identity": raw(ok, size, "Content-Encoding: identity"),
+        "Identity": raw(ok, size, "Content-Encoding: Identity "),
+        "an empty encoding": raw(ok, size, "Content-Encoding:"),
         "a cookie": raw(ok, size, "Set-Cookie: a=b", "Set-Cookie: a=b"),
         "cached elsewhere": raw(ok, size, "Cache-Control: no-store", "Age: 100000"),
     }.items():
@@ -385,6 +415,21 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
         yield f"{status}", answer(body, f"{status} X", "Retry-After: 0"), UNAVAILABLE
     for status in (301, 302, 303, 307, 308):
         yield f"{status}", answer(body, f"{status} X", location), UNAVAILABLE
+    for coding in ("gzip", "x", "gzip, identity", "identity, identity", "identity;q=1", "chunked"):
+        what = f"Content-Encoding: {coding}"
+        yield what, raw(ok, size, what), UNAVAILABLE
+        yield f"{what}, in chunks", raw(ok, chunked, what, body=chunks + b"\r\n"), UNAVAILABLE
+    two = ["Content-Encoding: identity"] * 2
+    yield "two encodings", raw(ok, size, *two), UNAVAILABLE
+    for coding in (
+        *("gzip", "x", "xchunked", "identity", "gzip, chunked", "identity, chunked"),
+        *("chunked, gzip", "chunked, chunked", "chunked,", ",chunked", "chunked;a=b"),
+    ):
+        what = f"Transfer-Encoding: {coding}"
+        yield what, raw(ok, what), UNAVAILABLE
+        yield f"{what}, in chunks", raw(ok, what, body=chunks + b"\r\n"), UNAVAILABLE
+    two = ["Transfer-Encoding: gzip", chunked]
+    yield "two in transfer", raw(ok, *two, body=chunks + b"\r\n"), UNAVAILABLE
     gzipped = gzip.compress(body)
     for what, data in {
         "nothing": b"",
@@ -406,6 +451,14 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
         "101": raw("HTTP/1.1 101 Switching", "Upgrade: x", "Connection: upgrade"),
         "100 alone": raw("HTTP/1.1 100 Continue", body=b""),
         "too long a head": raw(ok, size, f"X: {'x' * 17000}"),
+        "a byte too long a head": raw(ok, size, full(size)),
+        "too long a reason": raw(f"HTTP/1.1 200 {'x' * 16384}", size),
+        "a byte too long a head before": raw(hints, full(), body=b"") + raw(ok, size),
+        "a byte too long a trailer": raw(
+            ok, chunked, body=chunks + f"X: {'x' * 16383}\r\n\r\n".encode()
+        ),
+        "a trailer without an end": raw(ok, chunked, body=chunks + b"X: " + b"x" * 2**20),
+        "an encoding behind short fields": raw(ok, size, *short, "Content-Encoding: gzip"),
         "too many fields": raw(ok, size, *(f"X-{n}: {'x' * 40}" for n in range(500))),
         "a head without an end": (ok + "\r\nX: ").encode() + b"x" * 2**20,
         "chunks that are too much": raw(

@@ -553,6 +553,23 @@ def test_a_process_that_dies_is_replaced(launched: Launch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24")
+@pytest.mark.engine("sqlite")
+def test_each_of_many_processes_is_replaced(launched: Launch) -> None:
+    """However few cores there are: all are killed at once."""
+    count = (os.cpu_count() or 1) + 5
+    service = launched(WEB_CONCURRENCY=str(count))
+    before = await_workers(service, count)
+    for victim in before:
+        os.kill(victim, signal.SIGKILL)
+    await_workers(service, count)
+    lines = [json.loads(line) for line in service.stdout().splitlines()]
+    died = [line for line in lines if line["message"] == "worker died"]
+    assert {line["pid"] for line in died} == before
+    assert service.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24")
 def test_no_process_outlives_the_first(launched: Launch) -> None:
     service = launched(WEB_CONCURRENCY="2")
     workers = await_workers(service)

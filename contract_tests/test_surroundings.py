@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -1253,6 +1254,104 @@ def test_the_files_beside_it_have_its_mode(spawned: Callable[..., Service]) -> N
     service.restart()
     service.api.create()
     assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o640] * 3
+
+
+def to_a_file(here: Path) -> None:
+    (here / "file").touch(0o640)
+    (here / "link").symlink_to(here / "file")
+
+
+def to_another_link(here: Path) -> None:
+    to_a_file(here)
+    (here / "link").rename(here / "other")
+    (here / "link").symlink_to("other")
+
+
+def of_a_directory(here: Path) -> None:
+    # Without the link `x/..` would be the directory it begins in.
+    (here / "link" / "x").mkdir(parents=True)
+    (here / "x").symlink_to(here / "link" / "x")
+    (here / "link" / "file").symlink_to(here / "file")
+
+
+# What makes the links, the path to open, and the mode of the file that is opened.
+LINKS: dict[str, tuple[Callable[[Path], object], str, int]] = {
+    "to a file": (to_a_file, "link", 0o640),
+    "to none yet": (lambda here: (here / "link").symlink_to("file"), "link", 0o600),
+    "to another link": (to_another_link, "link", 0o640),
+    "of a directory": (of_a_directory, "x/../file", 0o600),
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-38", "OPS-40", "OPS-41")
+@pytest.mark.parametrize("kind", services.KINDS)
+@pytest.mark.parametrize("sort", LINKS)
+def test_a_link_leads_to_the_file(kind: Kind, sort: str, tmp_path: Path) -> None:
+    link, path, mode = LINKS[sort]
+    here = tmp_path / "here"
+    here.mkdir()
+    link(here)
+    url = f"sqlite:///{here}/{path}"
+    service = services.launch(kind, directory=tmp_path, database_url=url)
+    try:
+        whole_round(service.api)
+        user = service.api.create()
+        assert sorted(here.glob("*-*")) == [here / "file-shm", here / "file-wal"]
+        assert {stat.S_IMODE(file.stat().st_mode) for file in here.glob("file*")} == {mode}
+        with closing(sqlite3.connect(here / "file")) as connection:
+            assert connection.execute(
+                "SELECT email FROM users WHERE id = ?", [user["id"]]
+            ).fetchall() == [(user["email"],)]
+        (here / "file").rename(here / "elsewhere")
+        expect.problem(service.api.post("/users", json=expect.somebody()), "unavailable")
+        (here / "elsewhere").rename(here / "file")
+        (here / "file-wal").unlink()
+        expect.problem(service.api.post("/users", json=expect.somebody()), "unavailable")
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+GONE_WORDS: dict[Kind, str] = {
+    "python": """
+import asyncio, pathlib, sys
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+async def main(path):
+    async with open_database(read_settings({"DATABASE_URL": f"sqlite:///{path}"})) as database:
+        for suffix in ("-shm", "-wal", ""):
+            pathlib.Path(path + suffix).unlink()
+            try:
+                await database.ping()
+            except Exception as error:
+                print(error)
+
+asyncio.run(main(sys.argv[1]))
+""",
+    "node": """
+import { unlinkSync } from "node:fs";
+import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+const [path] = process.argv.slice(1);
+const database = await openDatabase(readSettings({ DATABASE_URL: `sqlite:///${path}` }));
+for (const suffix of ["-shm", "-wal", ""]) {
+  unlinkSync(path + suffix);
+  await database.ping().catch((error) => console.log(error.message));
+}
+""",
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-39")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_file_that_is_gone_is_named(kind: Kind, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    assert services.run_code(GONE_WORDS, kind, str(file)).splitlines() == [
+        f"The database's file is not where it was: ENOENT at the file {file}{suffix}"
+        for suffix in ("-shm", "-wal", "")
+    ]
 
 
 def delete(file: Path) -> None:

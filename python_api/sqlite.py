@@ -50,9 +50,6 @@ LOST = {
 
 POLL_SECONDS = 0.01
 
-# The database's files, by what follows the name of the first.
-FILES = ("", "-wal", "-shm")
-
 
 class FileError(Exception):
     """The file can't be opened, or is no longer where it was."""
@@ -103,17 +100,17 @@ class SqliteDatabase:
         # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
         self._connection = connection
         self._turn = asyncio.Lock()
-        self._path = path
+        self._paths = _paths(path)
         self._timeout = timeout
         self._files: list[tuple[int, int]] | None = None
 
     # OPS-41
     def remember_files(self) -> None:
         """From now on nothing is written, nor is it ready, unless the files are where they are."""
-        self._files = _identities(self._path)
+        self._files = _identities(self._paths)
 
     def _check_files(self) -> None:
-        if self._files and self._files != _identities(self._path):
+        if self._files and self._files != _identities(self._paths):
             raise FileError("The database's file is not where it was.")
 
     # UNIQ-09, OPS-08, OPS-14
@@ -193,17 +190,27 @@ def _make(path: str) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        code = errno.errorcode.get(error.errno or 0, "")
-        raise FileError(f"{code} at the file {path.removeprefix('./')}") from error
+        raise FileError(_reason(error)) from error
 
 
-def _identities(path: str) -> list[tuple[int, int]]:
-    """What files there are at the path. FileError where one is missing."""
+def _paths(path: str) -> list[str]:
+    """Where the database's files are: the others beside the one that a link leads to."""
+    real = os.path.realpath(path)
+    return [path, f"{real}-wal", f"{real}-shm"]
+
+
+def _identities(paths: list[str]) -> list[tuple[int, int]]:
+    """What files there are at the paths. FileError where one is missing."""
     try:
-        found = [os.stat(path + suffix) for suffix in FILES]  # noqa: PTH116 (ten times as fast)
+        found = [os.stat(path) for path in paths]  # noqa: PTH116 (ten times as fast)
     except OSError as error:
-        raise FileError(f"The database's file is not where it was: {error}") from error
+        raise FileError(f"The database's file is not where it was: {_reason(error)}") from error
     return [(file.st_dev, file.st_ino) for file in found]
+
+
+def _reason(error: OSError) -> str:
+    code = errno.errorcode.get(error.errno or 0, "")
+    return f"{code} at the file {error.filename.removeprefix('./')}"
 
 
 def is_unique_violation(error: Exception) -> bool:

@@ -7,6 +7,7 @@ import signal
 import socket
 from asyncio import FIRST_COMPLETED
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -54,7 +55,7 @@ async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.T
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        ended = asyncio.create_task(asyncio.to_thread(process.join))
+        ended = asyncio.create_task(_end_of(process))
         await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
         if stop.done():
             process.terminate()
@@ -63,6 +64,16 @@ async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.T
             log("error", "worker died", pid=process.pid or 0, status=process.exitcode or 0)
             mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
             await asyncio.wait([stop], timeout=RESTART_SECONDS)
+
+
+async def _end_of(process: BaseProcess) -> None:
+    """Wait for its end; in no thread, as asyncio has fewer of them than there may be processes."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(process.sentinel, ended.set)
+    await ended.wait()
+    loop.remove_reader(process.sentinel)
+    process.join()
 
 
 def work(settings: Settings, listener: socket.socket) -> None:

@@ -5,7 +5,7 @@
  * turns into a write would fail instead.
  */
 
-import { closeSync, constants, openSync, statSync } from "node:fs";
+import { closeSync, constants, openSync, realpathSync, statSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import Sqlite from "better-sqlite3";
 import {
@@ -31,8 +31,6 @@ const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB
 
 const POLL_MILLISECONDS = 10;
 
-// The database's files, by what follows the name of the first.
-const FILES = ["", "-wal", "-shm"];
 const HERE = /^\.\//;
 
 // More than the service has, but for those with a list, of which there is one a length.
@@ -57,9 +55,10 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   const database = new Sqlite(path, { timeout: settings.databaseTimeout * 1000 });
   configure(database);
   // OPS-41
+  const paths = pathsOf(path);
   let files = "";
   const checkFiles = () => {
-    if (files && files !== identities(path)) {
+    if (files && files !== identities(paths)) {
       throw new FileError("The database's file is not where it was.");
     }
   };
@@ -68,7 +67,7 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   // OPS-05, OPS-16
   await connection.transaction().execute(migrate);
   // From now on nothing is written, nor is it ready, unless the files are where they are.
-  files = identities(path);
+  files = identities(paths);
   return { connection, checkFiles };
 }
 
@@ -78,20 +77,32 @@ function make(path: string): void {
   try {
     closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
   } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new FileError(`${code} at the file ${path.replace(HERE, "")}`, { cause });
+    throw new FileError(reason(cause), { cause });
   }
 }
 
-/** What files there are at the path. FileError where one is missing. */
-function identities(path: string): string {
+/** Where the database's files are: the others beside the one that a link leads to. */
+function pathsOf(path: string): string[] {
+  // Not without `native`: that takes `..` for the directory before it, whatever a link says.
+  const real = realpathSync.native(path);
+  return [path, `${real}-wal`, `${real}-shm`];
+}
+
+/** What files there are at the paths. FileError where one is missing. */
+function identities(paths: string[]): string {
   try {
-    return FILES.map((suffix) => statSync(path + suffix, { bigint: true }))
+    return paths
+      .map((path) => statSync(path, { bigint: true }))
       .map((file) => `${file.dev} ${file.ino}`)
       .join();
   } catch (cause) {
-    throw new FileError(`The database's file is not where it was: ${cause}`, { cause });
+    throw new FileError(`The database's file is not where it was: ${reason(cause)}`, { cause });
   }
+}
+
+function reason(error: unknown): string {
+  const { code, path = "" } = error as NodeJS.ErrnoException;
+  return `${code} at the file ${path.replace(HERE, "")}`;
 }
 
 /** Whether a unique constraint refused the statement. */

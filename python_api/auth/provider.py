@@ -12,6 +12,10 @@ TIMEOUT_SECONDS = 5
 # AUTH-32
 MAX_HEAD = 16384
 MAX_DOCUMENT = 1048576
+# Such a head's bytes at most, four to one that counts in a field like `A:`, and one read more.
+MAX_UNPARSED = 131072
+# The only value that a field may have, if it is there.
+ENCODINGS = {b"transfer-encoding": b"chunked", b"content-encoding": b"identity"}
 ACCEPTED = "application/jwk-set+json, application/json"
 # The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
 URL = re.compile(r"https?://((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(/[^#]*)?")
@@ -70,7 +74,7 @@ async def _fetch(url: str, context: ssl.SSLContext | None) -> bytes:
         writer.write("\r\n".join([f"GET {target or '/'} HTTP/1.1", *fields, "", ""]).encode())
         answer = _Answer()
         while not answer.is_complete:
-            answer.feed(await reader.read(answer.room))
+            answer.feed(await reader.read(65536))
         return bytes(answer.body)
     finally:
         writer.transport.abort()
@@ -82,11 +86,12 @@ class _Answer:
     def __init__(self) -> None:
         self.body = bytearray()
         self.is_complete = False
-        self.room = MAX_HEAD
-        """So many bytes may be read next."""
         self._parser = httptools.HttpResponseParser(self)
+        self._fields: dict[bytes, bytes] = {}
+        self._head_size = 0
+        self._unparsed_size = 0
         self._has_begun = False
-        self._ends_with_the_connection = True
+        self._ends_with_the_connection = False
 
     def feed(self, data: bytes) -> None:
         """Take what has come; no data is the connection's end. Raises ProviderError."""
@@ -96,32 +101,50 @@ class _Answer:
             if not self.is_complete:
                 raise ProviderError("the connection ended too early")
             return
+        # The parser keeps a field until it is whole, however long.
+        self._unparsed_size += len(data)
+        if self._unparsed_size > MAX_UNPARSED:
+            raise ProviderError(f"more than {MAX_UNPARSED} bytes of a head")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             # What stands behind the answer is none of it.
             if not self.is_complete:
                 raise ProviderError(error.__context__ or error) from error
-        self.room = 65536 if self._has_begun else self.room - len(data)
 
     # What httptools calls.
 
+    def on_status(self, reason: bytes) -> None:
+        """The reason, or some of it."""
+        self._count(len(reason))
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field, of a trailer too."""
-        if name.lower() == b"content-length" or (
-            name.lower() == b"transfer-encoding" and value.lower().endswith(b"chunked")
-        ):
-            self._ends_with_the_connection = False
+        self._count(len(name) + len(value))
+        name, value = name.lower(), value.strip(b" \t").lower()
+        before = self._fields.get(name)
+        self._fields[name] = value if before is None else before + b", " + value
 
     def on_headers_complete(self) -> None:
         """The head has come, or that of an answer before it (1xx)."""
         status = self._parser.get_status_code()
-        if status >= 200 and status != 200:
+        fields, self._fields = self._fields, {}
+        self._head_size = self._unparsed_size = 0
+        if status < 200:
+            return
+        if status != 200:
             raise ProviderError(f"status {status}")
-        self._has_begun = status == 200
+        for name, only in ENCODINGS.items():
+            if fields.get(name, only) not in (only, b""):
+                raise ProviderError(f"{name.decode()} {fields[name].decode('latin-1')}")
+        self._has_begun = True
+        self._ends_with_the_connection = fields.keys().isdisjoint(
+            (b"content-length", b"transfer-encoding")
+        )
 
     def on_body(self, data: bytes) -> None:
         """Some of the body."""
+        self._unparsed_size = 0
         self.body += data
         if len(self.body) > MAX_DOCUMENT:
             raise ProviderError(f"more than {MAX_DOCUMENT} bytes")
@@ -129,3 +152,8 @@ class _Answer:
     def on_message_complete(self) -> None:
         """The end, of an answer before it too."""
         self.is_complete = self._has_begun
+
+    def _count(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size >= MAX_HEAD:
+            raise ProviderError(f"a head of {MAX_HEAD} bytes or more")

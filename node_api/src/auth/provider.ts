@@ -9,6 +9,8 @@ const TIMEOUT_SECONDS = 5;
 // AUTH-32
 const MAX_HEAD = 16384;
 const MAX_DOCUMENT = 1048576;
+// The only value that a field may have, if it is there.
+const ENCODINGS = { "transfer-encoding": "chunked", "content-encoding": "identity" };
 const ACCEPTED = "application/jwk-set+json, application/json";
 // The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
 const URL_PARTS = /^https?:\/\/((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(\/[^#]*)?/;
@@ -48,6 +50,8 @@ export async function fetchDocument(url: string, context: SecureContext | null):
     maxHeaderSize: MAX_HEAD,
     signal,
   });
+  // Node would leave out those beyond 2000.
+  request.maxHeadersCount = 0;
   try {
     request.end();
     return await read(await answered(request));
@@ -73,6 +77,12 @@ function answered(request: http.ClientRequest): Promise<IncomingMessage> {
 async function read(response: IncomingMessage): Promise<Buffer> {
   if (response.statusCode !== 200) {
     throw new ProviderError(`status ${response.statusCode}`);
+  }
+  for (const [name, only] of Object.entries(ENCODINGS)) {
+    const value = response.headers[name] || only;
+    if (String(value).toLowerCase() !== only) {
+      throw new ProviderError(`${name} ${value}`);
+    }
   }
   const chunks: Buffer[] = [];
   let size = 0;
