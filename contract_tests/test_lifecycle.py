@@ -701,7 +701,7 @@ def test_no_number_of_signals_ends_it_worse(
 
 def assert_ends_well(service: Service, signum: signal.Signals) -> None:
     """It ends well, whatever its processes are at when the signal comes, again and again."""
-    deadline = time.monotonic() + services.STOP_TIMEOUT
+    deadline = time.monotonic() + services.START_TIMEOUT
     while service.process.poll() is None:
         assert time.monotonic() < deadline, service.log()
         os.killpg(service.process.pid, signum)
