@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,6 +210,33 @@ def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch) -> N
     finally:
         os.kill(still, signal.SIGCONT)
     assert failed_reads(service.api) == 60
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' environment so")
+@pytest.mark.clause("METRICS-05", "OPS-45")
+@pytest.mark.engine("sqlite")
+@pytest.mark.parametrize("asked", [False, True])
+def test_whoever_clears_up_stops_nothing(launched: Launch, tmp_path: Path, asked: bool) -> None:
+    """A directory for what the processes count, if they have one, is deleted under way."""
+    service = launched(WEB_CONCURRENCY="2", TMPDIR=str(tmp_path))
+    api, pids = service.api, await_workers(service)
+    if asked:
+        assert [api.get("/users/0").status for _ in range(12)] == [422] * 12
+    for pid in pids:
+        variables = Path(f"/proc/{pid}/environ").read_text("utf-8").split("\0")
+        for name, _, value in (variable.partition("=") for variable in variables):
+            if name == "PROMETHEUS_MULTIPROC_DIR":
+                shutil.rmtree(value, ignore_errors=True)
+    for path, status in {
+        "/users/0": 422,
+        "/nowhere": 404,
+        "/healthz": 200,
+        "/metrics": 200,
+    }.items():
+        answers = [api.raw(api.message("GET", path)) for _ in range(12)]
+        assert [answer.status for answer in answers] == [status] * 12
+    assert service.stop() == 0
+    assert service.stderr() == ""
 
 
 @pytest.mark.clause("LOG-01", "LOG-02", "LOG-03")

@@ -2,10 +2,10 @@
 
 import atexit
 import json
-import multiprocessing
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter
 from uuid import uuid4
@@ -90,10 +90,13 @@ class Observation:
         """Count the request, and log it, as its answer leaves; `route` is the path's template."""
         seconds = perf_counter() - self._start
         labels = (self._method, route, str(status))
-        # METRICS-02
-        REQUESTS.labels(*labels).inc()
-        # METRICS-03
-        DURATIONS.labels(*labels).observe(seconds)
+        # METRICS-05
+        # Files that several processes count into may be gone: no request fails for that.
+        with suppress(OSError):
+            # METRICS-02
+            REQUESTS.labels(*labels).inc()
+            # METRICS-03
+            DURATIONS.labels(*labels).observe(seconds)
         # LOG-01, LOG-04
         log(
             "info",
@@ -115,8 +118,10 @@ def share_metrics(directory: str) -> None:
 # METRICS-05, METRICS-07, METRICS-08
 def render_metrics() -> bytes:
     """The metrics in Prometheus' text format, of all processes behind one port together."""
-    if multiprocessing.parent_process() is None:
-        return generate_latest(REGISTRY)
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    try:
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    except ValueError:
+        # One alone, or one whose files are gone, has its own.
+        return generate_latest(REGISTRY)
     return generate_latest(registry)
