@@ -52,7 +52,7 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
 async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
-        # Python 3.11's tracker, started by the first worker, would unblock them under way.
+        # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
         resource_tracker.ensure_running()
         # Ctrl-C is for all that run in a terminal: until it can end well, a worker leaves it waiting.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)

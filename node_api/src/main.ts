@@ -85,5 +85,5 @@ function main(): Promise<void> {
 
 await main();
 // OPS-06
-// Before Node ends by itself it stops to listen to signals, and a further one would end it worse.
+// Left to itself, Node stops handling signals before it ends, and a further one would kill it.
 process.exit();
