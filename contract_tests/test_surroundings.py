@@ -976,21 +976,23 @@ CHANGES = [
 
 @pytest.mark.clause("PAIR-14", "OPS-35")
 def test_a_table_that_changes_costs_no_read_and_at_most_one_write(running: Running) -> None:
-    for service in running.services:
-        user = service.api.create()
-        path = f"/users/{user['id']}"
-        for statement in CHANGES:
+    ids = [service.api.create()["id"] for service in running.services]
+    for statement in CHANGES:
+        users = []
+        for service, id in zip(running.services, ids, strict=True):
             # Every connection has prepared what it will be asked.
-            service.api.at_once([service.api.message("GET", path)] * 20)
+            service.api.at_once([service.api.message("GET", f"/users/{id}")] * 20)
             for _ in range(3):
-                user = service.api.patch(path, json={"name": "Ada"}).json()
-            running.session.execute(statement)
+                answer = service.api.patch(f"/users/{id}", json={"name": "Ada"})
+            users.append(answer.json())
+        running.session.execute(statement)
+        for service, user in zip(running.services, users, strict=True):
+            path = f"/users/{user['id']}"
             for _ in range(6):
                 expect.user(service.api.get(path), 200, **user)
             answers = [service.api.patch(path, json={"name": "Ada"}) for _ in range(6)]
             assert [answer.status for answer in answers[1:]] == [200] * 5, statement
             assert answers[0].status in (200, 503), statement
-            user = answers[-1].json()
 
 
 # A network that forgets
