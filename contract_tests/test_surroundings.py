@@ -982,9 +982,8 @@ def test_a_table_that_changes_costs_no_read_and_at_most_one_write(running: Runni
         for service, id in zip(running.services, ids, strict=True):
             # Every connection has prepared what it will be asked.
             service.api.at_once([service.api.message("GET", f"/users/{id}")] * 20)
-            for _ in range(3):
-                answer = service.api.patch(f"/users/{id}", json={"name": "Ada"})
-            users.append(answer.json())
+            answers = [service.api.patch(f"/users/{id}", json={"name": "Ada"}) for _ in range(3)]
+            users.append(answers[-1].json())
         running.session.execute(statement)
         for service, user in zip(running.services, users, strict=True):
             path = f"/users/{user['id']}"
