@@ -976,17 +976,17 @@ CHANGES = [
 
 @pytest.mark.clause("PAIR-14", "OPS-35")
 def test_a_table_that_changes_costs_no_read_and_at_most_one_write(running: Running) -> None:
-    ids = [service.api.create()["id"] for service in running.services]
+    paths = [f"/users/{service.api.create()['id']}" for service in running.services]
+    both = [*zip(running.services, paths, strict=True)]
     for statement in CHANGES:
         users = []
-        for service, id in zip(running.services, ids, strict=True):
+        for service, path in both:
             # Every connection has prepared what it will be asked.
-            service.api.at_once([service.api.message("GET", f"/users/{id}")] * 20)
-            answers = [service.api.patch(f"/users/{id}", json={"name": "Ada"}) for _ in range(3)]
+            service.api.at_once([service.api.message("GET", path)] * 20)
+            answers = [service.api.patch(path, json={"name": "Ada"}) for _ in range(3)]
             users.append(answers[-1].json())
         running.session.execute(statement)
-        for service, user in zip(running.services, users, strict=True):
-            path = f"/users/{user['id']}"
+        for (service, path), user in zip(both, users, strict=True):
             for _ in range(6):
                 expect.user(service.api.get(path), 200, **user)
             answers = [service.api.patch(path, json={"name": "Ada"}) for _ in range(6)]
