@@ -505,13 +505,25 @@ def test_a_request_that_has_come_in_is_given_its_time(launched: Launch) -> None:
 # Several processes
 
 
+def started(service: Service) -> set[int]:
+    """The processes that have begun to serve, with WEB_CONCURRENCY."""
+    lines = [json.loads(line) for line in service.stdout().splitlines()]
+    return {line["pid"] for line in lines if line["message"] == "worker started"}
+
+
+def await_started(service: Service, count: int) -> None:
+    """Wait until so many serve: one that only begins holds the port until it hears of a signal."""
+    deadline = time.monotonic() + services.START_TIMEOUT
+    while len(started(service)) < count:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.02)
+
+
 def await_workers(service: Service, count: int = 2) -> set[int]:
     """The processes of the service but the first, once so many of them serve."""
     deadline = time.monotonic() + services.START_TIMEOUT
     while True:
-        lines = [json.loads(line) for line in service.stdout().splitlines()]
-        started = {line["pid"] for line in lines if line["message"] == "worker started"}
-        if len(serving := started & service.workers()) == count:
+        if len(serving := started(service) & service.workers()) == count:
             return serving
         assert time.monotonic() < deadline, service.log()
         time.sleep(0.02)
@@ -612,6 +624,7 @@ def test_a_port_in_use_ends_the_start_of_several_too(spawned: Callable[..., Serv
 @pytest.mark.clause("OPS-24", "OPS-06")
 def test_several_processes_end_what_they_have_begun(launched: Launch) -> None:
     service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10", WEB_CONCURRENCY="2")
+    await_started(service, 2)
     api, planned = service.api, [expect.somebody() for _ in range(4)]
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(api.connect(30.0)) for _ in planned]
@@ -656,6 +669,7 @@ def test_no_further_signal_cuts_what_it_has_begun(
 ) -> None:
     """As Ctrl-C gives it to all that run in a terminal, and as it comes from the impatient."""
     service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10", WEB_CONCURRENCY=processes)
+    await_started(service, int(processes) if processes != "1" else 0)
     api, planned = service.api, [expect.somebody() for _ in range(4)]
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(api.connect(30.0)) for _ in planned]
