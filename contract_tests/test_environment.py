@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contract_tests.harness import services
+from contract_tests.harness.databases import sqlite_url
 from contract_tests.harness.services import KINDS, Kind, NotStartedError, Service
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the shell's limits are Linux's")
@@ -131,6 +132,26 @@ def told(kind: Kind, directory: Path, surroundings: Surroundings) -> Told:
         counted = re.findall(rb"^http_requests_total{.*/users.*$", metrics.body, re.MULTILINE)
         answers.append((metrics.status, len(counted)))
         return answers, service.stop(), service.stderr()
+    finally:
+        service.kill()
+
+
+@pytest.mark.clause("OPS-45")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_settings_are_utf_8_whatever_the_locale(kind: Kind, processes: str, tmp_path: Path) -> None:
+    admin = {"ADMIN_EMAIL": "a@b.example", "ADMIN_PASSWORD": "p\u00e4ssword \u0130 \U0001f511"}
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    more = {"AUTH_SECRET": "s" * 32, "WEB_CONCURRENCY": processes}
+    file = tmp_path / "\u00e4.db"
+    service = services.launch(
+        kind, env=ascii_only | admin | more, directory=tmp_path, database_url=sqlite_url(file)
+    )
+    try:
+        assert file.is_file()
+        assert service.api.token(*admin.values())
+        assert service.stop() == 0
+        assert service.stderr() == ""
     finally:
         service.kill()
 

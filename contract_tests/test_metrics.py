@@ -239,6 +239,49 @@ def test_whoever_clears_up_stops_nothing(launched: Launch, tmp_path: Path, asked
     assert service.stderr() == ""
 
 
+@pytest.mark.clause("METRICS-05")
+@pytest.mark.engine("sqlite")
+def test_any_number_may_ask_at_once(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2")
+    api = service.api
+    answers = api.at_once([api.message("GET", "/metrics")] * 40)
+    assert [answer.status for answer in answers] == [200] * 40
+    assert service.stop() == 0
+    assert service.stderr() == ""
+
+
+# As if nothing could be written but the database, which nobody can forbid the tests' own user.
+NOWHERE = """exec "$1" -c "
+import python_api.environment, tempfile
+from python_api import workers
+from python_api.main import main
+
+tempfile.tempdir = workers.SHARED_MEMORY = '/nowhere'
+main()
+"
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("METRICS-05", "OPS-45")
+def test_without_a_place_each_process_counts_for_itself(tmp_path: Path) -> None:
+    service = Service("python", tmp_path, {"WEB_CONCURRENCY": "2"})
+    service.through(NOWHERE)
+    service.start()
+    try:
+        service.await_ready()
+        api = service.api
+        for pid in await_workers(service):
+            os.kill(pid, signal.SIGKILL)
+            await_end({pid})
+            await_workers(service)
+            assert [api.raw(api.message("GET", "/metrics")).status for _ in range(8)] == [200] * 8
+        assert service.stop() == 0
+        assert service.stderr() == ""
+    finally:
+        service.kill()
+
+
 @pytest.mark.clause("LOG-01", "LOG-02", "LOG-03")
 def test_every_answer_is_one_line_of_the_log(launched: Launch) -> None:
     service = launched()

@@ -12,6 +12,7 @@ import shutil
 import socket
 import sqlite3
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -687,6 +688,17 @@ def refuse_tls(client: socket.socket) -> None:
     client.recv(65536)
 
 
+def refusing(message: bytes) -> Callable[[socket.socket], None]:
+    """Refuse whoever comes, with this message."""
+
+    def answer(client: socket.socket) -> None:
+        client.recv(65536)
+        fields = b"SFATAL\0C28P01\0M" + message + b"\0\0"
+        client.sendall(b"E" + struct.pack(">i", len(fields) + 4) + fields)
+
+    return answer
+
+
 @contextmanager
 def server_of(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     """The port of a server that does so with each connection, and closes it."""
@@ -717,6 +729,25 @@ OTHERS: list[tuple[Callable[[socket.socket], None], dict[str, str]]] = [
     (speak_no_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
     (refuse_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
 ]
+
+SAID = {
+    b"one line": "one line",
+    b"one line\nand another": "one line",
+    "\u00e4\r\nb".encode(): "\u00e4",
+    b"": "The server refuses, and says nothing.",
+    b"\nb": "The server refuses, and says nothing.",
+}
+
+
+@pytest.mark.clause("PAIR-14", "OPS-17", "OPS-39")
+def test_the_first_line_of_a_refusal_is_told() -> None:
+    rows, cases = {}, {}
+    with ExitStack() as stack:
+        for message, reason in SAID.items():
+            port = stack.enter_context(server_of(refusing(message)))
+            rows[repr(message)] = f"postgresql://ada@127.0.0.1:{port}/users?sslmode=disable"
+            cases[repr(message)] = reason
+        assert_both_open(rows, cases)
 
 
 @pytest.mark.clause("PAIR-14", "OPS-17", "OPS-39", "OPS-31")

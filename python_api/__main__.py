@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 
 # LOG-05
 # A stream that is closed is given to the next file that is opened, and the log would be written into
@@ -11,6 +12,11 @@ for number in range(3):
         os.fstat(number)
     except OSError:
         os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+# OPS-45
+# By a locale that isn't UTF-8 Python would read settings and the names of files.
+if sys.getfilesystemencoding() != "utf-8":
+    os.execv(sys.executable, [sys.orig_argv[0], "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 # Imports leave nothing to collect, and looking for it takes a fifth of the start.
 gc.disable()

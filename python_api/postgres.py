@@ -68,6 +68,7 @@ NEWER_SESSION = SESSION | {"transaction_timeout": "0"}
 # Of a pooler's answers the process is not the one that the connection began with.
 CHECK = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer."
+SAYS_NOTHING = "The server refuses, and says nothing."
 
 # OPS-36
 # Seconds that a connection is silent before its other end is asked, and between two questions; and
@@ -373,7 +374,8 @@ def _reason(error: BaseException, url: PostgresUrl) -> str:
     # What asyncpg says of itself has no severity.
     if isinstance(error, PostgresError) and error.severity:
         said = str(error.args[0])
-        return POOLER if "unsupported startup parameter" in said else said
+        line = said.replace("\r", "\n").partition("\n")[0]
+        return POOLER if "unsupported startup parameter" in said else line or SAYS_NOTHING
     if isinstance(error, ssl.SSLCertVerificationError):
         other_host = error.verify_code in OTHER_HOST
         return f"The server's certificate is not {f'for {url.host}' if other_host else 'trusted'}."

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from asyncio import FIRST_COMPLETED
+from contextlib import ExitStack
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
@@ -37,19 +38,27 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     on_signal(lambda: loop.call_soon_threadsafe(told_to_stop.set))
-    # In memory, where there is room and nobody clears up.
-    place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
-    with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as directory:
-        share_metrics(directory)
+    with ExitStack() as at_the_end:
+        # In memory, where there is room and nobody clears up.
+        place = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+        directory = None
+        try:
+            made = TemporaryDirectory(dir=place, ignore_cleanup_errors=True)
+            directory = at_the_end.enter_context(made)
+            share_metrics(directory)
+        except OSError:
+            log("warning", "each process has its own metrics: no directory can be written")
         async with asyncio.TaskGroup() as group:
             stop = group.create_task(told_to_stop.wait())
             stop.add_done_callback(lambda _: listener.close())
             for _ in range(settings.web_concurrency):
-                group.create_task(_keep_one(settings, listener, stop))
+                group.create_task(_keep_one(settings, listener, directory, stop))
 
 
 # OPS-24
-async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.Task[Any]) -> None:
+async def _keep_one(
+    settings: Settings, listener: socket.socket, directory: str | None, stop: asyncio.Task[Any]
+) -> None:
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
         # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
@@ -65,7 +74,8 @@ async def _keep_one(settings: Settings, listener: socket.socket, stop: asyncio.T
             await ended
         else:
             log("error", "worker died", pid=process.pid or 0, status=process.exitcode or 0)
-            mark_process_dead(process.pid)  # type: ignore[no-untyped-call]
+            if directory:
+                mark_process_dead(process.pid, directory)  # type: ignore[no-untyped-call]
             await asyncio.wait([stop], timeout=RESTART_SECONDS)
 
 

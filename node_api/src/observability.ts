@@ -178,10 +178,15 @@ async function tell(type: Told["type"], question: number): Promise<void> {
   process.send?.(message, undefined, undefined, () => undefined);
 }
 
+// What is to be done with the answers that this process waits for.
+const awaited = new Map<number, (text: string) => void>();
+
 if (cluster.isWorker) {
-  process.on("message", ({ type, question }: Said) => {
-    if (type === "tell") {
-      void tell("told", question);
+  process.on("message", (said: Said) => {
+    if (said.type === "tell") {
+      void tell("told", said.question);
+    } else {
+      awaited.get(said.question)?.(said.text);
     }
   });
   // METRICS-07
@@ -205,17 +210,12 @@ export async function renderMetrics(): Promise<string> {
   asked += 1;
   const question = asked;
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const take = (said: Said) => {
-    if (said.type === "all" && said.question === question) {
-      resolve(said.text);
-    }
-  };
   const late = () => reject(new Error("The first process does not answer for the metrics."));
-  process.on("message", take);
+  awaited.set(question, resolve);
   const timer = setTimeout(late, WAIT_FOR_FIRST_SECONDS * 1000);
   await tell("asks", question);
   return promise.finally(() => {
-    process.off("message", take);
+    awaited.delete(question);
     clearTimeout(timer);
   });
 }

@@ -57,6 +57,7 @@ type SessionParameters = Readonly<Record<string, string>>;
 const CHECK = "SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding";
 const POOLER =
   "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer.";
+const SAYS_NOTHING = "The server refuses, and says nothing.";
 
 // OPS-36
 // Seconds that a connection is silent before its other end is asked; Node asks again each second,
@@ -386,7 +387,8 @@ function reason(error: unknown, url: PostgresUrl): string {
   const { code = "", message, syscall } = error as NodeJS.ErrnoException;
   // What pg says of itself has no severity.
   if (error instanceof DatabaseError && error.severity) {
-    return message.includes("unsupported startup parameter") ? POOLER : message;
+    const [line] = message.replaceAll("\r", "\n").split("\n");
+    return message.includes("unsupported startup parameter") ? POOLER : line || SAYS_NOTHING;
   }
   // What PostgreSQL says to an empty password, which pg doesn't send.
   if (message.startsWith("SASL")) {
