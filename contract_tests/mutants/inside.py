@@ -1674,14 +1674,12 @@ _INSIDE = [
         "What a process has counted goes with it.",
         (
             "workers.py",
-            "            mark_process_dead(process.pid)",
+            "            if directory:\n",
             (
                 "            import glob\n"
-                "            for file in glob.glob(\n"
-                "                f\"{os.environ['PROMETHEUS_MULTIPROC_DIR']}/*_{process.pid}.db\"\n"
-                "            ):\n"
+                "            for file in glob.glob(f'{directory}/*_{process.pid}.db'):\n"
                 "                os.unlink(file)\n"
-                "            mark_process_dead(process.pid)"
+                "            if directory:\n"
             ),
         ),
         (
