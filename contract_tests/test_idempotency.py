@@ -179,6 +179,8 @@ def test_one_character_is_a_key(api: Client) -> None:
         ("a", "b"),
         ("a", ""),
         ("", ""),
+        ("a,",),
+        (",",),
     ],
     ids=lambda keys: " + ".join(ascii(key)[1:-1][:20] for key in keys),
 )

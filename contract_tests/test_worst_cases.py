@@ -131,6 +131,8 @@ FIELDS = {
     "token: members": ("Authorization", bearer(members('"{:x}":0', 11000).encode())),
     "another scheme": ("Authorization", "a" * HEAD),
     "another scheme: more": ("Authorization", filled("Basic ", "a", "\xff", HEAD)),
+    "another scheme: parameters": ("Authorization", filled("Basic ", "a=b,", "\xff", HEAD)),
+    "another scheme: spaces": ("Authorization", filled("Basic a", " ", "\xff", HEAD)),
     "request id": ("X-Request-Id", "a" * HEAD),
     "origin": ("Origin", "a" * HEAD),
 }
@@ -222,7 +224,12 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "auth/addresses.MAPPED_ADDRESS": ("hops: trusted ones, in IPv6",),
     "auth/addresses.NETWORK": ("setting: a network",),
     "auth/guard.BEARER": ("token: letters, wrong", "token: spaces", "token: padding"),
-    "auth/guard.OTHER_SCHEME": ("another scheme", "another scheme: more"),
+    "auth/guard.OTHER_SCHEME": (
+        "another scheme",
+        "another scheme: more",
+        "another scheme: parameters",
+        "another scheme: spaces",
+    ),
     "auth/provider.BRACKETS": "reads a setting, AUTH_JWKS_URL, in one step a character",
     "auth/provider.URL": "reads AUTH_JWKS_URL, which settings.JWKS_URL has read",
     "auth/provider.URL_PARTS": "reads AUTH_JWKS_URL, which settings.JWKS_URL has read",

@@ -19,7 +19,7 @@ from python_api.docs import docs_routes
 from python_api.health import health_routes
 from python_api.observability import NO_ROUTE, Observation, log, request_id
 from python_api.problems import Problem, render_problem
-from python_api.requests import ACCEPT_PATCH
+from python_api.requests import ACCEPT_PATCH, header, route_path
 from python_api.settings import Settings
 from python_api.users import docs as users_docs
 from python_api.users.routes import users_routes
@@ -67,9 +67,21 @@ class CommonHeaders:
         self.cors_origins = cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         headers = Headers(scope=scope)
-        this_request = request_id(headers.getlist("x-request-id"))
-        observation = Observation(scope["sent_method"], this_request)
+        this_request = request_id(header(headers, "x-request-id"))
+        observation = Observation(scope["method"], this_request)
+
+        asked = {
+            **scope,
+            # ROUTE-06
+            "path": route_path((scope.get("raw_path") or scope["path"].encode()).decode("latin-1")),
+            # ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
+            # HEAD is GET: the server keeps the body back (RFC 9110, 9.3.2).
+            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+        }
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -84,22 +96,22 @@ class CommonHeaders:
                 fields.update(
                     cors_headers(
                         self.cors_origins,
-                        headers.getlist("origin"),
-                        headers.getlist("access-control-request-method"),
+                        header(headers, "origin"),
+                        header(headers, "access-control-request-method"),
                         fields.get("allow") if message["status"] == 204 else None,
                     )
                 )
                 # LOG-01, METRICS-02, METRICS-03
-                observation.end(route_template(scope), message["status"])
+                observation.end(route_template(asked), message["status"])
             await send(message)
 
         # OPS-11
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(asked, receive, send_with_headers)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001
-            await answer_failure(error, this_request)(scope, receive, send_with_headers)
+            await answer_failure(error, this_request)(asked, receive, send_with_headers)
 
 
 # LOG-02, METRICS-04

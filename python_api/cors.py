@@ -1,6 +1,6 @@
 """CORS (Fetch standard): one table of what an allowed origin gets, off without `CORS_ORIGINS`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 
 # CORS-04
 EXPOSED = (
@@ -13,12 +13,12 @@ MAX_AGE = "600"
 
 
 def cors_headers(
-    allowed: Sequence[str], origins: Sequence[str], requested: Sequence[str], allow: str | None
+    allowed: Collection[str], origin: str | None, requested: str | None, allow: str | None
 ) -> dict[str, str]:
     """The header fields to add to an answer.
 
-    `origins` and `requested` are the request's `Origin` and `Access-Control-Request-Method` field
-    lines; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
+    `origin` and `requested` are the request's `Origin` and `Access-Control-Request-Method`, if it
+    has them; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
     """
     # CORS-01
     if not allowed:
@@ -26,12 +26,12 @@ def cors_headers(
     # CORS-02
     fields = {"Vary": "Origin"}
     # CORS-05, CORS-07
-    if len(origins) != 1 or origins[0] not in allowed:
+    if origin is None or origin not in allowed:
         return fields
     # CORS-03
-    fields["Access-Control-Allow-Origin"] = origins[0]
+    fields["Access-Control-Allow-Origin"] = origin
     # CORS-04, CORS-06
-    if allow and requested:
+    if allow and requested is not None:
         fields["Access-Control-Allow-Methods"] = allow
         fields["Access-Control-Allow-Headers"] = ACCEPTED
         fields["Access-Control-Max-Age"] = MAX_AGE

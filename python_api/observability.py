@@ -4,7 +4,6 @@ import atexit
 import json
 import os
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import perf_counter
@@ -49,9 +48,9 @@ DURATIONS = Histogram(
 
 
 # HDR-02, HDR-03
-def request_id(sent: Sequence[str]) -> str:
+def request_id(sent: str | None) -> str:
     """The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID."""
-    return sent[0] if len(sent) == 1 and REQUEST_ID.fullmatch(sent[0]) else str(uuid4())
+    return sent if sent is not None and REQUEST_ID.fullmatch(sent) else str(uuid4())
 
 
 # REP-04

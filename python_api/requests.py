@@ -48,7 +48,8 @@ ENTITY_TAGS = re.compile(
 )
 
 # IDEM-07
-KEY = re.compile(r"[!-~]{1,255}")
+# The last is no comma: a second field that is empty would leave one there.
+KEY = re.compile(r"[!-~]{0,254}[!-+\--~]")
 NATURAL = re.compile(r"[1-9][0-9]*")
 # QUERY-04
 ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -80,6 +81,13 @@ def route_path(path: str) -> str:
     return path if PLAIN_PATH.fullmatch(path) and not DOT_SEGMENT.search(path) else ""
 
 
+# AUTH-04, COND-07, IDEM-07
+def header(headers: Headers, name: str) -> str | None:
+    """The value of a header field; of several lines they are one, with commas (RFC 9110, 5.3)."""
+    lines = headers.getlist(name)
+    return ", ".join(lines).strip(" ") if lines else None
+
+
 async def read_body(request: Request, accepted: Container[str]) -> bytes:
     """The body, if its media type is one of `accepted`.
 
@@ -87,12 +95,12 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
     much, body-too-large; the server below reads the rest and forgets it.
     """
     # PROB-12
-    if not _has_media_type(request.headers, accepted):
+    if not _has_media_type(request, accepted):
         # ROUTE-17
         headers = {"Accept-Patch": ACCEPT_PATCH} if accepted is MERGE_PATCH else None
         raise Problem("unsupported-media-type", headers=headers)
     # int() takes no more than 4,300 digits, zeros at their head among them.
-    length = request.headers.get("content-length", "").lstrip("0") or "0"
+    length = (header(request.headers, "content-length") or "").lstrip("0") or "0"
     # BODY-02, PROB-13
     if int(length) > MAX_BODY:
         raise Problem("body-too-large")
@@ -112,12 +120,11 @@ async def read_to_end(request: Request) -> None:
         pass
 
 
-def _has_media_type(headers: Headers, accepted: Container[str]) -> bool:
-    lines = headers.getlist("content-type")
+def _has_media_type(request: Request, accepted: Container[str]) -> bool:
     # CTYPE-01, CTYPE-04, CTYPE-06
-    match = MEDIA_TYPE.fullmatch(lines[0]) if len(lines) == 1 else None
+    match = MEDIA_TYPE.fullmatch(header(request.headers, "content-type") or "")
     # CTYPE-02, CTYPE-07, CTYPE-09
-    if not match or match[1].lower() not in accepted or "content-encoding" in headers:
+    if not match or match[1].lower() not in accepted or "content-encoding" in request.headers:
         return False
     # CTYPE-02, CTYPE-05
     return all(
@@ -268,15 +275,13 @@ def _decode(text: str) -> str:
         raise Problem("malformed-query") from None
 
 
-def idempotency_key(headers: Headers) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """The `Idempotency-Key`, if one was sent. Raises malformed-header."""
-    lines = headers.getlist("idempotency-key")
-    if not lines:
-        return None
+    key = header(request.headers, "idempotency-key")
     # IDEM-07
-    if len(lines) > 1 or not KEY.fullmatch(lines[0]):
+    if key is not None and not KEY.fullmatch(key):
         raise _malformed_header("Idempotency-Key")
-    return lines[0]
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,13 +311,12 @@ class EntityTags:
         return [int(text) for text in texts if integer_rule(text, MAX_INTEGER) is None]
 
 
-def entity_tags(headers: Headers, name: str) -> EntityTags | None:
+def entity_tags(request: Request, name: str) -> EntityTags | None:
     """The condition in the header field `name`, if there is one. Raises malformed-header."""
-    lines = headers.getlist(name)
-    if not lines:
-        return None
     # COND-07
-    value = ", ".join(lines)
+    value = header(request.headers, name)
+    if value is None:
+        return None
     # COND-03
     if value == "*":
         return EntityTags(None)

@@ -28,7 +28,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from python_api.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
 from python_api.problems import Problem, render_problem
-from python_api.requests import route_path
 from python_api.settings import Settings, is_local
 
 MAX_HEADERS = 100
@@ -86,7 +85,7 @@ def log_listening(listener: socket.socket, settings: Settings) -> None:
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return."""
     config = uvicorn.Config(
-        head_as_get(app),
+        app,
         http=cast(Any, partial(Protocol, settings, max_connections(settings), OrderedDict())),
         ws="none",
         lifespan="off",
@@ -170,18 +169,6 @@ class Server(uvicorn.Server):
             cast(Protocol, connection).transport.abort()
 
 
-# ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
-def head_as_get(app: ASGIApp) -> ASGIApp:
-    """`app`, for which HEAD is GET: uvicorn keeps the body back (RFC 9110, 9.3.2)."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        sent = scope["method"]
-        method = "GET" if sent == "HEAD" else sent
-        await app({**scope, "method": method, "sent_method": sent}, receive, send)
-
-    return answer
-
-
 # HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03
 def refuse(code: str) -> ASGIApp:
     """An application that answers everything with this problem and closes the connection."""
@@ -189,7 +176,7 @@ def refuse(code: str) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # HDR-04
         # Nothing that such a request says is trusted, its method and its id neither.
-        this_request = request_id([])
+        this_request = request_id(None)
         observation = Observation(OTHER_METHOD, this_request)
         response = render_problem(Problem(code))
         response.headers["X-Request-Id"] = this_request
@@ -461,8 +448,6 @@ class Protocol(HttpToolsProtocol):
             path, _, query = split_target(self.url)[1].partition(b"?")
             self._hand_over(self.config.loaded_app)
             self.scope["raw_path"] = path
-            # ROUTE-06
-            self.scope["path"] = route_path(path.decode("latin-1"))
             self.scope["query_string"] = query
 
     # HTTP-19, BODY-04, BODY-06, BODY-07

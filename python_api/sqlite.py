@@ -171,7 +171,10 @@ async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[Sqlit
     _make(path)
     timeout = settings.database_timeout
     # Transactions begin and end where this module says so, not where sqlite3 guesses.
-    with closing(sqlite3.connect(path, timeout, isolation_level=None)) as connection:
+    # Starlette's TestClient asks from a thread of its own.
+    with closing(
+        sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+    ) as connection:
         _configure(connection)
         database = SqliteDatabase(connection, path, timeout)
         # OPS-05, OPS-16

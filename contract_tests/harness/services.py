@@ -268,7 +268,7 @@ def _run(code: str, kind: Kind) -> tuple[list[str], Path]:
     """The command that runs the code, and where."""
     if kind == "python":
         return [sys.executable, "-c", code], ROOT
-    return [node(), "--input-type=module", "-e", code], ROOT / "node_api"
+    return [node(), "-e", code], ROOT / "node_api"
 
 
 @functools.cache

@@ -1,9 +1,10 @@
 /** The application: what every answer carries, problems, and the routers, in reading order. */
 
-import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
+import type { GetConnInfo } from "hono/conninfo";
 import { matchedRoutes } from "hono/route";
 import type { RouterRoute } from "hono/types";
+import { clientAddress } from "./auth/addresses.ts";
 import * as authDocs from "./auth/docs.ts";
 import { Guard } from "./auth/guard.ts";
 import { authRoutes } from "./auth/routes.ts";
@@ -13,7 +14,7 @@ import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
-import { ACCEPT_PATCH } from "./requests.ts";
+import { ACCEPT_PATCH, routePath, splitUrl } from "./requests.ts";
 import type { Settings } from "./settings.ts";
 import * as usersDocs from "./users/docs.ts";
 import { usersRoutes } from "./users/routes.ts";
@@ -21,19 +22,33 @@ import { usersRoutes } from "./users/routes.ts";
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 const PARAMETER = /:(\w+)/g;
 
-type Env = { Bindings: HttpBindings; Variables: { requestId: string } };
+type Env = { Variables: { requestId: string } };
 export type App = Hono<Env>;
 
-/** The service over this database, ready to be served. */
-export function createApp(settings: Settings, database: Database): App {
-  // ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15
-  const app = new Hono<Env>({ getPath: (_, options) => options?.env?.incoming.routePath ?? "" });
+/**
+ * The service over this database, to be served by whatever can serve a `fetch`.
+ *
+ * `getConnInfo` is the server's, and tells who is at the other end of a connection.
+ */
+export function createApp(
+  settings: Settings,
+  database: Database,
+  getConnInfo: GetConnInfo = () => ({ remote: {} }),
+): App {
+  // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
+  const app = new Hono<Env>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
   app.use(commonHeaders(app, settings.corsOrigins));
   // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
-  app.route("/", authRoutes(database, settings));
-  app.route("/", usersRoutes(database, settings, new Guard(settings, database)));
+  const addressOf = (c: Context) =>
+    clientAddress(
+      getConnInfo(c).remote.address ?? "",
+      c.req.header("x-forwarded-for") ?? "",
+      settings.trustedProxies,
+    );
+  app.route("/", authRoutes(database, settings, addressOf));
+  app.route("/", usersRoutes(database, settings, new Guard(settings, database), addressOf));
   // RIGHT-13
   app.route("/", healthRoutes(database));
   app.route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings));
@@ -43,32 +58,36 @@ export function createApp(settings: Settings, database: Database): App {
 /** Middleware: the header fields that every answer carries. */
 function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
   return async (c, next) => {
-    const { incoming, outgoing } = c.env;
-    const sent = incoming.headersDistinct;
-    const thisRequest = requestId(sent["x-request-id"] ?? []);
-    const observation = new Observation(incoming.sentMethod, thisRequest);
+    const thisRequest = requestId(c.req.header("x-request-id"));
+    const observation = new Observation(c.req.method, thisRequest);
     c.set("requestId", thisRequest);
-    // On Node's own answer, where the adapter adds those of Hono's: these would be copied first.
-    // HDR-01, IDEM-03
-    outgoing.setHeader("X-Request-Id", thisRequest);
-    // HDR-05
-    outgoing.setHeader("X-Content-Type-Options", "nosniff");
-    // HDR-06
-    outgoing.setHeader("Cache-Control", "no-store");
     await next();
+    const fields = c.res.headers;
+    // HDR-01, IDEM-03
+    fields.set("X-Request-Id", thisRequest);
+    // HDR-05
+    fields.set("X-Content-Type-Options", "nosniff");
+    // HDR-06
+    fields.set("Cache-Control", fields.has("ETag") ? "no-cache" : "no-store");
     // CORS-02, CORS-03
     const cors = corsHeaders(
       corsOrigins,
-      sent["origin"] ?? [],
-      sent["access-control-request-method"] ?? [],
-      c.res.status === 204 ? c.res.headers.get("Allow") : null,
+      c.req.header("origin"),
+      c.req.header("access-control-request-method"),
+      c.res.status === 204 ? fields.get("Allow") : null,
     );
     for (const [name, value] of Object.entries(cors)) {
-      outgoing.setHeader(name, value);
+      fields.set(name, value);
+    }
+    // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
+    // Hono answers HEAD as GET, and drops the body, and with it its length.
+    if (c.req.method === "HEAD" && c.res.body) {
+      const { byteLength } = await c.res.arrayBuffer();
+      c.res.headers.set("Content-Length", String(byteLength));
     }
     // LOG-01, METRICS-02, METRICS-03
     // Where the client has gone before its request was read, nothing is answered.
-    if (!incoming.readableAborted) {
+    if (!(c.error && c.req.raw.signal.aborted)) {
       observation.end(routeTemplate(app, c), c.res.status);
     }
   };
@@ -78,7 +97,8 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
 /** The template of the path, such as `/users/{id}`, whatever its method. */
 function routeTemplate(app: App, c: Context<Env>): string {
   const matched = matchedRoutes(c).at(-1);
-  const route = matched?.method === c.req.method ? matched : routesOf(app, c.req.path)[0];
+  const method = c.req.method === "HEAD" ? "GET" : c.req.method;
+  const route = matched?.method === method ? matched : routesOf(app, c.req.path)[0];
   return route ? route.path.replace(PARAMETER, "{$1}") : NO_ROUTE;
 }
 
@@ -89,7 +109,7 @@ function answerError(error: Error, c: Context<Env>): Response {
 
 /** 503 when the database couldn't be had, 500 for what nobody expected; the log has the cause. */
 function answerFailure(error: Error, c: Context<Env>): Response {
-  if (c.env.incoming.readableAborted) {
+  if (c.req.raw.signal.aborted) {
     // The client has gone: nobody reads the answer.
     return c.body(null);
   }

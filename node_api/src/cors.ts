@@ -12,13 +12,13 @@ const MAX_AGE = "600";
 /**
  * The header fields to add to an answer.
  *
- * `origins` and `requested` are the request's `Origin` and `Access-Control-Request-Method` field
- * lines; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
+ * `origin` and `requested` are the request's `Origin` and `Access-Control-Request-Method`, if it
+ * has them; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
  */
 export function corsHeaders(
   allowed: readonly string[],
-  origins: readonly string[],
-  requested: readonly string[],
+  origin: string | undefined,
+  requested: string | undefined,
   allow: string | null,
 ): Record<string, string> {
   // CORS-01
@@ -27,15 +27,14 @@ export function corsHeaders(
   }
   // CORS-02
   const fields: Record<string, string> = { Vary: "Origin" };
-  const [origin] = origins;
   // CORS-05, CORS-07
-  if (origin === undefined || origins.length !== 1 || !allowed.includes(origin)) {
+  if (origin === undefined || !allowed.includes(origin)) {
     return fields;
   }
   // CORS-03
   fields["Access-Control-Allow-Origin"] = origin;
   // CORS-04, CORS-06
-  if (allow && requested.length > 0) {
+  if (allow && requested !== undefined) {
     fields["Access-Control-Allow-Methods"] = allow;
     fields["Access-Control-Allow-Headers"] = ACCEPTED;
     fields["Access-Control-Max-Age"] = MAX_AGE;

@@ -5,6 +5,7 @@
 import "./environment.ts";
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
+import { getConnInfo } from "@hono/node-server/conninfo";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
@@ -39,7 +40,7 @@ async function run(settings: Settings): Promise<void> {
     return;
   }
   try {
-    const app = createApp(settings, database);
+    const app = createApp(settings, database, getConnInfo);
     // OPS-04
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(

@@ -42,9 +42,8 @@ const DURATIONS = new Histogram({
 
 // HDR-02, HDR-03
 /** The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID. */
-export function requestId(sent: readonly string[]): string {
-  const [first] = sent;
-  return first !== undefined && sent.length === 1 && REQUEST_ID.test(first) ? first : randomUUID();
+export function requestId(sent: string | undefined): string {
+  return sent !== undefined && REQUEST_ID.test(sent) ? sent : randomUUID();
 }
 
 // REP-04

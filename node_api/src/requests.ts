@@ -5,8 +5,7 @@
  * it can't. Frameworks' own readers are lenient, each in its own way, so none is used here.
  */
 
-import type { IncomingMessage } from "node:http";
-import { finished } from "node:stream/promises";
+import type { HonoRequest } from "hono";
 import type { z } from "zod";
 import { type Issue, issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
@@ -22,8 +21,8 @@ const PLAIN_PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*$/;
 const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
 
 // RFC 9110, 5.6.2, 5.6.4, 5.6.6
-const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
-const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
+export const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
+export const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
 // CTYPE-03
 const PARAMETER = new RegExp(`[ \\t]*;(?:[ \\t]*(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
 // CTYPE-03, CTYPE-04, CTYPE-10
@@ -39,7 +38,8 @@ const ENTITY_TAGS = new RegExp(
 );
 
 // IDEM-07
-const KEY = /^[!-~]{1,255}$/;
+// The last is no comma: a second field that is empty would leave one there.
+const KEY = /^[!-~]{0,254}[!-+\--~]$/;
 const NATURAL = /^[1-9][0-9]*$/;
 const PLUS = /\+/g;
 const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
@@ -58,9 +58,6 @@ export const ACCEPT_PATCH = [...MERGE_PATCH].sort().join(", ");
 // LOGIN-09
 export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
 
-/** Header fields: of each name, in lower case, the values of its lines. */
-export type Headers = Readonly<NodeJS.Dict<string[]>>;
-
 // ROUTE-06, ROUTE-07, ROUTE-08
 /**
  * The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
@@ -71,61 +68,54 @@ export function routePath(path: string): string {
   return PLAIN_PATH.test(path) && !DOT_SEGMENT.test(path) ? path : "";
 }
 
+// ROUTE-14
+/** The path and the query of a request's URL, both as they were sent. */
+export function splitUrl(url: string): [path: string, query: string] {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const mark = url.indexOf("?", start);
+  return mark < 0 ? [url.slice(start), ""] : [url.slice(start, mark), url.slice(mark + 1)];
+}
+
 /**
  * The body, if its media type is one of `accepted`.
  *
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
  * much, body-too-large; the server below reads the rest and forgets it.
  */
-export function readBody(
-  incoming: IncomingMessage,
+export async function readBody(
+  request: HonoRequest,
   accepted: ReadonlySet<string>,
-): Promise<Buffer> {
+): Promise<Uint8Array> {
   // PROB-12
-  if (!hasMediaType(incoming.headersDistinct, accepted)) {
+  if (!hasMediaType(request, accepted)) {
     // ROUTE-17
     const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
     throw new Problem("unsupported-media-type", [], headers);
   }
   // BODY-02, PROB-13
-  if (Number(incoming.headers["content-length"] ?? 0) > MAX_BODY) {
+  if (Number(request.header("content-length") ?? 0) > MAX_BODY) {
     throw new Problem("body-too-large");
   }
-  // LIMIT-11
-  // A list of 65,536 chunks of one byte would take some 20 MiB.
-  const body = Buffer.allocUnsafe(Number(incoming.headers["content-length"] ?? MAX_BODY));
-  let size = 0;
-  // BODY-04
-  // Not `for await`, which would destroy the connection when it is left early.
-  return new Promise((resolve, reject) => {
-    // BODY-01, BODY-03, BODY-05
-    incoming.on("data", (chunk: Buffer) => {
-      if (size + chunk.length > MAX_BODY) {
-        size = MAX_BODY;
-        reject(new Problem("body-too-large"));
-      } else {
-        size += chunk.copy(body, size);
-      }
-    });
-    incoming.on("end", () => resolve(body.subarray(0, size)));
-    incoming.on("error", reject);
-  });
+  // BODY-01, BODY-03, BODY-05
+  const body = new Uint8Array(await request.arrayBuffer());
+  if (body.length > MAX_BODY) {
+    throw new Problem("body-too-large");
+  }
+  return body;
 }
 
 // HTTP-26
 /** Read a body that is ignored: only then is it known that all of the request can be read. */
-export async function readToEnd(incoming: IncomingMessage): Promise<void> {
-  incoming.resume();
-  await finished(incoming);
+export async function readToEnd(request: HonoRequest): Promise<void> {
+  await request.raw.body?.pipeTo(new WritableStream());
 }
 
-function hasMediaType(headers: Headers, accepted: ReadonlySet<string>): boolean {
-  const lines = headers["content-type"] ?? [];
+function hasMediaType(request: HonoRequest, accepted: ReadonlySet<string>): boolean {
   // CTYPE-01, CTYPE-04, CTYPE-06
-  const match = lines.length === 1 ? MEDIA_TYPE.exec(lines[0] ?? "") : null;
+  const match = MEDIA_TYPE.exec(request.header("content-type") ?? "");
   const [, type = "", parameters = ""] = match ?? [];
   // CTYPE-02, CTYPE-07, CTYPE-09
-  if (!accepted.has(type.toLowerCase()) || headers["content-encoding"]) {
+  if (!accepted.has(type.toLowerCase()) || request.header("content-encoding") !== undefined) {
     return false;
   }
   // CTYPE-02, CTYPE-05
@@ -145,7 +135,7 @@ function unquote(value: string): string {
  *
  * Of members with one name the last counts; `number` makes something of a number as it is written.
  */
-export function parseJson(body: Buffer, number?: (source: string) => unknown): unknown {
+export function parseJson(body: Uint8Array, number?: (source: string) => unknown): unknown {
   try {
     // JSON-05, JSON-06, JSON-07
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
@@ -314,17 +304,13 @@ function decode(text: string): string {
 }
 
 /** The `Idempotency-Key`, if one was sent. Throws malformed-header. */
-export function idempotencyKey(headers: Headers): string | null {
-  const lines = headers["idempotency-key"];
-  if (!lines) {
-    return null;
-  }
-  const [key = ""] = lines;
+export function idempotencyKey(request: HonoRequest): string | null {
+  const key = request.header("idempotency-key");
   // IDEM-07
-  if (lines.length > 1 || !KEY.test(key)) {
+  if (key !== undefined && !KEY.test(key)) {
     throw malformedHeader("Idempotency-Key");
   }
-  return key;
+  return key ?? null;
 }
 
 /** The value of `If-Match` or `If-None-Match` (RFC 9110, 13.1.1 and 13.1.2). */
@@ -361,13 +347,12 @@ export class EntityTags {
 }
 
 /** The condition in the header field `name`, if there is one. Throws malformed-header. */
-export function entityTags(headers: Headers, name: string): EntityTags | null {
-  const lines = headers[name.toLowerCase()];
-  if (!lines) {
+export function entityTags(request: HonoRequest, name: string): EntityTags | null {
+  // COND-07
+  const value = request.header(name);
+  if (value === undefined) {
     return null;
   }
-  // COND-07
-  const value = lines.join(", ");
   // COND-03
   if (value === "*") {
     return new EntityTags(null);

@@ -59,17 +59,6 @@ type Parser = {
 /** What `Socket` doesn't declare: its parser, and how much the system has not taken of a write. */
 type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
 
-declare module "node:http" {
-  interface IncomingMessage {
-    /** The path to look for among the routes: the raw target's, or an empty one. */
-    routePath: string;
-    /** The raw target's query. */
-    rawQuery: string;
-    /** The method that was sent: `method` itself is GET for HEAD. */
-    sentMethod: string;
-  }
-}
-
 /** A server that listens where the settings say. Rejects if the port is taken. */
 export async function listen(settings: Settings): Promise<Server> {
   // HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08
@@ -118,7 +107,10 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
   // that would stop everything else.
   setFlagsFromString("--no-allocation-site-pretenuring");
   // HTTP-19, HDR-09, BODY-04, BODY-06, BODY-07
-  const answer = getRequestListener(app.fetch, { autoCleanupIncoming: false });
+  const answer = getRequestListener(
+    (request, env) => app.fetch(bounded(request, env.incoming as IncomingMessage), env),
+    { autoCleanupIncoming: false },
+  );
   // HTTP-11
   // A client that sends no more may still wait for answers.
   Object.assign(server, { httpAllowHalfOpen: true });
@@ -289,6 +281,13 @@ function splitTarget(target: string): [authority: string | null, target: string]
   return [authority, rest.startsWith("/") ? rest : `/${rest}`];
 }
 
+// ROUTE-06, ROUTE-07, ROUTE-08
+/** The target, or another one that no route has, where a URL would make a route's path of its. */
+function safeTarget(target: string): string {
+  const [path = ""] = target.split("?", 1);
+  return routePath(path) ? target : "/%";
+}
+
 /** One connection. Its requests are answered one after the other: Node would run them at once. */
 class Connection {
   readonly #socket: Socket & Inner;
@@ -446,18 +445,9 @@ class Connection {
       outgoing.writeHead(status, headers).end(body);
       this.#closing = true;
     } else {
-      // ROUTE-14
-      const [path = "", ...query] = splitTarget(incoming.url ?? "")[1].split("?");
-      // ROUTE-06
-      incoming.routePath = routePath(path);
-      incoming.rawQuery = query.join("?");
-      // The adapter would make a URL of these, and fail where that can't be done.
-      incoming.url = "/";
+      // The adapter makes a URL of these, and fails where that can't be done.
+      incoming.url = safeTarget(splitTarget(incoming.url ?? "")[1]);
       incoming.headers.host = "localhost";
-      incoming.sentMethod = incoming.method ?? "";
-      // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
-      // HEAD is GET, and Node keeps the body back (RFC 9110, 9.3.2).
-      incoming.method = incoming.method === "HEAD" ? "GET" : incoming.method;
       await this.#answer(incoming, outgoing);
     }
     // HTTP-16
@@ -569,6 +559,33 @@ class Connection {
   }
 }
 
+// LIMIT-11
+/**
+ * The request, of whose body `arrayBuffer` gives no more than a byte beyond the limit, at once.
+ *
+ * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
+ */
+function bounded(request: Request, incoming: IncomingMessage): Request {
+  return Object.defineProperty(request, "arrayBuffer", { value: () => readBounded(incoming) });
+}
+
+function readBounded(incoming: IncomingMessage): Promise<ArrayBuffer> {
+  const body = new Uint8Array(Math.min(bodySize(incoming), MAX_BODY) + 1);
+  let size = 0;
+  return new Promise((resolve, reject) => {
+    incoming.on("data", (chunk: Buffer) => {
+      if (size + chunk.length > MAX_BODY) {
+        resolve(body.buffer);
+      } else {
+        body.set(chunk, size);
+        size += chunk.length;
+      }
+    });
+    incoming.on("end", () => resolve(body.buffer.slice(0, size)));
+    incoming.on("error", reject);
+  });
+}
+
 /** How large the body is going to be, or may be. */
 function bodySize({ headers }: IncomingMessage): number {
   return "transfer-encoding" in headers ? MAX_BODY : Number(headers["content-length"] ?? 0);
@@ -588,7 +605,7 @@ async function renderRefusal(
 ): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
   // HDR-04
   // Nothing that such a request says is trusted, its method and its id neither.
-  const thisRequest = requestId([]);
+  const thisRequest = requestId(undefined);
   const observation = new Observation(OTHER_METHOD, thisRequest);
   const response = renderProblem(new Problem(code));
   const body = await response.text();

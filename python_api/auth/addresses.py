@@ -32,14 +32,14 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
 
 
 # LIMIT-07, LIMIT-08
-def client_address(peer: str, forwarded: Sequence[str], trusted: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     """The address that a request comes from, in canonical form.
 
     That is the one at the other end of the connection, unless it is a trusted proxy's: then it is
-    the last one in `X-Forwarded-For`, of which these are the lines, that isn't.
+    the last one in `forwarded`, its `X-Forwarded-For`, that isn't.
     """
     address = _address(peer)
-    hops = [hop.strip(" \t") for line in forwarded for hop in line.split(",")]
+    hops = [hop.strip(" \t") for hop in forwarded.split(",")]
     while address and hops and _is_trusted(address, trusted):
         before = _address(hops.pop())
         if before is None:

@@ -4,19 +4,26 @@ import re
 import time
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
+from fastapi import Request
 
 from python_api.auth.keys import ProviderKeys
 from python_api.auth.store import Credentials, find_by_id, hold_caller
 from python_api.auth.tokens import Claims, TokenError, read_token
 from python_api.database import Connection, Database
 from python_api.problems import Problem
+from python_api.requests import QUOTED, TOKEN, header
 from python_api.settings import Settings
 
 # AUTH-03, AUTH-04
 # RFC 6750, 2.1
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
-OTHER_SCHEME = re.compile(r"(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: .*)?", re.IGNORECASE)
+# RFC 9110, 11.4
+PARAMETER = rf"{TOKEN}[ \t]*=[ \t]*(?:{TOKEN}|{QUOTED})"
+OTHER_SCHEME = re.compile(
+    rf"(?!bearer(?: |$)){TOKEN}"
+    rf"(?: +(?:[A-Za-z0-9._~+/-]+=*|{PARAMETER}(?:[ \t]*,[ \t]*{PARAMETER})*))?",
+    re.IGNORECASE,
+)
 REALM = 'Bearer realm="users"'
 
 
@@ -38,36 +45,36 @@ class Guard:
         self._keys = ProviderKeys(settings) if settings.auth_jwks_url else None
 
     # RIGHT-02, RIGHT-09, PROB-20
-    async def registration(self, headers: Headers) -> Caller | None:
+    async def registration(self, request: Request) -> Caller | None:
         """Whoever may create a user."""
         if not self._settings.registration:
-            return await self.admin(headers)
-        return await self._caller(headers)
+            return await self.admin(request)
+        return await self._caller(request)
 
     # RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
-    async def admin(self, headers: Headers) -> Caller | None:
+    async def admin(self, request: Request) -> Caller | None:
         """An admin. Raises unauthorized and forbidden."""
-        caller = await self._known(headers)
+        caller = await self._known(request)
         if caller and not caller.is_admin:
             raise forbidden()
         return caller
 
     # RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21
-    async def user(self, headers: Headers, user_id: str) -> tuple[Caller | None, str]:
+    async def user(self, request: Request, user_id: str) -> tuple[Caller | None, str]:
         """Whoever may see and change the user with this id, and the id: for `me` their own.
 
         Raises unauthorized and forbidden, that without a look at whether there is such a user.
         """
-        caller = await self._known(headers)
+        caller = await self._known(request)
         named = _named(user_id, caller)
         if caller and not caller.is_admin and named != str(caller.id):
             raise forbidden()
         return caller, named
 
     # RIGHT-03
-    async def deletion(self, headers: Headers, user_id: str) -> tuple[Caller | None, str]:
+    async def deletion(self, request: Request, user_id: str) -> tuple[Caller | None, str]:
         """Whoever may delete the user with this id, and the id. Raises unauthorized and forbidden."""
-        caller = await self.admin(headers)
+        caller = await self.admin(request)
         return caller, _named(user_id, caller)
 
     # RIGHT-07, RIGHT-08
@@ -93,20 +100,18 @@ class Guard:
         if caller.is_admin and user.role != "admin":
             raise forbidden()
 
-    async def _known(self, headers: Headers) -> Caller | None:
-        caller = await self._caller(headers)
+    async def _known(self, request: Request) -> Caller | None:
+        caller = await self._caller(request)
         return _required(caller) if self._settings.auth else None
 
     # AUTH-03, AUTH-04, AUTH-13
-    async def _caller(self, headers: Headers) -> Caller | None:
+    async def _caller(self, request: Request) -> Caller | None:
         """Whose token it is; None without one. Raises unauthorized for one that is not valid."""
-        lines = headers.getlist("authorization")
-        if not self._settings.auth or not lines:
+        sent = header(request.headers, "authorization")
+        if not self._settings.auth or sent is None or OTHER_SCHEME.fullmatch(sent):
             return None
-        if len(lines) == 1 and OTHER_SCHEME.fullmatch(lines[0]):
-            return None
-        bearer = BEARER.fullmatch(lines[0])
-        if len(lines) > 1 or not bearer:
+        bearer = BEARER.fullmatch(sent)
+        if not bearer:
             raise unauthorized(invalid_token=True)
         try:
             claims = await read_token(bearer[1], self._settings, self._keys)

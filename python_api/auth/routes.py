@@ -15,7 +15,7 @@ from python_api.auth.tokens import issue_token
 from python_api.database import Database
 from python_api.openapi import operation
 from python_api.problems import Problem
-from python_api.requests import FORM, parse_query, read_body
+from python_api.requests import FORM, header, parse_query, read_body
 from python_api.settings import Settings
 from python_api.users.schemas import email_rule
 
@@ -43,7 +43,7 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
         try:
             email, password = _parse_grant(body, settings)
             peer = request.client.host if request.client else ""
-            forwarded = request.headers.getlist("x-forwarded-for")
+            forwarded = header(request.headers, "x-forwarded-for") or ""
             address = client_address(peer, forwarded, settings.trusted_proxies)
             user = await _log_in(email, password, address)
         except GrantError as error:

@@ -88,7 +88,7 @@ IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "The first 201 to this key is given again to the same body for a while.",
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+    "schema": {"type": "string", "pattern": "^[!-~]{0,254}[!-+\\--~]$"},
     "example": "9f1c6f0e-0b0a-4c55-8f6e-6a1f4f0c2f37",
 }
 

@@ -24,6 +24,7 @@ from python_api.requests import (
     JSON,
     MERGE_PATCH,
     entity_tags,
+    header,
     id_issues,
     idempotency_key,
     parse_body,
@@ -47,10 +48,10 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
     # IDEM-09, PROB-14, PROB-15, PROB-16
     @router.post("/users", **operation(docs.CREATE_USER))
     async def create_user(request: Request) -> Response:
-        caller = await guard.registration(request.headers)
+        caller = await guard.registration(request)
         body = await read_body(request, JSON)
         # IDEM-11
-        key = scoped_key(idempotency_key(request.headers), caller)
+        key = scoped_key(idempotency_key(request), caller)
         new = parse_body(NewUser, parse_json(body))
         # PROB-22
         guard.check_role(caller, new.role)
@@ -79,7 +80,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
 
     @router.get("/users", **operation(docs.LIST_USERS))
     async def list_users(request: Request) -> Response:
-        await guard.admin(request.headers)
+        await guard.admin(request)
         # QUERY-01, PROB-14
         page = parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
         # USR-LIST-19
@@ -95,9 +96,9 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
     # HDR-11, HDR-12
     @router.get("/users/{id}", **operation(docs.GET_USER))
     async def get_user(request: Request) -> Response:
-        _, sent_id = await guard.user(request.headers, request.path_params["id"])
+        _, sent_id = await guard.user(request, request.path_params["id"])
         # COND-14, COND-17
-        condition = entity_tags(request.headers, "If-None-Match")
+        condition = entity_tags(request, "If-None-Match")
         user_id = path_id(sent_id)
         # USR-READ-04, COND-15
         async with database.connection() as connection:
@@ -111,10 +112,10 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
     # USR-REPLACE-01, PROB-14, PROB-15, PROB-16
     @router.put("/users/{id}", **operation(docs.REPLACE_USER))
     async def replace_user(request: Request) -> Response:
-        caller, sent_id = await guard.user(request.headers, request.path_params["id"])
+        caller, sent_id = await guard.user(request, request.path_params["id"])
         body = await read_body(request, JSON)
         # COND-14, COND-17
-        condition = entity_tags(request.headers, "If-Match")
+        condition = entity_tags(request, "If-Match")
         document = parse_json(body)
         # PROB-08
         issues = id_issues(sent_id)
@@ -133,10 +134,10 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
 
     @router.patch("/users/{id}", **operation(docs.PATCH_USER))
     async def patch_user(request: Request) -> Response:
-        caller, sent_id = await guard.user(request.headers, request.path_params["id"])
+        caller, sent_id = await guard.user(request, request.path_params["id"])
         # CTYPE-08
         body = await read_body(request, MERGE_PATCH)
-        condition = entity_tags(request.headers, "If-Match")
+        condition = entity_tags(request, "If-Match")
         document = parse_json(body)
         issues = id_issues(sent_id)
         # USR-PATCH-01, USR-PATCH-02
@@ -155,8 +156,8 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
     # BODY-06
     @router.delete("/users/{id}", **operation(docs.DELETE_USER))
     async def delete_user(request: Request) -> Response:
-        caller, sent_id = await guard.deletion(request.headers, request.path_params["id"])
-        condition = entity_tags(request.headers, "If-Match")
+        caller, sent_id = await guard.deletion(request, request.path_params["id"])
+        condition = entity_tags(request, "If-Match")
         user_id = path_id(sent_id)
         await read_to_end(request)
         # USR-DELETE-03
@@ -172,7 +173,7 @@ def users_routes(database: Database, settings: Settings, guard: Guard) -> APIRou
 # LIMIT-12
 def _registrant(request: Request, settings: Settings) -> Suspect:
     peer = request.client.host if request.client else ""
-    forwarded = request.headers.getlist("x-forwarded-for")
+    forwarded = header(request.headers, "x-forwarded-for") or ""
     return registrant(client_address(peer, forwarded, settings.trusted_proxies), settings)
 
 

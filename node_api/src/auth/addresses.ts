@@ -37,14 +37,10 @@ export function parseNetworks(texts: readonly string[]): Networks {
  * The address that a request comes from, in canonical form.
  *
  * That is the one at the other end of the connection, unless it is a trusted proxy's: then it is
- * the last one in `X-Forwarded-For`, of which these are the lines, that isn't.
+ * the last one in `forwarded`, its `X-Forwarded-For`, that isn't.
  */
-export function clientAddress(
-  peer: string,
-  forwarded: readonly string[],
-  trusted: Networks,
-): string {
-  const hops = forwarded.flatMap((line) => line.split(","));
+export function clientAddress(peer: string, forwarded: string, trusted: Networks): string {
+  const hops = forwarded.split(",");
   let address = canonical(peer);
   while (address && hops.length > 0 && isTrusted(address, trusted)) {
     const before = canonical(trim(hops.pop() ?? "", " \t"));

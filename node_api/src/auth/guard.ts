@@ -1,8 +1,9 @@
 /** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
 
+import type { HonoRequest } from "hono";
 import type { Connection, Database } from "../database.ts";
 import { Problem } from "../problems.ts";
-import type { Headers } from "../requests.ts";
+import { QUOTED, TOKEN } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Role } from "../users/schemas.ts";
 import { ProviderKeys } from "./keys.ts";
@@ -12,7 +13,13 @@ import { type Claims, readToken, TokenError } from "./tokens.ts";
 // AUTH-03, AUTH-04
 // RFC 6750, 2.1
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
-const OTHER_SCHEME = /^(?!bearer(?: |$))[!#$%&'*+.^_`|~0-9A-Za-z-]+(?: .*)?$/i;
+// RFC 9110, 11.4
+const PARAMETER = `${TOKEN}[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED})`;
+const OTHER_SCHEME = new RegExp(
+  `^(?!bearer(?: |$))${TOKEN}` +
+    `(?: +(?:[A-Za-z0-9._~+/-]+=*|${PARAMETER}(?:[ \\t]*,[ \\t]*${PARAMETER})*))?$`,
+  "i",
+);
 const REALM = 'Bearer realm="users"';
 
 /** Whoever has sent a request with a token. */
@@ -32,14 +39,14 @@ export class Guard {
 
   // RIGHT-02, RIGHT-09, PROB-20
   /** Whoever may create a user. */
-  registration(headers: Headers): Promise<Caller | null> {
-    return this.#settings.registration ? this.#caller(headers) : this.admin(headers);
+  registration(request: HonoRequest): Promise<Caller | null> {
+    return this.#settings.registration ? this.#caller(request) : this.admin(request);
   }
 
   // RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
   /** An admin. Throws unauthorized and forbidden. */
-  async admin(headers: Headers): Promise<Caller | null> {
-    const caller = await this.#known(headers);
+  async admin(request: HonoRequest): Promise<Caller | null> {
+    const caller = await this.#known(request);
     if (caller && !caller.isAdmin) {
       throw forbidden();
     }
@@ -52,8 +59,8 @@ export class Guard {
    *
    * Throws unauthorized and forbidden, that without a look at whether there is such a user.
    */
-  async user(headers: Headers, id: string): Promise<[caller: Caller | null, id: string]> {
-    const caller = await this.#known(headers);
+  async user(request: HonoRequest, id: string): Promise<[caller: Caller | null, id: string]> {
+    const caller = await this.#known(request);
     const meant = named(id, caller);
     if (caller && !caller.isAdmin && meant !== String(caller.id)) {
       throw forbidden();
@@ -63,8 +70,8 @@ export class Guard {
 
   // RIGHT-03
   /** Whoever may delete the user with this id, and the id. Throws unauthorized and forbidden. */
-  async deletion(headers: Headers, id: string): Promise<[caller: Caller | null, id: string]> {
-    const caller = await this.admin(headers);
+  async deletion(request: HonoRequest, id: string): Promise<[caller: Caller | null, id: string]> {
+    const caller = await this.admin(request);
     return [caller, named(id, caller)];
   }
 
@@ -100,23 +107,19 @@ export class Guard {
     }
   }
 
-  #known(headers: Headers): Promise<Caller> | null {
-    return this.#settings.auth ? this.#caller(headers).then(required) : null;
+  #known(request: HonoRequest): Promise<Caller> | null {
+    return this.#settings.auth ? this.#caller(request).then(required) : null;
   }
 
   // AUTH-03, AUTH-04, AUTH-13
   /** Whose token it is; null without one. Throws unauthorized for one that is not valid. */
-  async #caller(headers: Headers): Promise<Caller | null> {
-    const lines = headers["authorization"] ?? [];
-    const [line = ""] = lines;
-    if (!this.#settings.auth || lines.length === 0) {
+  async #caller(request: HonoRequest): Promise<Caller | null> {
+    const sent = request.header("authorization");
+    if (!this.#settings.auth || sent === undefined || OTHER_SCHEME.test(sent)) {
       return null;
     }
-    if (lines.length === 1 && OTHER_SCHEME.test(line)) {
-      return null;
-    }
-    const [, token] = BEARER.exec(line) ?? [];
-    if (lines.length > 1 || token === undefined) {
+    const [, token] = BEARER.exec(sent) ?? [];
+    if (token === undefined) {
       throw unauthorized(true);
     }
     let claims: Claims;

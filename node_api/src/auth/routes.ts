@@ -1,20 +1,16 @@
 /** The token endpoint (RFC 6749): HTTP only. */
 
-import type { HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import { describeRoute } from "hono-openapi";
 import type { Database } from "../database.ts";
 import { FORM, parseQuery, readBody } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import { emailRule } from "../users/schemas.ts";
-import { clientAddress } from "./addresses.ts";
 import * as docs from "./docs.ts";
 import { countFailure, refuseGuess, refuseLocked, suspects } from "./failures.ts";
 import { hashPassword, isOutdated, isPassword } from "./passwords.ts";
 import { type Credentials, findByEmail, renewHash } from "./store.ts";
 import { issueToken } from "./tokens.ts";
-
-type Env = { Bindings: HttpBindings };
 
 const GRANT_TYPE = "password";
 // LOGIN-05, LOGIN-06, LOGIN-07
@@ -35,19 +31,19 @@ export class GrantError extends Error {
   }
 }
 
-/** The routes under `/auth`. */
-export function authRoutes(database: Database, settings: Settings): Hono<Env> {
-  const router = new Hono<Env>();
+/** The routes under `/auth`; `addressOf` tells where a request comes from. */
+export function authRoutes(
+  database: Database,
+  settings: Settings,
+  addressOf: (c: Context) => string,
+): Hono {
+  const router = new Hono();
 
   router.post("/auth/token", describeRoute(docs.CREATE_TOKEN), async (c) => {
-    const { incoming } = c.env;
-    const body = await readBody(incoming, FORM);
+    const body = await readBody(c.req, FORM);
     try {
       const [email, password] = parseGrant(body, settings);
-      const peer = incoming.socket.remoteAddress ?? "";
-      const forwarded = incoming.headersDistinct["x-forwarded-for"] ?? [];
-      const address = clientAddress(peer, forwarded, settings.trustedProxies);
-      const user = await logIn(email, password, address);
+      const user = await logIn(email, password, addressOf(c));
       // LOGIN-01
       const token = await issueToken(user, new Date(), settings);
       return c.json({
@@ -97,7 +93,7 @@ export function authRoutes(database: Database, settings: Settings): Hono<Env> {
 
 // LOGIN-02, LOGIN-05, LOGIN-06
 /** The email, in lower case, and the password that the form holds. Throws GrantError. */
-function parseGrant(body: Buffer, settings: Settings): [email: string, password: string] {
+function parseGrant(body: Uint8Array, settings: Settings): [email: string, password: string] {
   let parameters: [name: string, value: string][];
   try {
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
@@ -136,6 +132,6 @@ function only(parameters: readonly [name: string, value: string][], name: string
 }
 
 // LOGIN-05
-function refused(c: Context<Env>, { code }: GrantError): Response {
+function refused(c: Context, { code }: GrantError): Response {
   return c.json({ error: code, error_description: ERRORS[code] }, 400);
 }

@@ -91,7 +91,7 @@ const IDEMPOTENCY_KEY = {
   name: "Idempotency-Key",
   in: "header" as const,
   description: "The first 201 to this key is given again to the same body for a while.",
-  schema: { type: "string" as const, pattern: "^[!-~]{1,255}$" },
+  schema: { type: "string" as const, pattern: "^[!-~]{0,254}[!-+\\--~]$" },
   example: "9f1c6f0e-0b0a-4c55-8f6e-6a1f4f0c2f37",
 };
 

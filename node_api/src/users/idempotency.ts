@@ -44,7 +44,7 @@ export async function isKept(connection: Connection, key: string, now: Date): Pr
 export async function claimKey(
   connection: Connection,
   key: string,
-  body: Buffer,
+  body: Uint8Array,
   now: Date,
   ttl: number,
 ): Promise<User | null> {
@@ -116,7 +116,7 @@ async function sweep(connection: Connection, now: Date): Promise<void> {
 }
 
 // IDEM-06, IDEM-16
-function hashes(key: string, body: Buffer): [keyHash: string, bodyHash: string] {
+function hashes(key: string, body: Uint8Array): [keyHash: string, bodyHash: string] {
   return [
     createHash("sha256").update(key).digest("hex"),
     createHmac("sha256", key).update(body).digest("hex"),

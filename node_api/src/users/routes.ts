@@ -7,11 +7,8 @@
  * committed before the answer leaves.
  */
 
-import type { IncomingMessage } from "node:http";
-import type { HttpBindings } from "@hono/node-server";
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { describeRoute } from "hono-openapi";
-import { clientAddress } from "../auth/addresses.ts";
 import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
 import type { Guard } from "../auth/guard.ts";
 import { hashPassword } from "../auth/passwords.ts";
@@ -29,6 +26,7 @@ import {
   pathId,
   readBody,
   readToEnd,
+  splitUrl,
 } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import * as docs from "./docs.ts";
@@ -37,23 +35,26 @@ import { nextLink, parsePage } from "./pages.ts";
 import { etag, NewUser, type Stored, type User, UserChanges } from "./schemas.ts";
 import * as store from "./store.ts";
 
-type Env = { Bindings: HttpBindings };
-
-/** The routes under `/users`. */
-export function usersRoutes(database: Database, settings: Settings, guard: Guard): Hono<Env> {
-  const router = new Hono<Env>();
+/** The routes under `/users`; `addressOf` tells where a request comes from. */
+export function usersRoutes(
+  database: Database,
+  settings: Settings,
+  guard: Guard,
+  addressOf: (c: Context) => string,
+): Hono {
+  const router = new Hono();
 
   // IDEM-09, PROB-14, PROB-15, PROB-16
   router.post("/users", describeRoute(docs.CREATE_USER), async (c) => {
-    const caller = await guard.registration(c.env.incoming.headersDistinct);
-    const body = await readBody(c.env.incoming, JSON_ONLY);
+    const caller = await guard.registration(c.req);
+    const body = await readBody(c.req, JSON_ONLY);
     // IDEM-11
-    const key = scopedKey(idempotencyKey(c.env.incoming.headersDistinct), caller);
+    const key = scopedKey(idempotencyKey(c.req), caller);
     const fields = parseBody(NewUser, parseJson(body));
     // PROB-22
     guard.checkRole(caller, fields.role);
     // LIMIT-13
-    const whom = settings.auth && !caller ? [toRegistrant(c.env.incoming, settings)] : [];
+    const whom = settings.auth && !caller ? [registrant(addressOf(c), settings)] : [];
     await refuseCrowd(database, whom, key);
     const stored = await toStored(fields, settings);
     // REP-05, REP-06
@@ -82,9 +83,10 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
   });
 
   router.get("/users", describeRoute(docs.LIST_USERS), async (c) => {
-    await guard.admin(c.env.incoming.headersDistinct);
+    await guard.admin(c.req);
     // QUERY-01, PROB-14
-    const page = parsePage(parseQuery(c.env.incoming.rawQuery));
+    const [, query] = splitUrl(c.req.url);
+    const page = parsePage(parseQuery(query));
     // USR-LIST-19
     const users = await store.listUsers(database.connection, page);
     // USR-LIST-03
@@ -97,15 +99,15 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
 
   // HDR-11, HDR-12
   router.get("/users/:id", describeRoute(docs.GET_USER), async (c) => {
-    const [, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
+    const [, sentId] = await guard.user(c.req, c.req.param("id"));
     // COND-14, COND-17
-    const condition = entityTags(c.env.incoming.headersDistinct, "If-None-Match");
+    const condition = entityTags(c.req, "If-None-Match");
     const id = pathId(sentId);
     // USR-READ-04, COND-15
     const user = await store.readUser(database.connection, id);
     // COND-11, COND-13
     if (condition?.matchWeakly(etag(user))) {
-      return new Response(null, { status: 304, headers: tagged(user) });
+      return new Response(null, { status: 304, headers: { ETag: etag(user) } });
     }
     // USR-READ-01
     return answered(user);
@@ -113,10 +115,10 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
 
   // USR-REPLACE-01, PROB-14, PROB-15, PROB-16
   router.put("/users/:id", describeRoute(docs.REPLACE_USER), async (c) => {
-    const [caller, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
-    const body = await readBody(c.env.incoming, JSON_ONLY);
+    const [caller, sentId] = await guard.user(c.req, c.req.param("id"));
+    const body = await readBody(c.req, JSON_ONLY);
     // COND-14, COND-17
-    const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
+    const condition = entityTags(c.req, "If-Match");
     const document = parseJson(body);
     // PROB-08
     const issues = idIssues(sentId);
@@ -136,10 +138,10 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
   });
 
   router.patch("/users/:id", describeRoute(docs.PATCH_USER), async (c) => {
-    const [caller, sentId] = await guard.user(c.env.incoming.headersDistinct, c.req.param("id"));
+    const [caller, sentId] = await guard.user(c.req, c.req.param("id"));
     // CTYPE-08
-    const body = await readBody(c.env.incoming, MERGE_PATCH);
-    const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
+    const body = await readBody(c.req, MERGE_PATCH);
+    const condition = entityTags(c.req, "If-Match");
     const document = parseJson(body);
     const issues = idIssues(sentId);
     // USR-PATCH-01, USR-PATCH-02
@@ -159,13 +161,10 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
 
   // BODY-06
   router.delete("/users/:id", describeRoute(docs.DELETE_USER), async (c) => {
-    const [caller, sentId] = await guard.deletion(
-      c.env.incoming.headersDistinct,
-      c.req.param("id"),
-    );
-    const condition = entityTags(c.env.incoming.headersDistinct, "If-Match");
+    const [caller, sentId] = await guard.deletion(c.req, c.req.param("id"));
+    const condition = entityTags(c.req, "If-Match");
     const id = pathId(sentId);
-    await readToEnd(c.env.incoming);
+    await readToEnd(c.req);
     // USR-DELETE-03
     await database.transaction(async (connection) => {
       await guard.confirm(connection, caller, id);
@@ -176,13 +175,6 @@ export function usersRoutes(database: Database, settings: Settings, guard: Guard
   });
 
   return router;
-}
-
-// LIMIT-12
-function toRegistrant(incoming: IncomingMessage, settings: Settings): Suspect {
-  const peer = incoming.socket.remoteAddress ?? "";
-  const forwarded = incoming.headersDistinct["x-forwarded-for"] ?? [];
-  return registrant(clientAddress(peer, forwarded, settings.trustedProxies), settings);
 }
 
 // LIMIT-15
@@ -243,18 +235,12 @@ async function toStored<Sent extends UserChanges>(
 
 // USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01
 function created(user: User, headers: Record<string, string>): Response {
-  return json(user, 201, { Location: `/users/${user.id}`, ...tagged(user), ...headers });
+  return json(user, 201, { Location: `/users/${user.id}`, ETag: etag(user), ...headers });
 }
 
 // HDR-09, HDR-10, REP-01, REP-02, COND-01
 function answered(user: User): Response {
-  return json(user, 200, tagged(user));
-}
-
-// HDR-06
-// Python looks for the ETag in the middleware; here that would make the copy spoken of below.
-function tagged(user: User): Record<string, string> {
-  return { ETag: etag(user), "Cache-Control": "no-cache" };
+  return json(user, 200, { ETag: etag(user) });
 }
 
 // REP-01, REP-02

@@ -1,0 +1,120 @@
+"""The applications without a server: asked in process, they answer what the served ones answer."""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from contract_tests.harness import clauses, differential, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.databases import sqlite_url
+from contract_tests.harness.differential import Difference, Request, Seen
+from contract_tests.harness.in_process import InProcess
+from contract_tests.harness.services import Kind
+
+PLACE = re.compile(rb"\{(?:%s|cursor [^{}]*)\}" % "|".join(differential.PLACES).encode())
+
+# What an HTTP library can say as it stands: its URLs are percent-encoded, and have no dot segments
+# (RFC 3986, 6.2.2); no field has a control character (RFC 9110, 5.5); `fetch` knows no other methods,
+# and no body of GET and HEAD.
+TARGET = rb"(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*"
+SAYABLE = re.compile(
+    rb"(?:DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /(?!/)%s HTTP/1\.1\r\n"
+    rb"(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*" % TARGET
+)
+DOT_SEGMENT = re.compile(rb"/(?:\.|%2[Ee]){1,2}[/? ]")
+# Fields that are the connection's, and which the library or the server sets or reads.
+CONNECTIONS = re.compile(
+    rb"^(?:(?:proxy-)?connection|content-length|expect|host|te|trailer|transfer-encoding|upgrade):",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+# What only the server below can know, so that no application can answer for it: the clause, or all
+# of a group, and why. Whatever of the corpus is left out is of these.
+SERVERS = {
+    "HTTP": "how requests are told apart on a connection, and which are refused before they are one",
+    "HDR-04": "what such a refusal says",
+    "HDR-09": "Content-Length: an application gives a body, and the server counts its bytes",
+    "ROUTE-06": "a target that is no URL as it stands: a library encodes it",
+    "ROUTE-07": "a library resolves dot segments itself",
+    "ROUTE-08": "as ROUTE-06",
+    "BODY-03": "chunks: an application is given a body",
+    "BODY-04": "a client that still sends when it is answered",
+    "BODY-06": "`fetch` has no body of GET and HEAD",
+    "LIMIT-07": "who is at the other end of the connection",
+}
+
+
+def is_sayable(request: Request) -> bool:
+    """Whether an HTTP library can say it."""
+    head = PLACE.sub(b"1", request.head)
+    bodiless = head.startswith((b"GET ", b"HEAD "))
+    return not (
+        request.exact
+        or request.cut
+        or request.half_closed
+        or (bodiless and request.body is not None)
+        or not SAYABLE.fullmatch(head)
+        or DOT_SEGMENT.search(head.partition(b"\r\n")[0])
+        or CONNECTIONS.search(head)
+    )
+
+
+@pytest.fixture(scope="module", params=services.KINDS)
+def both(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Client]]:
+    """The application of one side, served and in process, each on a database of its own."""
+    kind: Kind = request.param
+    directory = tmp_path_factory.mktemp(f"in-process-{kind}")
+    served = services.launch(kind, directory=directory)
+    with closing(InProcess(kind, sqlite_url(directory / "in-process.db"))) as in_process:
+        try:
+            yield [served.api, in_process]
+        finally:
+            served.kill()
+
+
+def without_length(seen: Seen) -> None:
+    seen.fields = [(name, value) for name, value in seen.fields if name != "content-length"]
+
+
+@pytest.mark.clause("PAIR-20")
+@pytest.mark.parametrize("corpus", differential.kinds())
+def test_in_process_as_over_a_socket(
+    both: list[Client], corpus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (length,) = (one for one in differential.NORMALISATIONS if "Content-Length" in one.what)
+    of_the_server = replace(length, apply=without_length)
+    monkeypatch.setattr(
+        differential, "NORMALISATIONS", (*differential.NORMALISATIONS, of_the_server)
+    )
+    found = []
+    for entry in differential.entries(corpus):
+        if all(map(is_sayable, entry.steps)):
+            try:
+                differential.converse(both, entry.steps)
+            except Difference as difference:
+                found.append(f"{entry.place}\n{difference}")
+    if found:
+        pytest.fail("\n\n".join([f"{len(found)} differ", *found[:20]]), pytrace=False)
+
+
+@pytest.mark.clause("PAIR-20")
+def test_what_only_a_server_knows_is_named_by_clause() -> None:
+    groups = {clause.rpartition("-")[0] for clause in clauses.clauses()}
+    assert {*SERVERS} <= {*clauses.clauses(), *groups}
+
+
+@pytest.mark.clause("PAIR-20")
+def test_most_of_the_corpus_can_be_said_by_a_library() -> None:
+    steps = [
+        step
+        for corpus in differential.kinds()
+        for entry in differential.entries(corpus)
+        if all(map(is_sayable, entry.steps))
+        for step in entry.steps
+    ]
+    assert len(steps) >= 1500
