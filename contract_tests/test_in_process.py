@@ -1,13 +1,17 @@
 """The applications without a server: asked in process, they answer what the served ones answer."""
 
+import json
 import re
+import subprocess
+import textwrap
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from contract_tests.harness import clauses, differential, services
+from contract_tests.harness import clauses, differential, expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import sqlite_url
 from contract_tests.harness.differential import Difference, Request, Seen
@@ -118,3 +122,92 @@ def test_most_of_the_corpus_can_be_said_by_a_library() -> None:
         for step in entry.steps
     ]
     assert len(steps) >= 1500
+
+
+# The README's snippets, each behind what it takes for granted.
+
+README = (services.ROOT / "README.md").read_text("utf-8")
+PYTHON = """
+import asyncio, httpx, sys
+from fastapi.testclient import TestClient
+from python_api.app import create_app
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+settings = read_settings({"DATABASE_URL": sys.argv[1]})
+async def main():
+"""
+TYPESCRIPT = """
+import { hc } from "hono/client";
+import { type App, createApp } from "./src/app.ts";
+import { openDatabase } from "./src/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+const settings = readSettings({ DATABASE_URL: process.argv[2] ?? "" });
+"""
+
+
+def with_ada(kind: Kind, folder: Path) -> str:
+    """The URL of a database with one user, Ada."""
+    url = sqlite_url(folder / "users.db")
+    with closing(InProcess(kind, url)) as app:
+        fields, body = (
+            [["Content-Type", "application/json"]],
+            expect.render(expect.somebody() | {"name": "Ada"}),
+        )
+        assert app.answer("POST", "/users", fields, body).status == 201
+    return url
+
+
+@pytest.mark.clause("PAIR-20", "PAIR-15")
+def test_python_snippets_print_the_users(tmp_path: Path) -> None:
+    url = with_ada("python", tmp_path)
+    snippets = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    assert len(snippets) == 2
+    for snippet in snippets:
+        code = f"{PYTHON}{textwrap.indent(snippet, '    ')}asyncio.run(main())"
+        assert "'name': 'Ada'" in services.run_code({"python": code}, "python", url)
+
+
+@pytest.fixture
+def node_folder(tmp_path: Path) -> Path:
+    """A folder that a script can be in as if it were in `node_api`."""
+    for name in ("node_modules", "src", "package.json"):
+        (tmp_path / name).symlink_to(services.ROOT / "node_api" / name)
+    return tmp_path
+
+
+def compiled(folder: Path, code: str) -> str:
+    """What TypeScript's compiler complains of."""
+    (folder / "snippet.ts").write_text(code, "utf-8")
+    config = {
+        "extends": str(services.ROOT / "node_api" / "tsconfig.json"),
+        "compilerOptions": {"preserveSymlinks": True, "noUnusedLocals": False},
+        "include": ["snippet.ts"],
+    }
+    (folder / "tsconfig.json").write_text(json.dumps(config), "utf-8")
+    tsc = [services.node(), "node_modules/typescript/bin/tsc", "--project", "tsconfig.json"]
+    return subprocess.run(tsc, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.clause("PAIR-20", "PAIR-15")
+def test_typescript_snippets_compile_and_print_the_users(node_folder: Path) -> None:
+    url = with_ada("node", node_folder)
+    snippets = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
+    assert len(snippets) == 2
+    for snippet, expected in zip(snippets, ("name: 'Ada'", "\nAda\n"), strict=True):
+        code = TYPESCRIPT + snippet
+        assert compiled(node_folder, code) == ""
+        run = [services.node(), "--preserve-symlinks-main", "snippet.ts", url]
+        printed = subprocess.run(
+            run, cwd=node_folder, capture_output=True, text=True, check=True
+        ).stdout
+        assert expected in f"\n{printed}"
+
+
+@pytest.mark.clause("PAIR-20")
+@pytest.mark.parametrize("wrong", ["user.nome", "client.user", "client.users.$put"])
+def test_the_typed_client_knows_what_there_is_not(node_folder: Path, wrong: str) -> None:
+    *_, snippet = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
+    complaints = compiled(node_folder, TYPESCRIPT + snippet.replace("user.name", wrong))
+    assert wrong.rpartition(".")[2] in complaints

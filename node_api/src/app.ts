@@ -23,7 +23,9 @@ const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 const PARAMETER = /:(\w+)/g;
 
 type Env = { Variables: { requestId: string } };
-export type App = Hono<Env>;
+type Routed = Hono<Env>;
+/** The application with its routes, as `hc<App>` knows them. */
+export type App = ReturnType<typeof createApp>;
 
 /**
  * The service over this database, to be served by whatever can serve a `fetch`.
@@ -34,7 +36,7 @@ export function createApp(
   settings: Settings,
   database: Database,
   getConnInfo: GetConnInfo = () => ({ remote: {} }),
-): App {
+) {
   // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
   const app = new Hono<Env>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
   app.use(commonHeaders(app, settings.corsOrigins));
@@ -47,16 +49,18 @@ export function createApp(
       c.req.header("x-forwarded-for") ?? "",
       settings.trustedProxies,
     );
-  app.route("/", authRoutes(database, settings, addressOf));
-  app.route("/", usersRoutes(database, settings, new Guard(settings, database), addressOf));
-  // RIGHT-13
-  app.route("/", healthRoutes(database));
-  app.route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings));
-  return app;
+  return (
+    app
+      .route("/", authRoutes(database, settings, addressOf))
+      .route("/", usersRoutes(database, settings, new Guard(settings, database), addressOf))
+      // RIGHT-13
+      .route("/", healthRoutes(database))
+      .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings))
+  );
 }
 
 /** Middleware: the header fields that every answer carries. */
-function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
+function commonHeaders(app: Routed, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
   return async (c, next) => {
     const thisRequest = requestId(c.req.header("x-request-id"));
     const observation = new Observation(c.req.method, thisRequest);
@@ -95,7 +99,7 @@ function commonHeaders(app: App, corsOrigins: readonly string[]): MiddlewareHand
 
 // LOG-02, METRICS-04
 /** The template of the path, such as `/users/{id}`, whatever its method. */
-function routeTemplate(app: App, c: Context<Env>): string {
+function routeTemplate(app: Routed, c: Context<Env>): string {
   const matched = matchedRoutes(c).at(-1);
   const method = c.req.method === "HEAD" ? "GET" : c.req.method;
   const route = matched?.method === method ? matched : routesOf(app, c.req.path)[0];
@@ -126,7 +130,7 @@ function answerFailure(error: Error, c: Context<Env>): Response {
 
 // ROUTE-13, BODY-07
 /** 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method. */
-function answerUnrouted(app: App, c: Context<Env>): Response {
+function answerUnrouted(app: Routed, c: Context<Env>): Response {
   const methods = allowedMethods(app, c.req.path);
   // ROUTE-03, PROB-10
   if (methods.length === 0) {
@@ -145,7 +149,7 @@ function answerUnrouted(app: App, c: Context<Env>): Response {
 
 // ROUTE-02
 /** The path's methods, in alphabetical order; none if it has no route. */
-function allowedMethods(app: App, path: string): string[] {
+function allowedMethods(app: Routed, path: string): string[] {
   const methods = routesOf(app, path).map((route) => route.method);
   if (methods.includes("GET")) {
     methods.push("HEAD");
@@ -154,7 +158,7 @@ function allowedMethods(app: App, path: string): string[] {
 }
 
 /** The path's routes. */
-function routesOf(app: App, path: string): RouterRoute[] {
+function routesOf(app: Routed, path: string): RouterRoute[] {
   return METHODS.flatMap((method) => {
     const routes = app.router.match(method, path)[0].map(([[, route]]) => route);
     return routes.find((route) => route.method === method) ?? [];

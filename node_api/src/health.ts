@@ -40,22 +40,21 @@ const METRICS: Operation = {
 };
 
 /** `/healthz`, `/readyz` and `/metrics`. */
-export function healthRoutes(database: Database): Hono {
-  const router = new Hono();
+export function healthRoutes(database: Database) {
+  return (
+    new Hono()
+      // HEALTH-01, HEALTH-04
+      .get("/healthz", describeRoute(HEALTHZ), (c) => c.json({ status: "ok" }))
 
-  // HEALTH-01, HEALTH-04
-  router.get("/healthz", describeRoute(HEALTHZ), (c) => c.json({ status: "ok" }));
+      // HEALTH-02, HEALTH-03
+      .get("/readyz", describeRoute(READYZ), async (c) => {
+        await database.ping();
+        return c.json({ status: "ok" });
+      })
 
-  // HEALTH-02, HEALTH-03
-  router.get("/readyz", describeRoute(READYZ), async (c) => {
-    await database.ping();
-    return c.json({ status: "ok" });
-  });
-
-  // METRICS-01
-  router.get("/metrics", describeRoute(METRICS), async (c) =>
-    c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
+      // METRICS-01
+      .get("/metrics", describeRoute(METRICS), async (c) =>
+        c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
+      )
   );
-
-  return router;
 }

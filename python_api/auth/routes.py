@@ -45,7 +45,7 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
             peer = request.client.host if request.client else ""
             forwarded = header(request.headers, "x-forwarded-for") or ""
             address = client_address(peer, forwarded, settings.trusted_proxies)
-            user = await _log_in(email, password, address)
+            user = await _log_in(database, settings, email, password, address)
         except GrantError as error:
             return _refused(str(error))
         # LOGIN-01
@@ -59,36 +59,39 @@ def auth_routes(database: Database, settings: Settings) -> APIRouter:
             json.dumps(answer, separators=(",", ":")), 200, media_type="application/json"
         )
 
-    async def _log_in(email: str, password: str, address: str) -> Credentials:
-        """The user with this email, if this is the password.
-
-        Raises GrantError and too-many-failures. Whoever is locked out is told so again at the
-        end: of guesses that are under way at the same time no more than the limit are judged.
-        """
-        whom = suspects(email, address, settings)
-        async with database.connection() as connection:
-            await refuse_locked(connection, whom, datetime.now(UTC))
-            # What is no email is nobody's, and may be no text to PostgreSQL.
-            user = None if email_rule(email) else await find_by_email(connection, email)
-        # LOGIN-04
-        kept = user.password_hash if user else None
-        is_right = await is_password(password, kept, settings)
-        now = datetime.now(UTC)
-        if not (user and kept and is_right):
-            async with database.transaction() as connection:
-                await count_failure(connection, whom, now)
-            # LOGIN-07
-            raise GrantError("invalid_grant")
-        async with database.transaction() as connection:
-            await refuse_guess(connection, whom, now)
-        # LOGIN-08
-        if is_outdated(kept, settings):
-            renewed = await hash_password(password, settings)
-            async with database.transaction() as connection:
-                await renew_hash(connection, user, renewed)
-        return user
-
     return router
+
+
+async def _log_in(
+    database: Database, settings: Settings, email: str, password: str, address: str
+) -> Credentials:
+    """The user with this email, if this is the password.
+
+    Raises GrantError and too-many-failures. Whoever is locked out is told so again at the
+    end: of guesses that are under way at the same time no more than the limit are judged.
+    """
+    whom = suspects(email, address, settings)
+    async with database.connection() as connection:
+        await refuse_locked(connection, whom, datetime.now(UTC))
+        # What is no email is nobody's, and may be no text to PostgreSQL.
+        user = None if email_rule(email) else await find_by_email(connection, email)
+    # LOGIN-04
+    kept = user.password_hash if user else None
+    is_right = await is_password(password, kept, settings)
+    now = datetime.now(UTC)
+    if not (user and kept and is_right):
+        async with database.transaction() as connection:
+            await count_failure(connection, whom, now)
+        # LOGIN-07
+        raise GrantError("invalid_grant")
+    async with database.transaction() as connection:
+        await refuse_guess(connection, whom, now)
+    # LOGIN-08
+    if is_outdated(kept, settings):
+        renewed = await hash_password(password, settings)
+        async with database.transaction() as connection:
+            await renew_hash(connection, user, renewed)
+    return user
 
 
 # LOGIN-02, LOGIN-05, LOGIN-06

@@ -36,14 +36,12 @@ export function authRoutes(
   database: Database,
   settings: Settings,
   addressOf: (c: Context) => string,
-): Hono {
-  const router = new Hono();
-
-  router.post("/auth/token", describeRoute(docs.CREATE_TOKEN), async (c) => {
+) {
+  return new Hono().post("/auth/token", describeRoute(docs.CREATE_TOKEN), async (c) => {
     const body = await readBody(c.req, FORM);
     try {
       const [email, password] = parseGrant(body, settings);
-      const user = await logIn(email, password, addressOf(c));
+      const user = await logIn(database, settings, email, password, addressOf(c));
       // LOGIN-01
       const token = await issueToken(user, new Date(), settings);
       return c.json({
@@ -58,37 +56,41 @@ export function authRoutes(
       throw error;
     }
   });
+}
 
-  /**
-   * The user with this email, if this is the password.
-   *
-   * Throws GrantError and too-many-failures. Whoever is locked out is told so again at the end: of
-   * guesses that are under way at the same time no more than the limit are judged.
-   */
-  async function logIn(email: string, password: string, address: string): Promise<Credentials> {
-    const whom = suspects(email, address, settings);
-    await refuseLocked(database.connection, whom, new Date());
-    // What is no email is nobody's, and may be no text to PostgreSQL.
-    const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
-    // LOGIN-04
-    const kept = user?.password_hash ?? null;
-    const isRight = await isPassword(password, kept, settings);
-    const now = new Date();
-    if (!(user && kept && isRight)) {
-      await database.transaction((connection) => countFailure(connection, whom, now));
-      // LOGIN-07
-      throw new GrantError("invalid_grant");
-    }
-    await database.transaction((connection) => refuseGuess(connection, whom, now));
-    // LOGIN-08
-    if (isOutdated(kept, settings)) {
-      const renewed = await hashPassword(password, settings);
-      await database.transaction((connection) => renewHash(connection, user, renewed));
-    }
-    return user;
+/**
+ * The user with this email, if this is the password.
+ *
+ * Throws GrantError and too-many-failures. Whoever is locked out is told so again at the end: of
+ * guesses that are under way at the same time no more than the limit are judged.
+ */
+async function logIn(
+  database: Database,
+  settings: Settings,
+  email: string,
+  password: string,
+  address: string,
+): Promise<Credentials> {
+  const whom = suspects(email, address, settings);
+  await refuseLocked(database.connection, whom, new Date());
+  // What is no email is nobody's, and may be no text to PostgreSQL.
+  const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
+  // LOGIN-04
+  const kept = user?.password_hash ?? null;
+  const isRight = await isPassword(password, kept, settings);
+  const now = new Date();
+  if (!(user && kept && isRight)) {
+    await database.transaction((connection) => countFailure(connection, whom, now));
+    // LOGIN-07
+    throw new GrantError("invalid_grant");
   }
-
-  return router;
+  await database.transaction((connection) => refuseGuess(connection, whom, now));
+  // LOGIN-08
+  if (isOutdated(kept, settings)) {
+    const renewed = await hashPassword(password, settings);
+    await database.transaction((connection) => renewHash(connection, user, renewed));
+  }
+  return user;
 }
 
 // LOGIN-02, LOGIN-05, LOGIN-06
@@ -132,6 +134,6 @@ function only(parameters: readonly [name: string, value: string][], name: string
 }
 
 // LOGIN-05
-function refused(c: Context, { code }: GrantError): Response {
+function refused(c: Context, { code }: GrantError) {
   return c.json({ error: code, error_description: ERRORS[code] }, 400);
 }
