@@ -1,9 +1,10 @@
 """Faults inside the services, where the wire can't plant them: patches to a copy of their code.
 
-A patch names a file of the service and a text that stands in it exactly once; without such a text
-it adds the file. What is shipped is read and never changed.
+A patch names a file of the service and a text that stands in it exactly once, however far it is
+indented; without such a text it adds the file. What is shipped is read and never changed.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,14 +32,23 @@ class Patch:
             assert not path.exists(), path
             return self.new
         text = path.read_text("utf-8")
-        count = text.count(self.old)
-        assert count == 1, f"{self.file} has {count} times {self.old!r}"
-        return text.replace(self.old, self.new)
+        anywhere = re.compile(re.sub(r"(?m)^ +", " +", re.escape(self.old).replace("\\ ", " ")))
+        found = anywhere.findall(text)
+        assert len(found) == 1, f"{self.file} has {len(found)} times {self.old!r}"
+        deeper = _indent(found[0]) - _indent(self.old)
+        new = re.sub(r"(?m)^ +", lambda spaces: " " * (len(spaces[0]) + deeper), self.new)
+        return text.replace(found[0], new)
 
     def apply(self, directory: Path) -> None:
         """Change the file in this copy of a service."""
         text = self.changed(directory)
         (directory / self.file).write_text(text, "utf-8")
+
+
+def _indent(text: str) -> int:
+    """How far the first line that is indented is."""
+    first = re.search(r"(?m)^ +", text)
+    return len(first[0]) if first else 0
 
 
 @dataclass(frozen=True)
@@ -183,16 +193,16 @@ _INSIDE = [
             "users/routes.ts",
             (
                 "      return await store.changeUser(connection, id, changes, condition, now);\n    });\n"
-                "    return answered(user);\n  });\n\n"
-                '  router.patch("/users/:id"'
+                "    return answered(user);\n  })\n\n"
+                '  .patch("/users/:id"'
             ),
             (
                 "      const one = await store.changeUser(connection, id, changes, condition, now);\n"
                 "      const back = { name: '?', email: one.email };\n"
                 "      await store.changeUser(connection, id, back, null, now);\n"
                 "      return one;\n    });\n"
-                "    return answered(user);\n  });\n\n"
-                '  router.patch("/users/:id"'
+                "    return answered(user);\n  })\n\n"
+                '  .patch("/users/:id"'
             ),
         ),
     ),
@@ -1727,7 +1737,7 @@ _INSIDE = [
         "HTTP-26",
         "A user is deleted before the body of the request has come in.",
         ("users/routes.py", "        await read_to_end(request)\n", ""),
-        ("users/routes.ts", "    await readToEnd(c.env.incoming);\n", ""),
+        ("users/routes.ts", "    await readToEnd(c.req);\n", ""),
     ),
     _one(
         "two_answers_to_one_request",
@@ -1871,11 +1881,11 @@ _INSIDE = [
         ),
         (
             "health.ts",
-            '  router.get("/readyz", ',
+            '  .get("/readyz", ',
             (
-                '  router.get("/livez", describeRoute({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'
-                '    c.json({ status: "ok" }),\n  );\n\n'
-                '  router.get("/readyz", '
+                '  .get("/livez", describeRoute({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'
+                '    c.json({ status: "ok" }),\n  )\n'
+                '  .get("/readyz", '
             ),
         ),
     ),
