@@ -27,25 +27,35 @@ type Routed = Hono<Env>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
 
-/**
- * The service over this database, to be served by whatever can serve a `fetch`.
- *
- * `getConnInfo` is the server's, and tells who is at the other end of a connection.
- */
-export function createApp(
-  settings: Settings,
-  database: Database,
-  getConnInfo: GetConnInfo = () => ({ remote: {} }),
-) {
+/** What an application asks of the server below it, beside its requests. */
+export type Below = {
+  /** Who is at the other end of the connection. */
+  getConnInfo: GetConnInfo;
+  /** Give the answer these header fields, but for those that it has. */
+  addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
+};
+
+/** No server: nobody is at the other end, and an answer's fields are its own. */
+const NOTHING: Below = {
+  getConnInfo: () => ({ remote: {} }),
+  addFields: ({ res: { headers } }, fields) => {
+    for (const [name, value] of Object.entries(fields)) {
+      headers.set(name, headers.get(name) ?? value);
+    }
+  },
+};
+
+/** The service over this database, to be served by whatever can serve a `fetch`. */
+export function createApp(settings: Settings, database: Database, below = NOTHING) {
   // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
   const app = new Hono<Env>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
-  app.use(commonHeaders(app, settings.corsOrigins));
+  app.use(commonHeaders(app, settings.corsOrigins, below));
   // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
   const addressOf = (c: Context) =>
     clientAddress(
-      getConnInfo(c).remote.address ?? "",
+      below.getConnInfo(c).remote.address ?? "",
       c.req.header("x-forwarded-for") ?? "",
       settings.trustedProxies,
     );
@@ -60,29 +70,31 @@ export function createApp(
 }
 
 /** Middleware: the header fields that every answer carries. */
-function commonHeaders(app: Routed, corsOrigins: readonly string[]): MiddlewareHandler<Env> {
+function commonHeaders(
+  app: Routed,
+  corsOrigins: readonly string[],
+  below: Below,
+): MiddlewareHandler<Env> {
   return async (c, next) => {
     const thisRequest = requestId(c.req.header("x-request-id"));
     const observation = new Observation(c.req.method, thisRequest);
     c.set("requestId", thisRequest);
     await next();
-    const fields = c.res.headers;
-    // HDR-01, IDEM-03
-    fields.set("X-Request-Id", thisRequest);
-    // HDR-05
-    fields.set("X-Content-Type-Options", "nosniff");
-    // HDR-06
-    fields.set("Cache-Control", fields.has("ETag") ? "no-cache" : "no-store");
-    // CORS-02, CORS-03
-    const cors = corsHeaders(
-      corsOrigins,
-      c.req.header("origin"),
-      c.req.header("access-control-request-method"),
-      c.res.status === 204 ? fields.get("Allow") : null,
-    );
-    for (const [name, value] of Object.entries(cors)) {
-      fields.set(name, value);
-    }
+    below.addFields(c, {
+      // HDR-01, IDEM-03
+      "X-Request-Id": thisRequest,
+      // HDR-05
+      "X-Content-Type-Options": "nosniff",
+      // HDR-06
+      "Cache-Control": "no-store",
+      // CORS-02, CORS-03
+      ...corsHeaders(
+        corsOrigins,
+        c.req.header("origin"),
+        c.req.header("access-control-request-method"),
+        c.res.status === 204 ? c.res.headers.get("Allow") : null,
+      ),
+    });
     // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
     // Hono answers HEAD as GET, and drops the body, and with it its length.
     if (c.req.method === "HEAD" && c.res.body) {

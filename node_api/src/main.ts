@@ -5,14 +5,13 @@
 import "./environment.ts";
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
-import { getConnInfo } from "@hono/node-server/conninfo";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { openDatabase } from "./database.ts";
 import { ENVIRONMENT } from "./environment.ts";
 import { SchemaError } from "./migrate.ts";
 import { letStderrFail } from "./output.ts";
-import { endWellOnSignals, listen, logListening, serve } from "./server.ts";
+import { BELOW, endWellOnSignals, listen, logListening, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { stopWithFirst, supervise } from "./workers.ts";
 
@@ -40,7 +39,7 @@ async function run(settings: Settings): Promise<void> {
     return;
   }
   try {
-    const app = createApp(settings, database, getConnInfo);
+    const app = createApp(settings, database, BELOW);
     // OPS-04
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(

@@ -20,7 +20,8 @@ import type { Duplex } from "node:stream";
 import { setImmediate as immediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { getRequestListener } from "@hono/node-server";
-import type { App } from "./app.ts";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import type { App, Below } from "./app.ts";
 import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
 import { MAX_BODY, routePath } from "./requests.ts";
@@ -58,6 +59,17 @@ type Parser = {
 };
 /** What `Socket` doesn't declare: its parser, and how much the system has not taken of a write. */
 type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
+
+/** What Node's server does for an application beside serving it. */
+export const BELOW: Below = {
+  getConnInfo,
+  // On Node's own answer, where the adapter adds those of Hono's: these would be copied first.
+  addFields: ({ env: { outgoing } }, fields) => {
+    for (const [name, value] of Object.entries(fields)) {
+      outgoing.setHeader(name, value);
+    }
+  },
+};
 
 /** A server that listens where the settings say. Rejects if the port is taken. */
 export async function listen(settings: Settings): Promise<Server> {
@@ -566,11 +578,13 @@ class Connection {
  * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
  */
 function bounded(request: Request, incoming: IncomingMessage): Request {
-  return Object.defineProperty(request, "arrayBuffer", { value: () => readBounded(incoming) });
+  const size = bodySize(incoming);
+  const value = () => readBounded(incoming, Math.min(size, MAX_BODY));
+  return size > 0 ? Object.defineProperty(request, "arrayBuffer", { value }) : request;
 }
 
-function readBounded(incoming: IncomingMessage): Promise<ArrayBuffer> {
-  const body = new Uint8Array(Math.min(bodySize(incoming), MAX_BODY) + 1);
+function readBounded(incoming: IncomingMessage, most: number): Promise<ArrayBuffer> {
+  const body = new Uint8Array(most + 1);
   let size = 0;
   return new Promise((resolve, reject) => {
     incoming.on("data", (chunk: Buffer) => {

@@ -112,7 +112,7 @@ export function usersRoutes(
         const user = await store.readUser(database.connection, id);
         // COND-11, COND-13
         if (condition?.matchWeakly(etag(user))) {
-          return c.body(null, 304, { ETag: etag(user) });
+          return c.body(null, 304, tagged(user));
         }
         // USR-READ-01
         return answered(user);
@@ -239,12 +239,18 @@ async function toStored<Sent extends UserChanges>(
 
 // USR-CREATE-01, USR-CREATE-02, USR-CREATE-03, COND-01
 function created(user: User, headers: Record<string, string>): JsonResponse<User, 201> {
-  return json(user, 201, { Location: `/users/${user.id}`, ETag: etag(user), ...headers });
+  return json(user, 201, { Location: `/users/${user.id}`, ...tagged(user), ...headers });
 }
 
 // HDR-09, HDR-10, REP-01, REP-02, COND-01
 function answered(user: User): JsonResponse<User, 200> {
-  return json(user, 200, { ETag: etag(user) });
+  return json(user, 200, tagged(user));
+}
+
+// HDR-06
+// Python looks for the ETag in the middleware; here that would make a copy of the fields.
+function tagged(user: User): Record<string, string> {
+  return { ETag: etag(user), "Cache-Control": "no-cache" };
 }
 
 // REP-01, REP-02
