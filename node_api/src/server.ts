@@ -294,7 +294,7 @@ function splitTarget(target: string): [authority: string | null, target: string]
 }
 
 // ROUTE-06, ROUTE-07, ROUTE-08
-/** The target, or another one that no route has, where a URL would make a route's path of its. */
+/** The target, or one that no route has, where a URL would turn a path that isn't plain into one. */
 function safeTarget(target: string): string {
   const [path = ""] = target.split("?", 1);
   return routePath(path) ? target : "/%";
