@@ -7,6 +7,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
+import { arrayBuffer } from "node:stream/consumers";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { Guard } from "../../node_api/src/auth/guard.ts";
 import { openDatabase } from "../../node_api/src/database.ts";
@@ -35,7 +36,7 @@ const guard = new Guard(settings, database);
 const app = express().set("env", "production").disable("x-powered-by").disable("etag");
 
 app.use((request: Request, response: Response, next: NextFunction) => {
-  const thisRequest = requestId(request.headersDistinct["x-request-id"] ?? []);
+  const thisRequest = requestId(request.header("x-request-id"));
   const observation = new Observation(request.method, thisRequest);
   response.set({
     "X-Request-Id": thisRequest,
@@ -49,8 +50,8 @@ app.use((request: Request, response: Response, next: NextFunction) => {
 });
 
 app.get("/users/:id", async (request, response) => {
-  const [, sentId] = await guard.user(request.headersDistinct, request.params.id);
-  const condition = entityTags(request.headersDistinct, "If-None-Match");
+  const [, sentId] = await guard.user(request, request.params.id);
+  const condition = entityTags(request, "If-None-Match");
   const user = await store.readUser(database.connection, pathId(sentId));
   response.set({ ETag: etag(user), "Cache-Control": "no-cache" });
   if (condition?.matchWeakly(etag(user))) {
@@ -61,7 +62,7 @@ app.get("/users/:id", async (request, response) => {
 });
 
 app.get("/users", async (request, response) => {
-  await guard.admin(request.headersDistinct);
+  await guard.admin(request);
   const page = parsePage(parseQuery(query(request)));
   const users = await store.listUsers(database.connection, page);
   const shown = users.slice(0, page.limit);
@@ -73,8 +74,8 @@ app.get("/users", async (request, response) => {
 });
 
 app.post("/users", async (request, response) => {
-  const caller = await guard.registration(request.headersDistinct);
-  const fields = parseBody(Fields, parseJson(await readBody(request, JSON_ONLY)));
+  const caller = await guard.registration(request);
+  const fields = parseBody(Fields, parseJson(await readBody(withBody(request), JSON_ONLY)));
   guard.checkRole(caller, fields.role);
   const now = new Date();
   const user = await database.transaction((connection) =>
@@ -95,6 +96,14 @@ app.use(async (error: unknown, _: Request, response: Response, next: NextFunctio
     .setHeaders(answer.headers)
     .end(await answer.text());
 });
+
+/** The request as the readers know one, of which Express' has the header fields alone. */
+function withBody(request: Request) {
+  return {
+    header: (name: string) => request.header(name),
+    arrayBuffer: () => arrayBuffer(request),
+  };
+}
 
 function query({ url = "" }: IncomingMessage): string {
   return url.split("?")[1] ?? "";

@@ -58,6 +58,9 @@ export const ACCEPT_PATCH = [...MERGE_PATCH].sort().join(", ");
 // LOGIN-09
 export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
 
+/** A request's header fields; those of several lines are one, with commas (RFC 9110, 5.3). */
+export type Fields = { header(name: string): string | undefined };
+
 // ROUTE-06, ROUTE-07, ROUTE-08
 /**
  * The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
@@ -83,7 +86,7 @@ export function splitUrl(url: string): [path: string, query: string] {
  * much, body-too-large; the server below reads the rest and forgets it.
  */
 export async function readBody(
-  request: HonoRequest,
+  request: Fields & { arrayBuffer(): Promise<ArrayBuffer> },
   accepted: ReadonlySet<string>,
 ): Promise<Uint8Array> {
   // PROB-12
@@ -110,7 +113,7 @@ export async function readToEnd(request: HonoRequest): Promise<void> {
   await request.raw.body?.pipeTo(new WritableStream());
 }
 
-function hasMediaType(request: HonoRequest, accepted: ReadonlySet<string>): boolean {
+function hasMediaType(request: Fields, accepted: ReadonlySet<string>): boolean {
   // CTYPE-01, CTYPE-04, CTYPE-06
   const match = MEDIA_TYPE.exec(request.header("content-type") ?? "");
   const [, type = "", parameters = ""] = match ?? [];
@@ -304,7 +307,7 @@ function decode(text: string): string {
 }
 
 /** The `Idempotency-Key`, if one was sent. Throws malformed-header. */
-export function idempotencyKey(request: HonoRequest): string | null {
+export function idempotencyKey(request: Fields): string | null {
   const key = request.header("idempotency-key");
   // IDEM-07
   if (key !== undefined && !KEY.test(key)) {
@@ -347,7 +350,7 @@ export class EntityTags {
 }
 
 /** The condition in the header field `name`, if there is one. Throws malformed-header. */
-export function entityTags(request: HonoRequest, name: string): EntityTags | null {
+export function entityTags(request: Fields, name: string): EntityTags | null {
   // COND-07
   const value = request.header(name);
   if (value === undefined) {

@@ -1,9 +1,8 @@
 /** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
 
-import type { HonoRequest } from "hono";
 import type { Connection, Database } from "../database.ts";
 import { Problem } from "../problems.ts";
-import { QUOTED, TOKEN } from "../requests.ts";
+import { type Fields, QUOTED, TOKEN } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Role } from "../users/schemas.ts";
 import { ProviderKeys } from "./keys.ts";
@@ -39,13 +38,13 @@ export class Guard {
 
   // RIGHT-02, RIGHT-09, PROB-20
   /** Whoever may create a user. */
-  registration(request: HonoRequest): Promise<Caller | null> {
+  registration(request: Fields): Promise<Caller | null> {
     return this.#settings.registration ? this.#caller(request) : this.admin(request);
   }
 
   // RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
   /** An admin. Throws unauthorized and forbidden. */
-  async admin(request: HonoRequest): Promise<Caller | null> {
+  async admin(request: Fields): Promise<Caller | null> {
     const caller = await this.#known(request);
     if (caller && !caller.isAdmin) {
       throw forbidden();
@@ -59,7 +58,7 @@ export class Guard {
    *
    * Throws unauthorized and forbidden, that without a look at whether there is such a user.
    */
-  async user(request: HonoRequest, id: string): Promise<[caller: Caller | null, id: string]> {
+  async user(request: Fields, id: string): Promise<[caller: Caller | null, id: string]> {
     const caller = await this.#known(request);
     const meant = named(id, caller);
     if (caller && !caller.isAdmin && meant !== String(caller.id)) {
@@ -70,7 +69,7 @@ export class Guard {
 
   // RIGHT-03
   /** Whoever may delete the user with this id, and the id. Throws unauthorized and forbidden. */
-  async deletion(request: HonoRequest, id: string): Promise<[caller: Caller | null, id: string]> {
+  async deletion(request: Fields, id: string): Promise<[caller: Caller | null, id: string]> {
     const caller = await this.admin(request);
     return [caller, named(id, caller)];
   }
@@ -107,13 +106,13 @@ export class Guard {
     }
   }
 
-  #known(request: HonoRequest): Promise<Caller> | null {
+  #known(request: Fields): Promise<Caller> | null {
     return this.#settings.auth ? this.#caller(request).then(required) : null;
   }
 
   // AUTH-03, AUTH-04, AUTH-13
   /** Whose token it is; null without one. Throws unauthorized for one that is not valid. */
-  async #caller(request: HonoRequest): Promise<Caller | null> {
+  async #caller(request: Fields): Promise<Caller | null> {
     const sent = request.header("authorization");
     if (!this.#settings.auth || sent === undefined || OTHER_SCHEME.test(sent)) {
       return null;
