@@ -122,7 +122,7 @@ def route_template(scope: Scope) -> str:
 
 
 def answer_failure(error: Exception, this_request: str) -> Response:
-    """503 when the database couldn't be had, 500 for what nobody expected; the log has the cause."""
+    """503 if the database is unavailable, else 500; the cause goes into the log."""
     cause = "".join(traceback.format_exception(error))
     # OPS-12
     log("error", "request failed", request_id=this_request, error=cause)

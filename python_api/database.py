@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from python_api import postgres, sqlite
 from python_api.settings import Settings, SqliteUrl
 
-# What is raised where the database doesn't do what it is asked; SQLAlchemy runs the schema's steps.
+# What a database raises when it fails; SQLAlchemy's own comes from the schema's steps.
 DATABASE_ERRORS = (
     DBAPIError,
     sqlite.Error,
@@ -21,7 +21,7 @@ DATABASE_ERRORS = (
     postgres.PostgresError,
     postgres.LostError,
 )
-# What a driver raises where a constraint refuses a statement.
+# What a driver raises when a constraint refuses a statement.
 INTEGRITY_ERRORS = (sqlite.IntegrityError, postgres.IntegrityError)
 
 
@@ -73,5 +73,5 @@ def is_unique_violation(error: Exception) -> bool:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database couldn't be had: lost, busy for too long, full, broken."""
+    """Whether the database is unavailable: lost, busy for too long, full or broken."""
     return sqlite.is_unavailable(error) or postgres.is_unavailable(error)

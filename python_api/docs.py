@@ -78,5 +78,5 @@ def docs_routes(schemas: Mapping[str, Any], settings: Settings) -> APIRouter:
 # HTTP-22
 @cache
 def asset(name: str) -> bytes:
-    """A file of the page's, read once: any number of slow clients hold the same bytes."""
+    """A file of the page, read once: however many slow clients there are, they share its bytes."""
     return ASSETS.joinpath(name).read_bytes()

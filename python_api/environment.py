@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 
-# Without these our further processes might not find the interpreter's own parts.
+# Our worker processes may need these to find the interpreter's own parts.
 KEPT = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"}
 
 # OPS-45

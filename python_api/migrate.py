@@ -21,7 +21,7 @@ LOCK = 7_249_811_404
 
 
 class SchemaError(Exception):
-    """The database's schema is not one that this service knows."""
+    """The database's schema is newer than this service knows."""
 
 
 # OPS-05

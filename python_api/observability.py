@@ -25,7 +25,7 @@ from python_api.output import Output
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 # LOG-03, METRICS-04
-# Every value that a label can have is known beforehand: no client can make them grow.
+# A label's values are all known beforehand, so no client can add to them.
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 OTHER_METHOD = "other"
 NO_ROUTE = "none"
@@ -77,7 +77,7 @@ atexit.register(LINES.end)
 
 
 class Observation:
-    """A request under way: its time begins with it."""
+    """A request under way, timed from here on."""
 
     def __init__(self, method: str, this_request: str) -> None:
         # LOG-03, METRICS-04
@@ -110,7 +110,7 @@ class Observation:
 
 # METRICS-05
 def share_metrics(directory: str) -> None:
-    """Have the processes that are started from here on count into files in this directory."""
+    """Have the processes that are started from now on count in files in this directory."""
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 

@@ -108,7 +108,7 @@ BEARER = {
     "bearerFormat": "JWT",
     "description": "A token of `POST /auth/token`, or of the provider that gives them in its place.",
 }
-# An operation that needs a token, and one that takes one.
+# Of an operation that needs a token, and of one that may have one.
 SECURED: list[dict[str, list[str]]] = [{"bearer": []}]
 OPTIONAL: list[dict[str, list[str]]] = [{}, {"bearer": []}]
 
@@ -149,7 +149,7 @@ STATUS_SCHEMA = {
     "additionalProperties": False,
 }
 
-# What any request can be answered with, whatever it asks for.
+# Problems that any request may be answered with.
 ALWAYS = ("bad-request", "headers-too-large", "internal")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TextIO, cast
 
-# What waits while nobody reads, in bytes.
+# At most so many bytes wait while nobody reads.
 MAX_WAITING = 1024 * 1024
 # What is written to a pipe at once is kept in one piece up to this size, whoever else writes to it.
 PIPE_BUF = 4096
@@ -42,7 +42,7 @@ class Output:
     def write(self, line: str) -> None:
         """Write a line: without an event loop at once, else at the end of its turn."""
         # LOG-07
-        # Once a line is lacking, none follows before it can be said how many.
+        # Once a line is dropped, none follows until the log can say how many were.
         if self._dropped or self._size > MAX_WAITING:
             self._dropped += 1
         else:
@@ -81,7 +81,7 @@ class Output:
 
     # LOG-05
     def _write_waiting(self) -> bool:
-        """Write what can be written now; whether there is nothing to wait for then."""
+        """Write what can be written now; gives whether that was all."""
         while self._lines:
             try:
                 self._forget(os.write(self._descriptor, self._first_lines()))
@@ -128,7 +128,7 @@ class Output:
 
 
 class _Stderr:
-    """What there is no room for, or nobody to read, is forgotten."""
+    """What can't be written, for want of room or of a reader, is dropped."""
 
     def __init__(self) -> None:
         self._descriptor = _unblocked(2)
@@ -144,7 +144,7 @@ class _Stderr:
 
 # LOG-05
 def let_stderr_fail() -> None:
-    """Have everybody who writes to stderr go on when that can't be done."""
+    """Let nobody fail who writes to stderr when nobody can read it."""
     sys.stderr = cast(TextIO, _Stderr())
 
 

@@ -39,10 +39,10 @@ __all__ = [
 LOST = ("08", "25006", "25P0", "40", "42501", "53", "55P03", "57", "58")
 
 # OPS-35
-# What is raised where a statement was prepared for tables that have changed since.
+# Raised for a prepared statement whose tables have changed since.
 STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
 
-# What is raised where a connection can't be had, breaks, or takes too long (an OSError).
+# Raised when a connection can't be made, breaks, or takes too long (an OSError).
 BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, *STALE)
 
 # OPS-32
@@ -65,7 +65,7 @@ SESSION = {
 # PostgreSQL knows it from version 17 on.
 NEWER_SESSION = SESSION | {"transaction_timeout": "0"}
 
-# Of a pooler's answers the process is not the one that the connection began with.
+# Behind a pooler another process answers than the one that took the connection.
 CHECK = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer."
 SAYS_NOTHING = "The server refuses, and says nothing."
@@ -75,7 +75,7 @@ SAYS_NOTHING = "The server refuses, and says nothing."
 # how many stay without an answer until it is given up. As Node asks them.
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 10}
 
-# What asyncpg says where the server hangs up when it is asked for TLS.
+# What asyncpg says when the server hangs up on being asked for TLS.
 HUNG_UP = "unexpected connection_lost() call"
 
 # OpenSSL's codes for a certificate of another host or address.
@@ -131,7 +131,7 @@ class PostgresDatabase:
     def __init__(self, pool: asyncpg.Pool, timeout: int) -> None:
         self._pool = pool
         self._timeout = timeout
-        # When a connection was lost that was in use.
+        # When a connection in use was last lost.
         self._lost_at = 0.0
 
     # OPS-08
@@ -179,7 +179,7 @@ class PostgresDatabase:
 
     # OPS-35, OPS-36
     async def _acquire(self) -> asyncpg.Connection:
-        """A connection that is younger than the last loss: what befell one befell the older ones."""
+        """A connection made after the last loss: whatever broke that one broke all older ones."""
         while True:
             connection = await self._pool.acquire()
             if connection.born > self._lost_at:
@@ -189,7 +189,7 @@ class PostgresDatabase:
 
 
 class Session(asyncpg.Connection):  # type: ignore[misc]
-    """A connection as asyncpg makes it, whose other end is asked now and then whether it is there."""
+    """asyncpg's connection, with TCP keepalive."""
 
     def __init__(
         self, protocol: Any, transport: asyncio.Transport, *others: Any, **named: Any
@@ -329,7 +329,7 @@ def _connector(
 
 # OPS-31
 def _tls(url: PostgresUrl) -> ssl.SSLContext | None:
-    """Whom TLS trusts, if there is to be any."""
+    """Whom to trust by TLS; none without TLS."""
     if url.sslmode == "disable":
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -350,7 +350,7 @@ async def _by_tls_or_not(
     attempt: Callable[[ssl.SSLContext | None], Awaitable[asyncpg.Connection]],
     tls: ssl.SSLContext | None,
 ) -> asyncpg.Connection:
-    """With `prefer` without TLS, where it didn't come about."""
+    """With `prefer`, once more without TLS if TLS failed."""
     try:
         return await attempt(tls)
     except (OSError, PostgresError) as error:
@@ -361,7 +361,7 @@ async def _by_tls_or_not(
 
 def _refuses_tls(error: BaseException) -> bool:
     if isinstance(error, PostgresError):
-        # Of a server that lets this user in without TLS only.
+        # The server lets this user in without TLS only.
         return bool(error.sqlstate == "28000")
     if isinstance(error, ConnectionRefusedError) or error.args == (HUNG_UP,):
         return False
@@ -397,7 +397,7 @@ def is_unique_violation(error: Exception) -> bool:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database couldn't be had: lost, busy for too long, full, broken."""
+    """Whether the database is unavailable: lost, busy for too long, full or broken."""
     return isinstance(error, LostError) or (
         isinstance(error, PostgresError) and error.sqlstate.startswith(LOST)
     )

@@ -74,7 +74,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 # ROUTE-06, ROUTE-07, ROUTE-08
 def route_path(path: str) -> str:
-    """The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
+    """The path to match against the routes; empty, which matches none, if it isn't plain.
 
     Nothing is decoded or resolved: `/%75sers` and `/./users` are not other names of `/users`.
     """
@@ -171,7 +171,7 @@ def _refuse_constant(_name: str) -> NoReturn:
 # JSON-10, JSON-11, LIMIT-11
 def _nests_too_deep(body: bytes) -> bool:
     """Whether arrays and objects go too deep, seen before parsing: a parser may run out of stack."""
-    # In steps of Python itself a body of nothing but brackets or strings would take a while.
+    # One step of Python for each bracket or string would take too long.
     if body.count(b"[") + body.count(b"{") <= MAX_NESTING:
         return False
     brackets = STRING.sub(b"", body).translate(None, NOT_BRACKETS)
@@ -243,7 +243,7 @@ def path_id(text: str) -> int:
 
 # USR-LIST-04
 def integer_rule(text: str, highest: int) -> str | None:
-    """The rule that the text breaks as a canonical decimal from 1 to `highest`, if any."""
+    """Which rule of a canonical decimal from 1 to `highest` the text breaks, if any."""
     # ID-02
     if text == "0":
         return "too-small"
@@ -266,7 +266,7 @@ def parse_query(query: str) -> list[tuple[str, str]]:
 
 # QUERY-03, QUERY-04, QUERY-05, QUERY-10
 def _decode(text: str) -> str:
-    # Most have nothing to decode, and a form may hold thirty thousand.
+    # Most have nothing to decode, and a form may have thirty thousand of them.
     if "%" not in text:
         return text
     try:

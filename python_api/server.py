@@ -97,7 +97,7 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
         # HDR-07, HDR-08
         server_header=False,
     )
-    # What is there by now stays: going through it time and again would stop everything else.
+    # Objects that exist by now stay; collecting them again and again would stop everything.
     gc.freeze()
     await Server(config, settings).serve(sockets=[listener])
 
@@ -114,7 +114,7 @@ def max_connections(settings: Settings) -> int:
 
 # OPS-07
 def end_well_on_signals() -> None:
-    """Have the exit status 0 after a signal that comes before there is anything to stop gracefully.
+    """Exit with status 0 on a signal during start-up.
 
     And after any: uvicorn raises the one that stopped it once more.
     """
@@ -123,7 +123,7 @@ def end_well_on_signals() -> None:
 
 # OPS-06
 def on_signal(act: Callable[[], object]) -> None:
-    """At SIGTERM or SIGINT act so, and no longer as before; a second one changes nothing."""
+    """On SIGTERM or SIGINT do this, in place of what was done before; a second signal is ignored."""
 
     def act_once(*_: object) -> None:
         for number in STOP_SIGNALS:
@@ -135,7 +135,7 @@ def on_signal(act: Callable[[], object]) -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which waits for no client too long."""
+    """uvicorn's server, with limits on how long a client may keep it waiting."""
 
     def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
@@ -175,7 +175,7 @@ def refuse(code: str) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # HDR-04
-        # Nothing that such a request says is trusted, its method and its id neither.
+        # Nothing in such a request is trusted, neither its method nor its id.
         this_request = request_id(None)
         observation = Observation(OTHER_METHOD, this_request)
         response = render_problem(Problem(code))
@@ -197,7 +197,7 @@ def refusal(
     headers: Sequence[tuple[bytes, bytes]],
     settings: Settings,
 ) -> str | None:
-    """The code of the problem that a request is refused with, whatever it asks for, if any."""
+    """The code of the problem that this request is refused with before any route; none if it isn't."""
     # HTTP-04
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     # HTTP-04, HTTP-05
@@ -322,7 +322,7 @@ class Protocol(HttpToolsProtocol):
 
     # HTTP-22
     def must_wait(self) -> bool:
-        """Whether requests that have been read, or a client that doesn't read, come first."""
+        """Whether there is something to wait for: earlier requests, or a client that doesn't read."""
         return bool(self.pipeline) or self.flow.write_paused
 
     # HTTP-22
@@ -479,7 +479,7 @@ class Protocol(HttpToolsProtocol):
 
     # HTTP-08, HTTP-09
     def _give_up(self, code: str) -> None:
-        """Answer what can't be read with a problem, after the requests before it, and close."""
+        """Answer an unreadable request with a problem, after those before it, and close."""
         self.refused = True
         if self.reading == "body":
             # HTTP-21
@@ -504,7 +504,7 @@ class Protocol(HttpToolsProtocol):
 
 # HTTP-22
 class Flow(FlowControl):
-    """uvicorn's flow control, which doesn't read on while there is something that comes first."""
+    """uvicorn's flow control, which doesn't read on while earlier requests wait."""
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol.transport)
@@ -517,7 +517,7 @@ class Flow(FlowControl):
 
 
 class LingeringTransport:
-    """A transport that isn't closed in the face of a client that is still sending.
+    """A transport that doesn't close while the client is still sending.
 
     That would reset the connection, and the client might never see its answer. So at first only
     the sending half is closed (RFC 9112, 9.6).
@@ -537,7 +537,7 @@ class LingeringTransport:
 
     # BODY-04
     def close(self) -> None:
-        """Close, at once if the client has sent its request, else when it is done or in a while."""
+        """Close: at once if the client has sent its whole request, else when it has, or after a while."""
         if self._protocol.reading == "nothing":
             self._transport.close()
         elif not self.is_closing():

@@ -47,7 +47,7 @@ SECRETS = ("DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWOR
 
 
 class SettingsError(Exception):
-    """A setting has a value that it must not have."""
+    """A setting has a value that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)

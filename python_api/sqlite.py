@@ -106,7 +106,7 @@ class SqliteDatabase:
 
     # OPS-41
     def remember_files(self) -> None:
-        """From now on nothing is written, nor is it ready, unless the files are where they are."""
+        """From now on, refuse to write and to be ready unless the files are still the same."""
         self._files = _identities(self._paths)
 
     def _check_files(self) -> None:
@@ -166,7 +166,7 @@ class SqliteDatabase:
 async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[SqliteDatabase]:
     """Open the file at the URL, and prepare its schema."""
     # OPS-38
-    # As it is: `:memory:` and `file:` are words of SQLite's at a path's beginning only.
+    # `./` keeps SQLite from reading a path's `:memory:` or `file:` as words of its own.
     path = url.path if url.path.startswith("/") else f"./{url.path}"
     _make(path)
     timeout = settings.database_timeout
@@ -197,13 +197,13 @@ def _make(path: str) -> None:
 
 
 def _paths(path: str) -> list[str]:
-    """Where the database's files are: the others beside the one that a link leads to."""
+    """The database's files: those of the log lie beside the file that a symbolic link leads to."""
     real = os.path.realpath(path)
     return [path, f"{real}-wal", f"{real}-shm"]
 
 
 def _identities(paths: list[str]) -> list[tuple[int, int]]:
-    """What files there are at the paths. FileError where one is missing."""
+    """Which files are at the paths. Raises FileError if one is missing."""
     try:
         found = [os.stat(path) for path in paths]  # noqa: PTH116 (ten times as fast)
     except OSError as error:
@@ -222,7 +222,7 @@ def is_unique_violation(error: Exception) -> bool:
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database couldn't be had: lost, locked by another process, full, broken."""
+    """Whether the database is unavailable: lost, locked by another process, full or broken."""
     code = _sqlite_code(error)
     return isinstance(error, FileError) or (code is not None and code & 0xFF in LOST)
 
@@ -238,5 +238,5 @@ def _configure(connection: sqlite3.Connection) -> None:
         (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
         if actual != value:
             raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
-    # From now on only the begin of a transaction waits: sqlite3 would block the event loop.
+    # From now on only `_begin` waits: SQLite's own waiting would block the event loop.
     connection.execute("PRAGMA busy_timeout = 0")

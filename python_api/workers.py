@@ -63,7 +63,7 @@ async def _keep_one(
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
         # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
         resource_tracker.ensure_running()
-        # Ctrl-C is for all that run in a terminal: until it can end well, a worker leaves it waiting.
+        # Ctrl-C reaches every process of a terminal; a worker holds it back until it can end well.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
@@ -80,7 +80,7 @@ async def _keep_one(
 
 
 async def _end_of(process: BaseProcess) -> None:
-    """Wait for its end; in no thread, as asyncio has fewer of them than there may be processes."""
+    """Wait for its end without a thread: there may be more processes than asyncio has threads."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     loop.add_reader(process.sentinel, ended.set)
@@ -99,7 +99,7 @@ def work(settings: Settings, listener: socket.socket) -> None:
 
 # OPS-47
 def stop_with_first() -> None:
-    """As one of several processes: stop as on SIGTERM when the first is gone, however that ended."""
+    """In a worker: stop as on SIGTERM once the first process is gone, however it ended."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     loop = asyncio.get_running_loop()

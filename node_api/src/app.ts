@@ -123,7 +123,7 @@ function answerError(error: Error, c: Context<Env>): Response {
   return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
 }
 
-/** 503 when the database couldn't be had, 500 for what nobody expected; the log has the cause. */
+/** 503 if the database is unavailable, else 500; the cause goes into the log. */
 function answerFailure(error: Error, c: Context<Env>): Response {
   if (c.req.raw.signal.aborted) {
     // The client has gone: nobody reads the answer.

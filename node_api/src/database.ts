@@ -96,7 +96,7 @@ export function isUniqueViolation(error: unknown): boolean {
   return sqlite.isUniqueViolation(error) || postgres.isUniqueViolation(error);
 }
 
-/** Whether the database couldn't be had: lost, busy for too long, full, broken. */
+/** Whether the database is unavailable: lost, busy for too long, full or broken. */
 export function isUnavailable(error: unknown): boolean {
   return sqlite.isUnavailable(error) || postgres.isUnavailable(error);
 }

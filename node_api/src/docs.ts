@@ -69,7 +69,7 @@ export function docsRoutes<E extends Env>(
 const assets = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
 // DOC-07, HTTP-22
-/** A file of the page's, read once: any number of slow clients hold the same bytes. */
+/** A file of the page, read once: however many slow clients there are, they share its bytes. */
 function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
   const file = new URL(import.meta.resolve(`swagger-ui-dist/${name}`));
   const content = assets.get(name) ?? readFile(file).then((read) => Uint8Array.from(read));

@@ -5,7 +5,7 @@
  * find it empty. So this is imported first.
  */
 
-// Without these our further processes might not find the interpreter's own parts.
+// Our worker processes may need these to find the interpreter's own parts.
 const KEPT = new Set(["DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH"]);
 
 // OPS-45

@@ -25,7 +25,7 @@ const STEPS = new Map<string, Migration>([
 // is the same in all services.
 export const LOCK = 7_249_811_404;
 
-/** The database's schema is not one that this service knows. */
+/** The database's schema is newer than this service knows. */
 export class SchemaError extends Error {}
 
 // OPS-05

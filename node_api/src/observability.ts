@@ -15,7 +15,7 @@ import { Output } from "./output.ts";
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 // LOG-03, METRICS-04
-// Every value that a label can have is known beforehand: no client can make them grow.
+// A label's values are all known beforehand, so no client can add to them.
 const METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
 export const OTHER_METHOD = "other";
 export const NO_ROUTE = "none";
@@ -72,7 +72,7 @@ process.once("exit", () => LINES.end());
 // Whether there is something to tell the first process.
 let counted = false;
 
-/** A request under way: its time begins with it. */
+/** A request under way, timed from here on. */
 export class Observation {
   readonly #method: string;
   readonly #requestId: string;

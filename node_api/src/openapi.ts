@@ -103,7 +103,7 @@ const BEARER = {
   bearerFormat: "JWT",
   description: "A token of `POST /auth/token`, or of the provider that gives them in its place.",
 };
-// An operation that needs a token, and one that takes one.
+// Of an operation that needs a token, and of one that may have one.
 export const SECURED = [{ bearer: [] }];
 export const OPTIONAL = [{}, { bearer: [] }];
 
@@ -146,7 +146,7 @@ const STATUS_SCHEMA = {
   additionalProperties: false,
 };
 
-// What any request can be answered with, whatever it asks for.
+// Problems that any request may be answered with.
 const ALWAYS: readonly Code[] = ["bad-request", "headers-too-large", "internal"];
 
 export type Operation = DescribeRouteOptions;

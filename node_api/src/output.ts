@@ -2,7 +2,7 @@
 
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 
-// What waits while nobody reads, in bytes.
+// At most so many bytes wait while nobody reads.
 const MAX_WAITING = 1024 * 1024;
 // What is written to a pipe at once is kept in one piece up to this size, whoever else writes to it.
 const PIPE_BUF = 4096;
@@ -34,7 +34,7 @@ export class Output {
   /** Write a line at the end of this turn of the event loop. */
   write(line: string): void {
     // LOG-07
-    // Once a line is lacking, none follows before it can be said how many.
+    // Once a line is dropped, none follows until the log can say how many were.
     if (this.#dropped > 0 || this.#size > MAX_WAITING) {
       this.#dropped += 1;
     } else {
@@ -76,7 +76,7 @@ export class Output {
   }
 
   // LOG-05
-  /** Write what can be written now; whether there is nothing to wait for then. */
+  /** Write what can be written now; gives whether that was all. */
   #writeWaiting(): boolean {
     while (this.#lines.length > 0) {
       try {
@@ -140,7 +140,7 @@ export class Output {
 }
 
 // LOG-05
-/** Have everybody who writes to stderr go on when that can't be done. */
+/** Let nobody fail who writes to stderr when nobody can read it. */
 export function letStderrFail(): void {
   process.stderr.on("error", () => undefined);
 }

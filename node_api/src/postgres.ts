@@ -53,7 +53,7 @@ const NEWER_SESSION = { ...SESSION, transaction_timeout: "0" };
 const UNDEFINED_OBJECT = "42704";
 type SessionParameters = Readonly<Record<string, string>>;
 
-// Of a pooler's answers the process is not the one that the connection began with.
+// Behind a pooler another process answers than the one that took the connection.
 const CHECK = "SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding";
 const POOLER =
   "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer.";
@@ -242,7 +242,7 @@ function connect(
 }
 
 // OPS-31
-/** Whom TLS trusts, if there is to be any. */
+/** Whom to trust by TLS; none without TLS. */
 function tls(url: PostgresUrl): ConnectionOptions | false {
   if (url.sslmode === "disable") {
     return false;
@@ -262,7 +262,7 @@ function tls(url: PostgresUrl): ConnectionOptions | false {
 }
 
 // OPS-35, OPS-36
-/** A connection that is younger than the last loss: what befell one befell the older ones. */
+/** A connection made after the last loss: whatever broke that one broke all older ones. */
 async function lend(pool: Pool, url: PostgresUrl, losses: Losses): Promise<Session> {
   while (true) {
     const session = sessions.get(await byTlsOrNot(pool, url)) as Session;
@@ -423,7 +423,7 @@ export function isUniqueViolation(error: unknown): boolean {
   return sqlState(error) === UNIQUE_VIOLATION;
 }
 
-/** Whether the database couldn't be had: lost, busy for too long, full, broken. */
+/** Whether the database is unavailable: lost, busy for too long, full or broken. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof LostError || LOST.test(sqlState(error));
 }

@@ -63,7 +63,7 @@ export type Fields = { header(name: string): string | undefined };
 
 // ROUTE-06, ROUTE-07, ROUTE-08
 /**
- * The path that is looked for among the routes; empty, so found nowhere, if it isn't plain.
+ * The path to match against the routes; empty, which matches none, if it isn't plain.
  *
  * Nothing is decoded or resolved: `/%75sers` and `/./users` are not other names of `/users`.
  */
@@ -270,7 +270,7 @@ export function pathId(text: string): number {
 }
 
 // USR-LIST-04
-/** The rule that the text breaks as a canonical decimal from 1 to `highest`, if any. */
+/** Which rule of a canonical decimal from 1 to `highest` the text breaks, if any. */
 export function integerRule(text: string, highest: number): Rule | null {
   // ID-02
   if (text === "0") {

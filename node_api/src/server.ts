@@ -204,13 +204,13 @@ function makeRoom(waiting: Set<Connection>): boolean {
 }
 
 // OPS-07
-/** Have the exit status 0 after a signal that comes before there is anything to stop gracefully. */
+/** Exit with status 0 on a signal during start-up. */
 export function endWellOnSignals(): void {
   onSignal(() => process.exit(0));
 }
 
 // OPS-06
-/** At SIGTERM or SIGINT act so, and no longer as before; a second one may come. */
+/** On SIGTERM or SIGINT do this, in place of what was done before; a second one may come. */
 export function onSignal(act: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const before = process.listeners(signal);
@@ -243,7 +243,7 @@ async function shutdown(
   clearTimeout(cut);
 }
 
-/** The code of the problem that a request is refused with, whatever it asks for, if any. */
+/** The code of the problem that this request is refused with before any route; none if it isn't. */
 function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
   const { url = "", rawHeaders, headersDistinct } = incoming;
   // HTTP-04
@@ -294,7 +294,7 @@ function splitTarget(target: string): [authority: string | null, target: string]
 }
 
 // ROUTE-06, ROUTE-07, ROUTE-08
-/** The target, or one that no route has, where a URL would turn a path that isn't plain into one. */
+/** The target, or one that no route has where its path isn't plain: a URL would resolve that. */
 function safeTarget(target: string): string {
   const [path = ""] = target.split("?", 1);
   return routePath(path) ? target : "/%";
@@ -554,7 +554,7 @@ class Connection {
 
   // BODY-04
   /**
-   * Close, but not in the face of a client that is still sending.
+   * Close, but not while the client is still sending.
    *
    * That would reset the connection, and the client might never see its answer. So at first only
    * the sending half is closed (RFC 9112, 9.6).
@@ -618,7 +618,7 @@ async function renderRefusal(
   code: Code,
 ): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
   // HDR-04
-  // Nothing that such a request says is trusted, its method and its id neither.
+  // Nothing in such a request is trusted, neither its method nor its id.
   const thisRequest = requestId(undefined);
   const observation = new Observation(OTHER_METHOD, thisRequest);
   const response = renderProblem(new Problem(code));

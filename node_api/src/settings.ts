@@ -43,7 +43,7 @@ const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 // OPS-55
 const SECRETS = ["DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD"] as const;
 
-/** A setting has a value that it must not have. */
+/** A setting has a value that is not allowed. */
 export class SettingsError extends Error {}
 
 /** A database in a file. */

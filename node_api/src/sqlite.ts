@@ -66,7 +66,7 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   const connection = new Kysely<Tables>({ dialect });
   // OPS-05, OPS-16
   await connection.transaction().execute(migrate);
-  // From now on nothing is written, nor is it ready, unless the files are where they are.
+  // From now on, refuse to write and to be ready unless the files are still the same.
   files = identities(paths);
   return { connection, checkFiles };
 }
@@ -81,14 +81,14 @@ function make(path: string): void {
   }
 }
 
-/** Where the database's files are: the others beside the one that a link leads to. */
+/** The database's files: those of the log lie beside the file that a symbolic link leads to. */
 function pathsOf(path: string): string[] {
   // Not without `native`: that takes `..` for the directory before it, whatever a link says.
   const real = realpathSync.native(path);
   return [path, `${real}-wal`, `${real}-shm`];
 }
 
-/** What files there are at the paths. FileError where one is missing. */
+/** Which files are at the paths. Raises FileError if one is missing. */
 function identities(paths: string[]): string {
   try {
     return paths
@@ -110,7 +110,7 @@ export function isUniqueViolation(error: unknown): boolean {
   return sqliteCode(error) === "SQLITE_CONSTRAINT_UNIQUE";
 }
 
-/** Whether the database couldn't be had: lost, locked by another process, full, broken. */
+/** Whether the database is unavailable: lost, locked by another process, full or broken. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof FileError || LOST.test(sqliteCode(error));
 }

@@ -39,7 +39,7 @@ export async function supervise(settings: Settings): Promise<void> {
 }
 
 // OPS-47
-/** As one of several processes: stop as on SIGTERM when the first is gone, however that ended. */
+/** In a worker: stop as on SIGTERM once the first process is gone, however it ended. */
 export function stopWithFirst(worker: Worker): void {
   // It would end at once by itself.
   worker.exitedAfterDisconnect = true;

@@ -27,7 +27,7 @@ KEY_HASH: BindParameter[str] = bindparam("key_hash")
 FAILED_AT = select(TABLE.c.key_hash, TABLE.c.failed_at).where(
     TABLE.c.key_hash.in_(bindparam("hashes", expanding=True))
 )
-# Changes nothing, but holds the row until the commit, one that another transaction is making too.
+# Locks the row until the commit, without a change; creates it if need be.
 HOLD = (
     insert(TABLE)
     .values(key_hash=KEY_HASH, failed_at="[]", expires_at=bindparam("over"))
@@ -40,7 +40,7 @@ KEEP = (
     .values(failed_at=bindparam("failed_at"), expires_at=bindparam("over"))
 )
 # LIMIT-09
-# Those that another transaction holds are left to it, as with idempotency keys.
+# Rows that another transaction has locked are skipped, as with idempotency keys.
 SOME = (
     select(TABLE.c.key_hash)
     .where(TABLE.c.expires_at <= bindparam("now"))
@@ -64,7 +64,7 @@ class Suspect:
 
 # LIMIT-01, LIMIT-02, LIMIT-10
 def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
-    """The two that a failure is laid to, always in this order: it is that of their locks."""
+    """Whom a failed login counts against; rows are locked in this order, so no two deadlock."""
     window = settings.login_failures_window
     return [
         Suspect(_hash(f"email {email}"), settings.login_failures_per_email, window),
@@ -74,7 +74,7 @@ def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
 
 # LIMIT-12, LIMIT-16
 def registrant(address: str, settings: Settings) -> Suspect:
-    """To whom a creation without a token is laid: it is counted as a failed login is."""
+    """Whom a creation without a token counts against; counted like a failed login."""
     return Suspect(
         _hash(f"registration {address}"),
         settings.registrations_per_address,
@@ -136,7 +136,7 @@ def _recent(failed_at: str, suspect: Suspect, now: datetime) -> list[int]:
     ]
     if len(failed) >= suspect.limit:
         free = failed[-suspect.limit] + window
-        # Never more than the window: the last one may be counted later than this one was judged.
+        # At most the window: the last failure may have been counted after this one was judged.
         seconds = min(math.ceil((free - _milliseconds(now)) / 1000), suspect.window)
         raise Problem(suspect.problem, headers={"Retry-After": str(seconds)})
     return failed

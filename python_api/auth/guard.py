@@ -29,7 +29,7 @@ REALM = 'Bearer realm="users"'
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever has sent a request with a token."""
+    """The owner of a request's token."""
 
     id: int
     is_admin: bool
@@ -37,7 +37,7 @@ class Caller:
 
 
 class Guard:
-    """Asks each request for its token; each function gives the caller, None if nobody is asked."""
+    """Who calls, by the request's token; None where nobody has to say."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -46,7 +46,7 @@ class Guard:
 
     # RIGHT-02, RIGHT-09, PROB-20
     async def registration(self, request: Request) -> Caller | None:
-        """Whoever may create a user."""
+        """The caller, who may create a user."""
         if not self._settings.registration:
             return await self.admin(request)
         return await self._caller(request)

@@ -71,11 +71,11 @@ class ProviderKeys:
 
     # AUTH-21, AUTH-30
     async def _renew(self) -> None:
-        """Have the set anew, all who need it at the same time together."""
+        """Fetch the set again, once for all who wait for it."""
         if self._asking is None and time.monotonic() >= self._asked_from:
             self._asking = asyncio.create_task(self._ask())
         if self._asking:
-            # Who waits may go; the others go on waiting.
+            # One that stops waiting doesn't stop the others.
             await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 # PASSWORD-14, PASSWORD-18
 class Threads:
-    """Threads that do nothing but hash: whatever else needs a thread waits for none of them."""
+    """Threads for hashing alone, so that nothing else waits behind a hash."""
 
     def __init__(self) -> None:
         count = min(os.cpu_count() or 1, MAX_THREADS)
@@ -35,7 +35,7 @@ class Threads:
         self._under_way = 0
 
     async def run(self, work: Callable[[], Result], settings: Settings) -> Result:
-        """What the work gives, done in its turn. Raises overloaded where too many wait for theirs."""
+        """The work's result, once a thread is free. Raises overloaded if too many are waiting."""
         # PASSWORD-17
         if self._under_way >= settings.hash_queue:
             raise Problem("overloaded", headers={"Retry-After": "1"})
@@ -47,7 +47,7 @@ class Threads:
 
 
 def _step_back() -> None:
-    # On Linux a priority is the thread's own: the one that answers goes before.
+    # On Linux each thread has a priority of its own: the one that answers requests goes first.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, LOWER_PRIORITY)
 
@@ -82,7 +82,7 @@ async def is_password(password: str, password_hash: str | None, settings: Settin
 
 # LOGIN-08
 def is_outdated(password_hash: str, settings: Settings) -> bool:
-    """Whether it was made at another cost than the settings name now."""
+    """Whether it was made at another cost than the settings' current one."""
     return _hasher(settings).check_needs_rehash(password_hash)
 
 
@@ -100,7 +100,7 @@ def _hasher(settings: Settings) -> PasswordHasher:
 
 # LOGIN-04
 def _nobodys_hash(settings: Settings) -> str:
-    """A hash of no known password, which costs as much to verify as any."""
+    """A hash that no password has, which takes as long to verify as any other."""
     salt, digest = (
         b64encode(bytes(size)).decode().rstrip("=") for size in (SALT_BYTES, HASH_BYTES)
     )

@@ -1,4 +1,4 @@
-"""What an outside identity provider says: one document, had in one request."""
+"""One request to an outside identity provider, for its one document."""
 
 import asyncio
 import re

@@ -73,7 +73,7 @@ async def _log_in(
     whom = suspects(email, address, settings)
     async with database.connection() as connection:
         await refuse_locked(connection, whom, datetime.now(UTC))
-        # What is no email is nobody's, and may be no text to PostgreSQL.
+        # Nobody has what isn't an email, and PostgreSQL may not take it as text.
         user = None if email_rule(email) else await find_by_email(connection, email)
     # LOGIN-04
     kept = user.password_hash if user else None
@@ -107,14 +107,14 @@ def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
     if not grant_type:
         raise GrantError("invalid_request")
     # AUTH-15
-    # Who runs open needs no token, and a provider gives its own.
+    # An open service needs no tokens, and a provider gives its own.
     gives_tokens = settings.auth and not settings.auth_jwks_url
     if grant_type != GRANT_TYPE or not gives_tokens:
         raise GrantError("unsupported_grant_type")
     if not (username and password):
         raise GrantError("invalid_request")
     # LOGIN-02
-    # What is no email is not to become one in lower case.
+    # What isn't an email must not become one by lower case.
     return username if email_rule(username) else username.lower(), password
 
 

@@ -24,7 +24,7 @@ RENEW = (
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a user's login and rights hang on."""
+    """What a user's login and rights depend on."""
 
     id: int
     role: str

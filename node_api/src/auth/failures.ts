@@ -24,7 +24,7 @@ export type Suspect = Readonly<{
 }>;
 
 // LIMIT-01, LIMIT-02, LIMIT-10
-/** The two that a failure is laid to, always in this order: it is that of their locks. */
+/** Whom a failed login counts against; rows are locked in this order, so no two deadlock. */
 export function suspects(email: string, address: string, settings: Settings): Suspect[] {
   const { loginFailuresPerEmail, loginFailuresPerAddress } = settings;
   const common = { window: settings.loginFailuresWindow, problem: "too-many-failures" } as const;
@@ -35,7 +35,7 @@ export function suspects(email: string, address: string, settings: Settings): Su
 }
 
 // LIMIT-12, LIMIT-16
-/** To whom a creation without a token is laid: it is counted as a failed login is. */
+/** Whom a creation without a token counts against; counted like a failed login. */
 export function registrant(address: string, settings: Settings): Suspect {
   return {
     keyHash: hash(`registration ${address}`),
@@ -101,7 +101,7 @@ export async function countFailure(
       .execute();
   }
   // LIMIT-09
-  // Those that another transaction holds are left to it, as with idempotency keys.
+  // Rows that another transaction has locked are skipped, as with idempotency keys.
   const some = connection
     .selectFrom("login_failures")
     .select("key_hash")
@@ -115,7 +115,7 @@ export async function countFailure(
 /** Hold the suspect's row, and give the failures that count. Throws the suspect's problem. */
 async function hold(connection: Connection, suspect: Suspect, now: Date): Promise<number[]> {
   const { keyHash } = suspect;
-  // Changes nothing, but holds the row until the commit, one that another transaction is making too.
+  // Locks the row until the commit, without a change; creates it if need be.
   const { failed_at } = await connection
     .insertInto("login_failures")
     .values({ key_hash: keyHash, failed_at: "[]", expires_at: over(now, suspect) })
@@ -137,7 +137,7 @@ function recent(failedAt: string, suspect: Suspect, now: Date): number[] {
   const failed = moments.filter((moment) => moment > now.getTime() - window);
   const oldest = failed.at(-suspect.limit);
   if (failed.length >= suspect.limit && oldest !== undefined) {
-    // Never more than the window: the last one may be counted later than this one was judged.
+    // At most the window: the last failure may have been counted after this one was judged.
     const seconds = Math.min(Math.ceil((oldest + window - now.getTime()) / 1000), suspect.window);
     throw new Problem(suspect.problem, [], { "Retry-After": String(seconds) });
   }

@@ -21,10 +21,10 @@ const OTHER_SCHEME = new RegExp(
 );
 const REALM = 'Bearer realm="users"';
 
-/** Whoever has sent a request with a token. */
+/** The owner of a request's token. */
 export type Caller = Readonly<{ id: number; isAdmin: boolean; claims: Claims }>;
 
-/** Asks each request for its token; each function gives the caller, null if nobody is asked. */
+/** Who calls, by the request's token; null where nobody has to say. */
 export class Guard {
   readonly #settings: Settings;
   readonly #database: Database;
@@ -37,7 +37,7 @@ export class Guard {
   }
 
   // RIGHT-02, RIGHT-09, PROB-20
-  /** Whoever may create a user. */
+  /** The caller, who may create a user. */
   registration(request: Fields): Promise<Caller | null> {
     return this.#settings.registration ? this.#caller(request) : this.admin(request);
   }

@@ -67,7 +67,7 @@ export class ProviderKeys {
   }
 
   // AUTH-21, AUTH-30
-  /** Have the set anew, all who need it at the same time together. */
+  /** Fetch the set again, once for all who wait for it. */
   async #renew(): Promise<void> {
     if (this.#asking === null && performance.now() >= this.#askedFrom) {
       this.#asking = this.#ask();

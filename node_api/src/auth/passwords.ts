@@ -20,7 +20,7 @@ type Work = Readonly<{ password: string; options: Options } | { password: string
 
 // PASSWORD-14, PASSWORD-18
 /**
- * Threads that do nothing but hash: whatever else needs a thread waits for none of them.
+ * Threads for hashing alone, so that nothing else waits behind a hash.
  *
  * Node's own, in which the library would hash, are four for everything: names, files, signatures.
  */
@@ -30,7 +30,7 @@ class Threads {
   readonly #waiting: ((thread: Worker) => void)[] = [];
   #underWay = 0;
 
-  /** What the work gives, done in its turn. Throws overloaded where too many wait for theirs. */
+  /** The work's result, once a thread is free. Throws overloaded if too many are waiting. */
   async run<Result>(work: Work, settings: Settings): Promise<Result> {
     // PASSWORD-17
     if (this.#underWay >= settings.hashQueue) {
@@ -81,7 +81,7 @@ function startThread(): Worker {
 
 /** What a thread does: this module is what it runs. */
 function serveThread(): void {
-  // On Linux a priority is the thread's own: the one that answers goes before.
+  // On Linux each thread has a priority of its own: the one that answers requests goes first.
   if (process.platform === "linux") {
     setPriority(LOWER_PRIORITY);
   }
@@ -125,13 +125,13 @@ export async function isPassword(
 }
 
 // LOGIN-08
-/** Whether it was made at another cost than the settings name now. */
+/** Whether it was made at another cost than the settings' current one. */
 export function isOutdated(passwordHash: string, settings: Settings): boolean {
   return !passwordHash.startsWith(prefix(settings));
 }
 
 // LOGIN-04
-/** A hash of no known password, which costs as much to verify as any. */
+/** A hash that no password has, which takes as long to verify as any other. */
 function nobodysHash(settings: Settings): string {
   const [salt, digest] = [SALT_BYTES, HASH_BYTES].map((size) =>
     Buffer.alloc(size).toString("base64").replaceAll("=", ""),

@@ -1,4 +1,4 @@
-/** What an outside identity provider says: one document, had in one request. */
+/** One request to an outside identity provider, for its one document. */
 
 import http, { type IncomingMessage } from "node:http";
 import https from "node:https";

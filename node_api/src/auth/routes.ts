@@ -73,7 +73,7 @@ async function logIn(
 ): Promise<Credentials> {
   const whom = suspects(email, address, settings);
   await refuseLocked(database.connection, whom, new Date());
-  // What is no email is nobody's, and may be no text to PostgreSQL.
+  // Nobody has what isn't an email, and PostgreSQL may not take it as text.
   const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
   // LOGIN-04
   const kept = user?.password_hash ?? null;
@@ -110,7 +110,7 @@ function parseGrant(body: Uint8Array, settings: Settings): [email: string, passw
     throw new GrantError("invalid_request");
   }
   // AUTH-15
-  // Who runs open needs no token, and a provider gives its own.
+  // An open service needs no tokens, and a provider gives its own.
   const givesTokens = settings.auth && !settings.authJwksUrl;
   if (grantType !== GRANT_TYPE || !givesTokens) {
     throw new GrantError("unsupported_grant_type");
@@ -119,7 +119,7 @@ function parseGrant(body: Uint8Array, settings: Settings): [email: string, passw
     throw new GrantError("invalid_request");
   }
   // LOGIN-02
-  // What is no email is not to become one in lower case.
+  // What isn't an email must not become one by lower case.
   return [emailRule(username) ? username : username.toLowerCase(), password];
 }
 

@@ -16,7 +16,7 @@ const FOR_UPDATE = prepared((connection) =>
   byId(connection).$if(isPostgres(connection), (query) => query.forUpdate()),
 );
 
-/** What a user's login and rights hang on. */
+/** What a user's login and rights depend on. */
 export type Credentials = Readonly<{
   id: number;
   role: Role;
