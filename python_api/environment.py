@@ -9,12 +9,12 @@ import sys
 import warnings
 
 # Our worker processes may need these to find the interpreter's own parts.
-KEPT = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"}
+NEEDED = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"}
 
 # OPS-45
 ENVIRONMENT = dict(os.environ)
 # One without a name can't be deleted.
-for _name in ENVIRONMENT.keys() - KEPT - {""}:
+for _name in ENVIRONMENT.keys() - NEEDED - {""}:
     del os.environ[_name]
 
 # OPS-45

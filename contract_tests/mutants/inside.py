@@ -672,9 +672,9 @@ _INSIDE = [
         "A password is hashed as soon as it is read.",
         (
             "users/schemas.py",
-            "    _keep(password_rule(password))\n",
+            "    _check_rule(password_rule(password))\n",
             (
-                "    _keep(password_rule(password))\n"
+                "    _check_rule(password_rule(password))\n"
                 "    from argon2 import PasswordHasher\n"
                 "    PasswordHasher(40, 65536, 1).hash(password)\n"
             ),

@@ -41,14 +41,14 @@ KEEP = (
 )
 # LIMIT-09
 # Rows that another transaction has locked are skipped, as with idempotency keys.
-SOME = (
+EXPIRED_ROWS = (
     select(TABLE.c.key_hash)
     .where(TABLE.c.expires_at <= bindparam("now"))
     .order_by(TABLE.c.expires_at)
     .limit(SWEPT)
     .with_for_update(skip_locked=True)
 )
-SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
+DELETE_EXPIRED = delete(TABLE).where(TABLE.c.key_hash.in_(EXPIRED_ROWS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ async def count_failure(connection: Connection, whom: Sequence[Suspect], now: da
         failed = [*await _hold(connection, suspect, now), _milliseconds(now)]
         kept = {"failed_at": json.dumps(failed), "over": _over(now, suspect)}
         await connection.execute(KEEP, {"key_hash": suspect.key_hash, **kept})
-    await connection.execute(SWEEP, {"now": timestamp(now)})
+    await connection.execute(DELETE_EXPIRED, {"now": timestamp(now)})
 
 
 async def _hold(connection: Connection, suspect: Suspect, now: datetime) -> list[int]:

@@ -23,30 +23,30 @@ SWEPT = 10
 
 TABLE = idempotency_keys
 SAME_KEY = TABLE.c.key_hash == bindparam("key_hash")
-OVER = TABLE.c.expires_at <= bindparam("now")
+EXPIRED = TABLE.c.expires_at <= bindparam("now")
 NEW_KEY: dict[Any, Any] = {column: bindparam(column.name) for column in TABLE.c}
 # IDEM-12, IDEM-13
 # A key whose time is over is as free as one that nobody used. SQLite's dialect writes PostgreSQL's
 # ON CONFLICT as its own: the two are the same.
-CLAIM = (
+CLAIM_KEY = (
     insert(TABLE)
     .values(NEW_KEY)
-    .on_conflict_do_update(index_elements=["key_hash"], set_=NEW_KEY, where=OVER)
+    .on_conflict_do_update(index_elements=["key_hash"], set_=NEW_KEY, where=EXPIRED)
 )
-KEPT = select(TABLE.c.body_hash, TABLE.c.response).where(SAME_KEY)
-IS_KEPT = select(literal(1)).where(SAME_KEY, ~OVER)
-KEEP = update(TABLE).where(SAME_KEY).values(response=bindparam("response"))
+KEPT_ANSWER = select(TABLE.c.body_hash, TABLE.c.response).where(SAME_KEY)
+IS_KEPT = select(literal(1)).where(SAME_KEY, ~EXPIRED)
+KEEP_ANSWER = update(TABLE).where(SAME_KEY).values(response=bindparam("response"))
 # IDEM-17
 # Those that another transaction holds are left to it: waiting for each other, two could wait for
 # ever. SQLite, which has one writer at a time, has no word for that and needs none.
-SOME = (
+EXPIRED_KEYS = (
     select(TABLE.c.key_hash)
-    .where(OVER)
+    .where(EXPIRED)
     .order_by(TABLE.c.expires_at)
     .limit(SWEPT)
     .with_for_update(skip_locked=True)
 )
-SWEEP = delete(TABLE).where(TABLE.c.key_hash.in_(SOME))
+DELETE_EXPIRED = delete(TABLE).where(TABLE.c.key_hash.in_(EXPIRED_KEYS))
 
 
 # IDEM-18
@@ -82,10 +82,10 @@ async def claim_key(
     }
     # IDEM-17
     # Some keys whose time is over are forgotten: a few more than one, so that they never pile up.
-    if await connection.execute(CLAIM, claim):
-        await connection.execute(SWEEP, {"now": timestamp(now)})
+    if await connection.execute(CLAIM_KEY, claim):
+        await connection.execute(DELETE_EXPIRED, {"now": timestamp(now)})
         return None
-    ((kept_body, response),) = await connection.fetch(KEPT, {"key_hash": key_hash})
+    ((kept_body, response),) = await connection.fetch(KEPT_ANSWER, {"key_hash": key_hash})
     # IDEM-05, PROB-17
     if kept_body != body_hash:
         raise Problem("idempotency-key-reused")
@@ -98,7 +98,7 @@ async def keep_response(connection: Connection, key: str, user: User) -> None:
     """Keep the user that was created under a claimed key, as it is now, to be given again."""
     key_hash, _ = _hashes(key, b"")
     response = UserJson.dump_json(user).decode("utf-8")
-    await connection.execute(KEEP, {"key_hash": key_hash, "response": response})
+    await connection.execute(KEEP_ANSWER, {"key_hash": key_hash, "response": response})
 
 
 # IDEM-06, IDEM-16

@@ -70,13 +70,13 @@ def password_rule(password: str) -> LiteralString | None:
 # NAME-01, NAME-06, NAME-07, NAME-08
 def _name(value: object) -> str:
     name = _string(value).strip(TRIMMED)
-    _keep(text_rule(name))
+    _check_rule(text_rule(name))
     return name
 
 
 def _email(value: object) -> str:
     email = _string(value)
-    _keep(email_rule(email))
+    _check_rule(email_rule(email))
     # EMAIL-05, EMAIL-10
     # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k).
     return email.lower()
@@ -85,14 +85,14 @@ def _email(value: object) -> str:
 # ROLE-01, ROLE-02
 def _role(value: object) -> str:
     role = _string(value)
-    _keep(None if role in get_args(Role) else "malformed")
+    _check_rule(None if role in get_args(Role) else "malformed")
     return role
 
 
 # PASSWORD-05, PASSWORD-06
 def _password(value: object) -> str:
     password = _string(value)
-    _keep(password_rule(password))
+    _check_rule(password_rule(password))
     return password
 
 
@@ -109,7 +109,7 @@ def _string(value: object) -> str:
 
 
 # PROB-04, PROB-06
-def _keep(broken_rule: LiteralString | None) -> None:
+def _check_rule(broken_rule: LiteralString | None) -> None:
     # The error's type is the contract's code; pydantic's own texts are never shown.
     if broken_rule:
         raise PydanticCustomError(broken_rule, "a rule is broken")

@@ -88,7 +88,7 @@ export function passwordRule(password: string): Rule | null {
 
 // PROB-04, PROB-06
 /** A check that tells the broken rule as the message; zod's own texts are never shown. */
-function keep(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
+function checkRule(rule: (text: string) => Rule | null): z.core.CheckFn<string> {
   return (payload) => {
     const broken = rule(payload.value);
     if (broken) {
@@ -136,10 +136,10 @@ const PASSWORD_OR_NULL_SCHEMA = {
 // NAME-01, NAME-06, NAME-07, NAME-08
 const nameField = string
   .overwrite((text) => trim(text, TRIMMED))
-  .check(keep(textRule))
+  .check(checkRule(textRule))
   .meta(NAME_SCHEMA);
 const emailField = string
-  .check(keep(emailRule))
+  .check(checkRule(emailRule))
   // EMAIL-05, EMAIL-10
   // Only now: of what isn't ASCII, this makes letters that are (U+212A becomes a k).
   .overwrite((text) => text.toLowerCase())
@@ -151,7 +151,7 @@ const roleField = z
   })
   .meta(ROLE_SCHEMA);
 // PASSWORD-05, PASSWORD-06
-const passwordField = string.check(keep(passwordRule)).meta(PASSWORD_SCHEMA);
+const passwordField = string.check(checkRule(passwordRule)).meta(PASSWORD_SCHEMA);
 
 // USR-CREATE-04, USR-REPLACE-02
 /** The body of a creation or a replacement. */

@@ -144,7 +144,7 @@ export async function changeUser(
     // USR-REPLACE-04, USR-PATCH-03, ROLE-05
     .where((eb) => differs(eb, changes))
     // UNIQ-03, PROB-19
-    .where((eb) => is(eb, id, condition))
+    .where((eb) => matches(eb, id, condition))
     .returning(COLUMNS);
   const look = connection
     .selectFrom("users")
@@ -182,7 +182,7 @@ export async function deleteUser(
   condition: EntityTags | null,
 ): Promise<void> {
   // UNIQ-07
-  const statement = connection.deleteFrom("users").where((eb) => is(eb, id, condition));
+  const statement = connection.deleteFrom("users").where((eb) => matches(eb, id, condition));
   while (true) {
     const result = await statement.executeTakeFirst();
     // UNIQ-06
@@ -214,7 +214,7 @@ function existing<Row>([row]: readonly Row[]): Row {
 }
 
 // COND-02, COND-03
-function is(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
+function matches(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
   const versions = condition?.versions ?? null;
   const found = eb("id", "=", id);
   if (versions === null) {
