@@ -635,6 +635,8 @@ def test_another_charset_is_unsupported(api: Client, parameters: str) -> None:
         ("text/plain", "application/json"),
         ("application/json", ""),
         ("", "application/json"),
+        ('application/json; a="x', 'y"'),
+        ('application/json; a="x, y"',),
         ("application/json, application/json",),
         ("application/json,",),
         (",application/json",),

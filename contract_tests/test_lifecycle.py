@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.services import Kind, Service
-from contract_tests.harness.wire import Answer, message
+from contract_tests.harness.wire import Answer, Connection, message
 
 JSON = ("Content-Type", "application/json")
 
@@ -500,6 +501,51 @@ def test_a_request_that_has_come_in_is_given_its_time(launched: Launch) -> None:
         assert not connection.readable(3)
         connection.send(api.message("GET", "/healthz"))
         expect.body(connection.read(), 200, b'{"status":"ok"}')
+
+
+# Clients that go
+
+
+def gone(connection: Connection) -> None:
+    """Reset the connection, as a client does that is killed."""
+    connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.clause("LOG-01", "METRICS-02")
+def test_who_goes_before_the_answer_is_told_of_all_the_same(launched: Launch) -> None:
+    service = launched(**PATIENT)
+    api, user = service.api, service.api.create()
+    fields: expect.Fields = {"name": "gone", "email": user["email"]}
+    with locked(service.database_url) as unlock, api.connect() as connection:
+        connection.send(api.message("GET", "/healthz") + creation(api, fields))
+        expect.body(connection.read(), 200, b'{"status":"ok"}')
+        time.sleep(0.3)  # its body has been read by now
+        gone(connection)
+        time.sleep(0.3)
+        unlock()
+    deadline = time.monotonic() + 10
+    while '"status":409' not in service.stdout().replace(" ", ""):
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.02)
+
+
+@pytest.mark.clause("HTTP-26")
+@pytest.mark.engine("postgres")
+def test_nothing_is_deleted_for_who_has_gone(launched: Launch) -> None:
+    service = launched(**PATIENT, **services.SECURED)
+    api, user = service.api, service.api.create()
+    path = f"/users/{user['id']}"
+    with Session(service.database_url) as session, api.connect() as connection:
+        session.execute("BEGIN")
+        session.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        connection.send(api.message("DELETE", path))
+        time.sleep(0.5)  # it waits for who the caller is
+        gone(connection)
+        time.sleep(0.5)
+        session.execute("ROLLBACK")
+    time.sleep(0.5)
+    expect.user(api.get(path), 200, **user)
 
 
 # Several processes

@@ -33,7 +33,8 @@ DOT_SEGMENT = re.compile(r"/\.\.?(?:/|$)")
 
 # RFC 9110, 5.6.2, 5.6.4, 5.6.6
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-QUOTED = r'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+# Without a comma: of several fields the values are one, with commas between.
+QUOTED = r'"(?:[\t !#-+\--\[\]-~\x80-\xff]|\\[\t -+\--~\x80-\xff])*"'
 # CTYPE-03
 PARAMETER = re.compile(rf"[ \t]*;(?:[ \t]*({TOKEN})=({TOKEN}|{QUOTED}))?")
 # CTYPE-03, CTYPE-04, CTYPE-10
@@ -83,9 +84,12 @@ def route_path(path: str) -> str:
 
 # AUTH-04, COND-07, IDEM-07
 def header(headers: Headers, name: str) -> str | None:
-    """The value of a header field; of several lines they are one, with commas (RFC 9110, 5.3)."""
+    """The value of a header field: those of several lines, with commas between (RFC 9110, 5.3).
+
+    White space at its ends is none of it, so an empty last line leaves a comma there.
+    """
     lines = headers.getlist(name)
-    return ", ".join(lines).strip(" ") if lines else None
+    return ", ".join(lines).strip(" \t") if lines else None
 
 
 async def read_body(request: Request, accepted: Container[str]) -> bytes:

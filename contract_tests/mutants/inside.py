@@ -1737,7 +1737,7 @@ _INSIDE = [
         "HTTP-26",
         "A user is deleted before the body of the request has come in.",
         ("users/routes.py", "        await read_to_end(request)\n", ""),
-        ("users/routes.ts", "    await readToEnd(c.req);\n", ""),
+        ("users/routes.ts", "    await below.readToEnd(c);\n", ""),
     ),
     _one(
         "two_answers_to_one_request",

@@ -14,7 +14,7 @@ import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
-import { ACCEPT_PATCH, routePath, splitUrl } from "./requests.ts";
+import { ACCEPT_PATCH, ClientGone, routePath, splitUrl } from "./requests.ts";
 import type { Settings } from "./settings.ts";
 import * as usersDocs from "./users/docs.ts";
 import { usersRoutes } from "./users/routes.ts";
@@ -33,6 +33,9 @@ export type Below = {
   getConnInfo: GetConnInfo;
   /** Give the answer these header fields, but for those that it has. */
   addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
+  // HTTP-26
+  /** Read a body that is ignored: only then is it known that all of the request can be read. */
+  readToEnd: (c: Context) => Promise<void>;
 };
 
 /** No server: nobody is at the other end, and an answer's fields are its own. */
@@ -43,6 +46,7 @@ const NOTHING: Below = {
       headers.set(name, headers.get(name) ?? value);
     }
   },
+  readToEnd: async (c) => c.req.raw.body?.pipeTo(new WritableStream()),
 };
 
 /** The service over this database, to be served by whatever can serve a `fetch`. */
@@ -59,10 +63,11 @@ export function createApp(settings: Settings, database: Database, below = NOTHIN
       c.req.header("x-forwarded-for") ?? "",
       settings.trustedProxies,
     );
+  const guard = new Guard(settings, database);
   return (
     app
       .route("/", authRoutes(database, settings, addressOf))
-      .route("/", usersRoutes(database, settings, new Guard(settings, database), addressOf))
+      .route("/", usersRoutes(database, settings, guard, { addressOf, ...below }))
       // RIGHT-13
       .route("/", healthRoutes(database))
       .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings))
@@ -97,13 +102,13 @@ function commonHeaders(
     });
     // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
     // Hono answers HEAD as GET, and drops the body, and with it its length.
-    if (c.req.method === "HEAD" && c.res.body) {
+    if (c.req.method === "HEAD" && !c.res.headers.has("Content-Length") && c.res.body) {
       const { byteLength } = await c.res.arrayBuffer();
       c.res.headers.set("Content-Length", String(byteLength));
     }
     // LOG-01, METRICS-02, METRICS-03
     // Where the client has gone before its request was read, nothing is answered.
-    if (!(c.error && c.req.raw.signal.aborted)) {
+    if (!(c.error instanceof ClientGone)) {
       observation.end(routeTemplate(app, c), c.res.status);
     }
   };
@@ -125,8 +130,7 @@ function answerError(error: Error, c: Context<Env>): Response {
 
 /** 503 if the database is unavailable, else 500; the cause goes into the log. */
 function answerFailure(error: Error, c: Context<Env>): Response {
-  if (c.req.raw.signal.aborted) {
-    // The client has gone: nobody reads the answer.
+  if (error instanceof ClientGone) {
     return c.body(null);
   }
   const cause = error.stack ?? String(error);

@@ -5,7 +5,6 @@
  * it can't. Frameworks' own readers are lenient, each in its own way, so none is used here.
  */
 
-import type { HonoRequest } from "hono";
 import type { z } from "zod";
 import { type Issue, issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
@@ -22,7 +21,8 @@ const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
 
 // RFC 9110, 5.6.2, 5.6.4, 5.6.6
 export const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
-export const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
+// Without a comma: of several fields the values are one, with commas between.
+const QUOTED = '"(?:[\\t !#-+\\--\\[\\]-~\\x80-\\xff]|\\\\[\\t -+\\--~\\x80-\\xff])*"';
 // CTYPE-03
 const PARAMETER = new RegExp(`[ \\t]*;(?:[ \\t]*(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
 // CTYPE-03, CTYPE-04, CTYPE-10
@@ -58,8 +58,15 @@ export const ACCEPT_PATCH = [...MERGE_PATCH].sort().join(", ");
 // LOGIN-09
 export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
 
-/** A request's header fields; those of several lines are one, with commas (RFC 9110, 5.3). */
+/**
+ * A request's header fields: of each the values of its lines, with commas between (RFC 9110, 5.3).
+ *
+ * White space at its ends is none of it, so an empty last line leaves a comma there.
+ */
 export type Fields = { header(name: string): string | undefined };
+
+/** The client has gone before its request was read: nobody reads an answer. */
+export class ClientGone extends Error {}
 
 // ROUTE-06, ROUTE-07, ROUTE-08
 /**
@@ -72,7 +79,7 @@ export function routePath(path: string): string {
 }
 
 // ROUTE-14
-/** The path and the query of a request's URL, both as they were sent. */
+/** The path and the query of a request's URL, neither decoded. */
 export function splitUrl(url: string): [path: string, query: string] {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const mark = url.indexOf("?", start);
@@ -83,7 +90,7 @@ export function splitUrl(url: string): [path: string, query: string] {
  * The body, if its media type is one of `accepted`.
  *
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
- * much, body-too-large; the server below reads the rest and forgets it.
+ * much, body-too-large; the server below reads the rest and forgets it. Throws ClientGone.
  */
 export async function readBody(
   request: Fields & { arrayBuffer(): Promise<ArrayBuffer> },
@@ -100,17 +107,11 @@ export async function readBody(
     throw new Problem("body-too-large");
   }
   // BODY-01, BODY-03, BODY-05
-  const body = new Uint8Array(await request.arrayBuffer());
-  if (body.length > MAX_BODY) {
+  const body = await request.arrayBuffer();
+  if (body.byteLength > MAX_BODY) {
     throw new Problem("body-too-large");
   }
-  return body;
-}
-
-// HTTP-26
-/** Read a body that is ignored: only then is it known that all of the request can be read. */
-export async function readToEnd(request: HonoRequest): Promise<void> {
-  await request.raw.body?.pipeTo(new WritableStream());
+  return new Uint8Array(body);
 }
 
 function hasMediaType(request: Fields, accepted: ReadonlySet<string>): boolean {

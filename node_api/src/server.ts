@@ -17,6 +17,7 @@ import {
 } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { finished } from "node:stream/promises";
 import { setImmediate as immediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { getRequestListener } from "@hono/node-server";
@@ -24,7 +25,7 @@ import { getConnInfo } from "@hono/node-server/conninfo";
 import type { App, Below } from "./app.ts";
 import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
-import { MAX_BODY, routePath } from "./requests.ts";
+import { ClientGone, MAX_BODY, routePath } from "./requests.ts";
 import { isLocal, type Settings } from "./settings.ts";
 
 const MAX_HEADERS = 100;
@@ -68,6 +69,12 @@ export const BELOW: Below = {
     for (const [name, value] of Object.entries(fields)) {
       outgoing.setHeader(name, value);
     }
+  },
+  readToEnd: async ({ env: { incoming } }) => {
+    incoming.resume();
+    await finished(incoming).catch(() => {
+      throw new ClientGone();
+    });
   },
 };
 
@@ -573,7 +580,7 @@ class Connection {
 
 // LIMIT-11
 /**
- * The request, of whose body `arrayBuffer` gives no more than a byte beyond the limit, at once.
+ * The request, whose `arrayBuffer` gives, of a body beyond the limit, at once a byte too many.
  *
  * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
  */
@@ -584,19 +591,25 @@ function bounded(request: Request, incoming: IncomingMessage): Request {
 }
 
 function readBounded(incoming: IncomingMessage, most: number): Promise<ArrayBuffer> {
-  const body = new Uint8Array(most + 1);
+  const body = new Uint8Array(most);
   let size = 0;
   return new Promise((resolve, reject) => {
     incoming.on("data", (chunk: Buffer) => {
       if (size + chunk.length > MAX_BODY) {
-        resolve(body.buffer);
+        size = MAX_BODY;
+        resolve(new ArrayBuffer(MAX_BODY + 1));
       } else {
         body.set(chunk, size);
         size += chunk.length;
       }
     });
     incoming.on("end", () => resolve(body.buffer.slice(0, size)));
-    incoming.on("error", reject);
+    for (const event of ["error", "close"]) {
+      incoming.on(event, () => reject(new ClientGone()));
+    }
+    if (incoming.destroyed) {
+      reject(new ClientGone());
+    }
   });
 }
 

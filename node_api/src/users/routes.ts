@@ -26,7 +26,6 @@ import {
   parseQuery,
   pathId,
   readBody,
-  readToEnd,
   splitUrl,
 } from "../requests.ts";
 import type { Settings } from "../settings.ts";
@@ -40,12 +39,12 @@ import * as store from "./store.ts";
 type JsonResponse<Value, Status extends ContentfulStatusCode> = Response &
   TypedResponse<Value, Status, "json">;
 
-/** The routes under `/users`; `addressOf` tells where a request comes from. */
+/** The routes under `/users`; `addressOf` tells where a request comes from, `readToEnd` reads it. */
 export function usersRoutes(
   database: Database,
   settings: Settings,
   guard: Guard,
-  addressOf: (c: Context) => string,
+  below: { addressOf: (c: Context) => string; readToEnd: (c: Context) => Promise<void> },
 ) {
   return (
     new Hono()
@@ -59,7 +58,7 @@ export function usersRoutes(
         // PROB-22
         guard.checkRole(caller, fields.role);
         // LIMIT-13
-        const whom = settings.auth && !caller ? [registrant(addressOf(c), settings)] : [];
+        const whom = settings.auth && !caller ? [registrant(below.addressOf(c), settings)] : [];
         await refuseCrowd(database, whom, key);
         const stored = await toStored(fields, settings);
         // REP-05, REP-06
@@ -169,7 +168,7 @@ export function usersRoutes(
         const [caller, sentId] = await guard.deletion(c.req, c.req.param("id"));
         const condition = entityTags(c.req, "If-Match");
         const id = pathId(sentId);
-        await readToEnd(c.req);
+        await below.readToEnd(c);
         // USR-DELETE-03
         await database.transaction(async (connection) => {
           await guard.confirm(connection, caller, id);
