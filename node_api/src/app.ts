@@ -43,7 +43,9 @@ const NOTHING: Below = {
   getConnInfo: () => ({ remote: {} }),
   addFields: ({ res: { headers } }, fields) => {
     for (const [name, value] of Object.entries(fields)) {
-      headers.set(name, headers.get(name) ?? value);
+      if (!headers.has(name)) {
+        headers.set(name, value);
+      }
     }
   },
   readToEnd: async (c) => c.req.raw.body?.pipeTo(new WritableStream()),

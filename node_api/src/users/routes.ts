@@ -39,7 +39,7 @@ import * as store from "./store.ts";
 type JsonResponse<Value, Status extends ContentfulStatusCode> = Response &
   TypedResponse<Value, Status, "json">;
 
-/** The routes under `/users`; `addressOf` tells where a request comes from, `readToEnd` reads it. */
+/** The routes under `/users`; `below` is what they ask of the server. */
 export function usersRoutes(
   database: Database,
   settings: Settings,
