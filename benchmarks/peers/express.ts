@@ -97,7 +97,7 @@ app.use(async (error: unknown, _: Request, response: Response, next: NextFunctio
     .end(await answer.text());
 });
 
-/** The request as the readers know one: Express' own has the header fields, and no `arrayBuffer`. */
+/** The request as our readers know one: Express' own has no `arrayBuffer`. */
 function withBody(request: Request) {
   return {
     header: (name: string) => request.header(name),
