@@ -563,7 +563,7 @@ def test_declaration_in_any_letter_case_is_taken(api: Client, media_type: str) -
         'application/json; x=""',
         'application/json; x=";charset=latin1"',
         r'application/json; x="\";charset=latin1"',
-        'application/json; x="a b\t(c),é"',
+        'application/json; x="a b\t(c);é"',
         "application/json; xcharset=latin1",
         "application/json; charset*=latin1",
     ],

@@ -21,6 +21,7 @@ ALONE = {
     "database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
     "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
     "requests.header": "Hono's c.req.header",
+    "requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",
     "requests.splitUrl": "ASGI gives a URL's parts apart",
     "server.refuse": "on Node a method of the connection",
     "tables.isPostgres": "SQLAlchemy's connections know their dialect's name",
