@@ -21,11 +21,11 @@ from contract_tests.harness.services import Kind
 PLACE = re.compile(rb"\{(?:%s|cursor [^{}]*)\}" % "|".join(differential.PLACES).encode())
 
 # What an HTTP library can say as it stands: its URLs are percent-encoded, and have no dot segments
-# (RFC 3986, 6.2.2); no field has a control character (RFC 9110, 5.5); `fetch` knows no other methods,
-# and no body of GET and HEAD.
+# (RFC 3986, 6.2.2); no field has a control character (RFC 9110, 5.5); `fetch` has no CONNECT, TRACE and
+# TRACK, and no body of GET and HEAD.
 TARGET = rb"(?:[A-Za-z0-9\-._~!$&()*+,;=:@/?]|%[0-9A-Fa-f]{2})*"
 SAYABLE = re.compile(
-    rb"(?:DELETE|GET|HEAD|OPTIONS|PATCH|POST|PUT) /(?!/)%s HTTP/1\.1\r\n"
+    rb"(?!CONNECT |TRACE |TRACK )[A-Z-]+ /(?!/)%s HTTP/1\.1\r\n"
     rb"(?:[!#$%%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*" % TARGET
 )
 DOT_SEGMENT = re.compile(rb"/(?:\.|%2[Ee]){1,2}[/? ]")
@@ -36,7 +36,7 @@ CONNECTIONS = re.compile(
 )
 
 # What only the server below can know, so that no application can answer for it: the clause, or all
-# of a group, and why. Whatever of the corpus is left out is of these.
+# of a group, and why.
 SERVERS = {
     "HTTP": "how requests are told apart on a connection, and which are refused before they are one",
     "HDR-04": "what such a refusal says",
@@ -122,6 +122,36 @@ def test_most_of_the_corpus_can_be_said_by_a_library() -> None:
         for step in entry.steps
     ]
     assert len(steps) >= 1500
+
+
+# What an ASGI server may leave out of a scope, and what it sends beside requests.
+BARE = """
+import asyncio, sys
+from fastapi.testclient import TestClient
+from python_api.app import create_app
+from python_api.database import open_database
+from python_api.settings import read_settings
+
+class Bare:
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        scope.pop("raw_path", None)
+        await self.app(scope, receive, send)
+
+async def main():
+    async with open_database(read_settings({"DATABASE_URL": sys.argv[1]})) as database:
+        with TestClient(Bare(create_app(read_settings({}), database))) as client:
+            print([client.get(path).status_code for path in ("/users", "/users/1", "/nowhere")])
+asyncio.run(main())
+"""
+
+
+@pytest.mark.clause("PAIR-20")
+def test_a_server_may_send_lifespan_and_no_raw_path(tmp_path: Path) -> None:
+    printed = services.run_code({"python": BARE}, "python", sqlite_url(tmp_path / "users.db"))
+    assert "[200, 404, 404]" in printed
 
 
 # The README's snippets, each behind what it takes for granted.

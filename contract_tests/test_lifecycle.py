@@ -532,14 +532,16 @@ def test_who_goes_before_the_answer_is_told_of_all_the_same(launched: Launch) ->
 
 @pytest.mark.clause("HTTP-26")
 @pytest.mark.engine("postgres")
-def test_nothing_is_deleted_for_who_has_gone(launched: Launch) -> None:
+@pytest.mark.parametrize("method", ["DELETE", "PATCH"])
+def test_nothing_is_changed_for_who_has_gone(launched: Launch, method: str) -> None:
     service = launched(**PATIENT, **services.SECURED)
     api, user = service.api, service.api.create()
     path = f"/users/{user['id']}"
     with Session(service.database_url) as session, api.connect() as connection:
         session.execute("BEGIN")
         session.execute("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
-        connection.send(api.message("DELETE", path))
+        body = expect.render({"name": "gone"}) if method == "PATCH" else None
+        connection.send(api.message(method, path, [JSON], body))
         time.sleep(0.5)  # it waits for who the caller is
         gone(connection)
         time.sleep(0.5)

@@ -14,7 +14,7 @@ for number in range(3):
         os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 # OPS-45
-# By a locale that isn't UTF-8 Python would read settings and the names of files.
+# With a locale that isn't UTF-8, Python would decode settings and names of files by it.
 if sys.getfilesystemencoding() != "utf-8":
     os.execv(sys.executable, [sys.orig_argv[0], "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 

@@ -268,6 +268,7 @@ def _run(code: str, kind: Kind) -> tuple[list[str], Path]:
     """The command that runs the code, and where."""
     if kind == "python":
         return [sys.executable, "-c", code], ROOT
+    # Not with --input-type=module, which its threads would inherit: Node sees that it is a module.
     return [node(), "-e", code], ROOT / "node_api"
 
 

@@ -27,7 +27,7 @@ type Routed = Hono<Env>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
 
-/** What an application asks of the server below it, beside its requests. */
+/** What an application asks of the server below it, beside its requests; ASGI has it all itself. */
 export type Below = {
   /** Who is at the other end of the connection. */
   getConnInfo: GetConnInfo;
@@ -38,8 +38,8 @@ export type Below = {
   readToEnd: (c: Context) => Promise<void>;
 };
 
-/** No server: nobody is at the other end, and an answer's fields are its own. */
-const NOTHING: Below = {
+/** Where there is no server: nobody is at the other end, and an answer's fields are its own. */
+const NO_SERVER: Below = {
   getConnInfo: () => ({ remote: {} }),
   addFields: ({ res: { headers } }, fields) => {
     for (const [name, value] of Object.entries(fields)) {
@@ -52,7 +52,7 @@ const NOTHING: Below = {
 };
 
 /** The service over this database, to be served by whatever can serve a `fetch`. */
-export function createApp(settings: Settings, database: Database, below = NOTHING) {
+export function createApp(settings: Settings, database: Database, below = NO_SERVER) {
   // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
   const app = new Hono<Env>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
   app.use(commonHeaders(app, settings.corsOrigins, below));
@@ -69,7 +69,7 @@ export function createApp(settings: Settings, database: Database, below = NOTHIN
   return (
     app
       .route("/", authRoutes(database, settings, addressOf))
-      .route("/", usersRoutes(database, settings, guard, { addressOf, ...below }))
+      .route("/", usersRoutes(database, settings, guard, { ...below, addressOf }))
       // RIGHT-13
       .route("/", healthRoutes(database))
       .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings))

@@ -11,7 +11,7 @@ import { openDatabase } from "./database.ts";
 import { ENVIRONMENT } from "./environment.ts";
 import { SchemaError } from "./migrate.ts";
 import { letStderrFail } from "./output.ts";
-import { BELOW, endWellOnSignals, listen, logListening, serve } from "./server.ts";
+import { endWellOnSignals, listen, logListening, NODE_SERVER, serve } from "./server.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { stopWithFirst, supervise } from "./workers.ts";
 
@@ -39,7 +39,7 @@ async function run(settings: Settings): Promise<void> {
     return;
   }
   try {
-    const app = createApp(settings, database, BELOW);
+    const app = createApp(settings, database, NODE_SERVER);
     // OPS-04
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(

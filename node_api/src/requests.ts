@@ -65,7 +65,7 @@ export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlenc
  */
 export type Fields = { header(name: string): string | undefined };
 
-/** The client has gone before its request was read: nobody reads an answer. */
+/** The client has gone before its request was read, as Starlette's ClientDisconnect tells it. */
 export class ClientGone extends Error {}
 
 // ROUTE-06, ROUTE-07, ROUTE-08
@@ -90,7 +90,7 @@ export function splitUrl(url: string): [path: string, query: string] {
  * The body, if its media type is one of `accepted`.
  *
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
- * much, body-too-large; the server below reads the rest and forgets it. Throws ClientGone.
+ * much, body-too-large; the server below reads the rest and forgets it, or throws ClientGone.
  */
 export async function readBody(
   request: Fields & { arrayBuffer(): Promise<ArrayBuffer> },

@@ -62,7 +62,7 @@ type Parser = {
 type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
 
 /** What Node's server does for an application beside serving it. */
-export const BELOW: Below = {
+export const NODE_SERVER: Below = {
   getConnInfo,
   // On Node's own answer, where the adapter adds those of Hono's: these would be copied first.
   addFields: ({ env: { outgoing } }, fields) => {
@@ -301,7 +301,7 @@ function splitTarget(target: string): [authority: string | null, target: string]
 }
 
 // ROUTE-06, ROUTE-07, ROUTE-08
-/** The target, or one that no route has where its path isn't plain: a URL would resolve that. */
+/** The target; if its path isn't plain, which a URL would resolve, one that no route has. */
 function safeTarget(target: string): string {
   const [path = ""] = target.split("?", 1);
   return routePath(path) ? target : "/%";
@@ -580,7 +580,8 @@ class Connection {
 
 // LIMIT-11
 /**
- * The request, whose `arrayBuffer` gives, of a body beyond the limit, at once a byte too many.
+ * The request, with an `arrayBuffer` that keeps no more of a body than the limit. Of a larger one it
+ * gives at once a byte too many, so that it is refused, and forgets the rest.
  *
  * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
  */

@@ -41,7 +41,7 @@ class Guard:
 
     # RIGHT-02, RIGHT-09, PROB-20
     async def registration(self, request: Request) -> Caller | None:
-        """The caller, who may create a user."""
+        """The caller, who may create a user: anybody may, unless registration is closed."""
         if not self._settings.registration:
             return await self.admin(request)
         return await self._caller(request)

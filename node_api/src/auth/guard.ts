@@ -32,7 +32,7 @@ export class Guard {
   }
 
   // RIGHT-02, RIGHT-09, PROB-20
-  /** The caller, who may create a user. */
+  /** The caller, who may create a user: anybody may, unless registration is closed. */
   registration(request: Fields): Promise<Caller | null> {
     return this.#settings.registration ? this.#caller(request) : this.admin(request);
   }
