@@ -19,7 +19,11 @@ ALONE = {
     "app.answerProblem": "FastAPI calls one handler an exception class, Hono one for all",
     "database.parameter": "SQLAlchemy's bindparam",
     "database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
+    "docs.docsRoutes": "FastAPI's requests know their application",
+    "openapi.describe": "Hono's routes are described by a middleware, FastAPI's by their class",
     "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
+    "readers.fromApp": "Hono's c.var",
+    "readers.reader": "a class in Python: a parameter is annotated with it",
     "requests.header": "Hono's c.req.header",
     "requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",
     "requests.splitUrl": "ASGI gives a URL's parts apart",
@@ -49,11 +53,15 @@ def camel_case(name: str) -> str:
 
 
 def python_functions(file: Path) -> dict[str, bool]:
-    """The functions of a module, in camelCase, and whether they are public."""
+    """The functions of a module, in camelCase, and whether they are public.
+
+    Without handlers: Hono's have no names. PAIR-05 finds the routes of both to be the same.
+    """
     return {
         camel_case(node.name): not node.name.startswith("_")
         for node in ast.parse(file.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not any(ast.unparse(one).startswith("router.") for one in node.decorator_list)
     }
 
 

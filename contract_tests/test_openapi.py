@@ -345,34 +345,43 @@ ADDED = {
     "responses": {"200": {"description": "Yes."}},
 }
 
-# The document of the service as it is, and of the service with a route that it does not have.
+# The document of the service as it is, and with two routes more: of these one reads `If-Match`.
 WITH_ADDED: dict[Kind, str] = {
     "python": """
 import json, sys
-from fastapi import Response
+from fastapi import APIRouter, Response
 from python_api.app import create_app
-from python_api.openapi import openapi_document, operation
+from python_api.openapi import openapi_document
+from python_api.readers import IfMatch, ReadingRoute
 from python_api.settings import read_settings
 from python_api.users.docs import SCHEMAS
 
 app = create_app(read_settings({}), None)
 before = openapi_document(app, SCHEMAS)
 
-@app.get("/added/{name}", **operation(json.loads(sys.argv[1])))
-async def added() -> Response: ...
+router = APIRouter(route_class=ReadingRoute)
 
+@router.get("/reads/{name}", openapi_extra=json.loads(sys.argv[1]))
+async def reads(condition: IfMatch) -> Response: ...
+
+@router.get("/reads-nothing/{name}", openapi_extra=json.loads(sys.argv[1]))
+async def reads_nothing() -> Response: ...
+
+app.router.routes += router.routes
 print(json.dumps([before, openapi_document(app, SCHEMAS)]))
 """,
     "node": """
-import { describeRoute } from "hono-openapi";
 import { createApp } from "./src/app.ts";
-import { openapiDocument } from "./src/openapi.ts";
+import { describe, openapiDocument } from "./src/openapi.ts";
+import { ifMatch } from "./src/readers.ts";
 import { readSettings } from "./src/settings.ts";
 import { SCHEMAS } from "./src/users/docs.ts";
 
 const app = createApp(readSettings({}), null);
 const before = await openapiDocument(app, SCHEMAS);
-app.get("/added/:name", describeRoute(JSON.parse(process.argv[1])), (c) => c.body(null));
+const described = describe(JSON.parse(process.argv[1]));
+app.get("/reads/:name", ifMatch, described, (c) => c.body(null));
+app.get("/reads-nothing/:name", described, (c) => c.body(null));
 console.log(JSON.stringify([before, await openapiDocument(app, SCHEMAS)]));
 """,
 }
@@ -380,8 +389,23 @@ console.log(JSON.stringify([before, await openapiDocument(app, SCHEMAS)]));
 
 @pytest.mark.clause("DOC-05", "DOC-02")
 @pytest.mark.parametrize("kind", services.KINDS)
-def test_a_route_that_is_added_appears(kind: Kind) -> None:
+def test_a_route_that_is_added_appears_with_what_it_reads(kind: Kind) -> None:
     before, after = json.loads(services.run_code(WITH_ADDED, kind, json.dumps(ADDED)))
     assert set(operations(before)) == set(OPERATIONS)
-    before["paths"]["/added/{name}"] = {"get": ADDED}
+    (reads,) = after["paths"].pop("/reads/{name}").values()
+    (reads_nothing,) = after["paths"].pop("/reads-nothing/{name}").values()
     assert after == before
+    assert [one["name"] for one in reads_nothing["parameters"]] == ["name", "X-Request-Id"]
+    assert [*problems_of(reads_nothing, "400")] == ["bad-request"]
+    # What a reader reads stands there with it, and goes with it.
+    condition = reads["parameters"].pop(0)
+    assert (condition["in"], condition["name"]) == ("header", "If-Match")
+    malformed = problems_of(reads, "400").pop("malformed-header")
+    check_problem(malformed["value"], "malformed-header")
+    assert reads == reads_nothing
+
+
+def problems_of(described: dict[str, Any], status: str) -> dict[str, Any]:
+    """The examples of the problems of a status, by code."""
+    examples: dict[str, Any] = described["responses"][status]["content"][PROBLEM]["examples"]
+    return examples

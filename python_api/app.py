@@ -12,17 +12,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from python_api.auth import docs as auth_docs
 from python_api.auth.guard import Guard
-from python_api.auth.routes import auth_routes
+from python_api.auth.routes import router as auth_router
 from python_api.cors import cors_headers
 from python_api.database import Database, is_unavailable
-from python_api.docs import docs_routes
-from python_api.health import health_routes
+from python_api.docs import router as docs_router
+from python_api.health import router as health_router
 from python_api.observability import NO_ROUTE, Observation, log, request_id
 from python_api.problems import Problem, render_problem
 from python_api.requests import ACCEPT_PATCH, header, route_path
 from python_api.settings import Settings
 from python_api.users import docs as users_docs
-from python_api.users.routes import users_routes
+from python_api.users.routes import router as users_router
+from python_api.users.service import Users
 
 METHODS = (
     HTTPMethod.DELETE,
@@ -47,13 +48,14 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(CommonHeaders, cors_origins=settings.cors_origins)
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(HTTPException, answer_unrouted)
-    routers = (
-        auth_routes(database, settings),
-        users_routes(database, settings, Guard(settings, database)),
-        # RIGHT-13
-        health_routes(database),
-        docs_routes({**auth_docs.SCHEMAS, **users_docs.SCHEMAS}, settings),
-    )
+    guard = Guard(settings, database)
+    app.state.settings = settings
+    app.state.database = database
+    app.state.guard = guard
+    app.state.users = Users(settings, database, guard)
+    app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS}
+    # RIGHT-13
+    routers = (auth_router, users_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.
     app.router.routes += [route for router in routers for route in router.routes]
     return app

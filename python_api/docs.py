@@ -1,15 +1,12 @@
 """`/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself."""
 
-from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from python_api.openapi import as_it_runs, openapi_document
-from python_api.settings import Settings
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -42,37 +39,45 @@ PAGE_HEADERS = {
 ASSETS = files("fastapi_swagger.resources")
 
 
-def docs_routes(schemas: Mapping[str, Any], settings: Settings) -> APIRouter:
-    """The document and the page; none of these routes stands in the document itself."""
-    router = APIRouter(include_in_schema=False)
+# None of these routes stands in the document itself.
+router = APIRouter(include_in_schema=False)
 
-    # DOC-01
-    @router.get("/openapi.json")
-    async def openapi(request: Request) -> Response:
-        app: FastAPI = request.app
-        return JSONResponse(as_it_runs(openapi_document(app, schemas), settings))
 
-    # DOC-06, DOC-07, DOC-08, DOC-10
-    @router.get("/docs")
-    async def docs() -> Response:
-        return Response(PAGE, headers=PAGE_HEADERS, media_type="text/html")
+# DOC-01
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The document of the service as it runs."""
+    app: FastAPI = request.app
+    document = openapi_document(app, app.state.schemas)
+    return JSONResponse(as_it_runs(document, app.state.settings))
 
-    # DOC-09
-    @router.get("/docs/init.js")
-    async def script() -> Response:
-        return Response(SCRIPT, media_type="text/javascript")
 
-    # HDR-12, DOC-09
-    @router.get("/docs/swagger-ui-bundle.js")
-    async def bundle() -> Response:
-        return Response(asset("swagger-ui-bundle.js"), media_type="text/javascript")
+# DOC-06, DOC-07, DOC-08, DOC-10
+@router.get("/docs")
+async def docs() -> Response:
+    """The page."""
+    return Response(PAGE, headers=PAGE_HEADERS, media_type="text/html")
 
-    # DOC-09
-    @router.get("/docs/swagger-ui.css")
-    async def style() -> Response:
-        return Response(asset("swagger-ui.css"), media_type="text/css")
 
-    return router
+# DOC-09
+@router.get("/docs/init.js")
+async def script() -> Response:
+    """What starts it."""
+    return Response(SCRIPT, media_type="text/javascript")
+
+
+# HDR-12, DOC-09
+@router.get("/docs/swagger-ui-bundle.js")
+async def bundle() -> Response:
+    """Swagger UI."""
+    return Response(asset("swagger-ui-bundle.js"), media_type="text/javascript")
+
+
+# DOC-09
+@router.get("/docs/swagger-ui.css")
+async def style() -> Response:
+    """Its style sheet."""
+    return Response(asset("swagger-ui.css"), media_type="text/css")
 
 
 # HTTP-22

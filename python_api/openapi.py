@@ -83,13 +83,13 @@ HEADERS: dict[str, dict[str, Any]] = {
 }
 # The fields that come with some problems.
 PROBLEM_HEADERS = {
-    "unauthorized": "WWW-Authenticate",
-    "forbidden": "WWW-Authenticate",
-    "too-many-failures": "Retry-After",
-    "too-many-registrations": "Retry-After",
-    "unavailable": "Retry-After",
-    "overloaded": "Retry-After",
-    "provider-unavailable": "Retry-After",
+    "unauthorized": ("WWW-Authenticate",),
+    "forbidden": ("WWW-Authenticate",),
+    "too-many-failures": ("Retry-After",),
+    "too-many-registrations": ("Retry-After",),
+    "unavailable": ("Retry-After",),
+    "overloaded": ("Retry-After",),
+    "provider-unavailable": ("Retry-After",),
 }
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
 
@@ -186,19 +186,21 @@ def content(
 def problems(*possible: str | Problem) -> dict[str, Any]:
     """The responses, by status, that tell of these problems or of those that are always possible.
 
-    A problem is given by its code, or with issues for the example.
+    A problem is given by its code, or with issues for the example and with header fields.
     """
     responses: dict[str, Any] = {}
-    named = (Problem(each) if isinstance(each, str) else each for each in (*ALWAYS, *possible))
-    issues = {problem.code: problem.issues for problem in named}
+    given = [Problem(each) if isinstance(each, str) else each for each in (*ALWAYS, *possible)]
+    by_code = {problem.code: problem for problem in given}
     for code, (status, title, detail) in CATALOGUE.items():
-        if code not in issues:
+        if code not in by_code:
             continue
+        problem = by_code[code]
+        fields = PROBLEM_HEADERS.get(code, tuple(problem.headers))
         response = responses.setdefault(
             str(status),
             {
                 "description": "A problem.",
-                "headers": headers(*([PROBLEM_HEADERS[code]] if code in PROBLEM_HEADERS else [])),
+                "headers": headers(*fields),
                 "content": {
                     "application/problem+json": {
                         "schema": {"$ref": "#/components/schemas/Problem"},
@@ -208,26 +210,37 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
             },
         )
         example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
-        if issues[code]:
-            example["errors"] = issues[code]
+        if problem.issues:
+            example["errors"] = problem.issues
         examples = response["content"]["application/problem+json"]["examples"]
         examples[code] = {"summary": title, "value": example}
     return responses
 
 
 # DOC-05
-def operation(described: Mapping[str, Any]) -> dict[str, Any]:
-    """An OpenAPI operation, in the words of FastAPI's decorators."""
+def operation(described: Mapping[str, Any], *pieces: Mapping[str, Any]) -> dict[str, Any]:
+    """An OpenAPI operation and what its readers add to it, in the words of FastAPI's decorators.
+
+    Lists are joined, those of the readers first. `x-problems` become responses.
+    """
+    whole: dict[str, Any] = {"parameters": [], "x-problems": []}
+    for piece in (*pieces, described, {"parameters": [REQUEST_ID]}):
+        for name, value in piece.items():
+            whole[name] = whole[name] + value if isinstance(whole.get(name), list) else value
+    responses = problems(*whole["x-problems"])
+    for status, response in described["responses"].items():
+        # One that isn't a problem, beside those that are.
+        also = responses.get(status, {}).get("content", {})
+        both = {"content": {**response["content"], **also}} if also else {}
+        responses[status] = {**responses.get(status, {}), **response, **both}
     return {
-        "operation_id": described["operationId"],
-        "summary": described["summary"],
-        "description": described["description"],
+        "operation_id": whole["operationId"],
+        "summary": whole["summary"],
+        "description": whole["description"],
         "status_code": int(next(iter(described["responses"]))),
-        "responses": described["responses"],
+        "responses": responses,
         "openapi_extra": {
-            name: described[name]
-            for name in ("parameters", "requestBody", "security")
-            if name in described
+            name: whole[name] for name in ("parameters", "requestBody", "security") if name in whole
         },
         "response_class": Response,
     }

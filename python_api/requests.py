@@ -7,7 +7,7 @@ it can't. Frameworks' own readers are lenient, each in its own way, so none is u
 import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import accumulate
@@ -18,7 +18,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
-from python_api.problems import MAX_ERRORS, Issue, Problem, issue
+from python_api.problems import MAX_ERRORS, Problem, issue
 
 # BODY-01
 MAX_BODY = 65536
@@ -48,9 +48,6 @@ ENTITY_TAGS = re.compile(
     rf"[ \t,]*{ENTITY_TAG.pattern}(?:[ \t]*,(?:[ \t]*{ENTITY_TAG.pattern})?)*[ \t]*"
 )
 
-# IDEM-07
-# The last is no comma: a second field that is empty would leave one there.
-KEY = re.compile(r"[!-~]{0,254}[!-+\--~]")
 NATURAL = re.compile(r"[1-9][0-9]*")
 # QUERY-04
 ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -100,9 +97,7 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
     """
     # PROB-12
     if not _has_media_type(request, accepted):
-        # ROUTE-17
-        headers = {"Accept-Patch": ACCEPT_PATCH} if accepted is MERGE_PATCH else None
-        raise Problem("unsupported-media-type", headers=headers)
+        raise unsupported_media_type(accepted)
     # int() takes no more than 4,300 digits, zeros at their head among them.
     length = request.headers.get("content-length", "").lstrip("0") or "0"
     # BODY-02, PROB-13
@@ -115,6 +110,13 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
         if len(body) > MAX_BODY:
             raise Problem("body-too-large")
     return bytes(body)
+
+
+# ROUTE-17
+def unsupported_media_type(accepted: Container[str]) -> Problem:
+    """415, with the types that a `PATCH` may have (RFC 5789, 2.2)."""
+    headers = {"Accept-Patch": ACCEPT_PATCH} if accepted is MERGE_PATCH else None
+    return Problem("unsupported-media-type", headers=headers)
 
 
 # HTTP-26
@@ -196,24 +198,24 @@ def parse_base64url(text: str) -> bytes:
     return data
 
 
-def parse_body(model: type[Model], document: object, issues: Sequence[Issue] = ()) -> Model:
-    """The document as a `model`. Raises validation, with `issues` of the path before its own."""
+def parse_body(model: type[Model], document: object) -> Model:
+    """The document as a `model`. Raises validation."""
     # JSON-14
     if not isinstance(document, dict):
-        raise Problem("validation", [*issues, issue("pointer", "#", "wrong-type")])
+        raise Problem("validation", [issue("pointer", "#", "wrong-type")])
     # Unknown members are found here: pydantic fails on a name with an unpaired surrogate.
     known = {name: document[name] for name in model.model_fields if name in document}
     # JSON-16, PROB-07
     unknown = nsmallest(MAX_ERRORS, document.keys() - known.keys())
     broken = [issue("pointer", _pointer(name), "unknown") for name in unknown]
-    # PROB-06, PROB-07, PROB-08
+    # PROB-06, PROB-07
     try:
         fields = model.model_validate(known)
     except ValidationError as error:
         rules = [issue("pointer", f"#/{one['loc'][0]}", one["type"]) for one in error.errors()]
-        raise Problem("validation", [*issues, *rules, *broken]) from None
-    if issues or broken:
-        raise Problem("validation", [*issues, *broken])
+        raise Problem("validation", [*rules, *broken]) from None
+    if broken:
+        raise Problem("validation", broken)
     return fields
 
 
@@ -230,18 +232,11 @@ def percent_encode(text: str) -> str:
     return quote(text, safe="")
 
 
-# ID-01, ID-02, ID-03
-def id_issues(text: str) -> list[Issue]:
-    """What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1)."""
-    code = integer_rule(text, MAX_INTEGER)
-    return [issue("parameter", "id", code)] if code else []
-
-
-# ID-04
+# ID-01, ID-02, ID-03, ID-04
 def path_id(text: str) -> int:
-    """The id that a path names. Raises validation."""
-    if issues := id_issues(text):
-        raise Problem("validation", issues)
+    """The id that a path names, in canonical decimal, 1 to 2^53-1. Raises validation."""
+    if code := integer_rule(text, MAX_INTEGER):
+        raise Problem("validation", [issue("parameter", "id", code)])
     return int(text)
 
 
@@ -277,15 +272,6 @@ def _decode(text: str) -> str:
         return unquote_to_bytes(text).decode("utf-8")
     except UnicodeDecodeError:
         raise Problem("malformed-query") from None
-
-
-def idempotency_key(request: Request) -> str | None:
-    """The `Idempotency-Key`, if one was sent. Raises malformed-header."""
-    key = header(request.headers, "idempotency-key")
-    # IDEM-07
-    if key is not None and not KEY.fullmatch(key):
-        raise _malformed_header("Idempotency-Key")
-    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,10 +312,11 @@ def entity_tags(request: Request, name: str) -> EntityTags | None:
         return EntityTags(None)
     # COND-09, COND-10
     if not ENTITY_TAGS.fullmatch(value):
-        raise _malformed_header(name)
+        raise malformed_header(name)
     # COND-04
     return EntityTags(frozenset(ENTITY_TAG.findall(value)))
 
 
-def _malformed_header(name: str) -> Problem:
+def malformed_header(name: str) -> Problem:
+    """400 for this header field."""
     return Problem("malformed-header", [issue("header", name, "malformed")])

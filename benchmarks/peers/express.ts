@@ -19,7 +19,6 @@ import {
   parseBody,
   parseJson,
   parseQuery,
-  pathId,
   readBody,
 } from "../../node_api/src/requests.ts";
 import { readSettings } from "../../node_api/src/settings.ts";
@@ -50,9 +49,9 @@ app.use((request: Request, response: Response, next: NextFunction) => {
 });
 
 app.get("/users/:id", async (request, response) => {
-  const [, sentId] = await guard.user(request, request.params.id);
+  const { id } = await guard.user(request, request.params.id);
   const condition = entityTags(request, "If-None-Match");
-  const user = await store.readUser(database.connection, pathId(sentId));
+  const user = await store.readUser(database.connection, id);
   response.set({ ETag: etag(user), "Cache-Control": "no-cache" });
   if (condition?.matchWeakly(etag(user))) {
     response.status(304).end();

@@ -102,14 +102,13 @@ _INSIDE = [
         "Whether an email is taken is looked up before the insert, in a transaction of its own.",
         (
             Patch(
-                "users/routes.py",
-                "        new = parse_body(NewUser, parse_json(body))\n",
-                "        new = parse_body(NewUser, parse_json(body))\n"
+                "users/service.py",
+                "        key = scoped_key(sent_key, caller)\n",
+                "        key = scoped_key(sent_key, caller)\n"
                 "        from sqlalchemy import text\n"
-                "        from python_api.problems import Problem\n"
-                "        async with database.connection() as connection:\n"
+                "        async with self._database.connection() as connection:\n"
                 "            look = text('SELECT 1 FROM users WHERE email = :email')\n"
-                "            taken = await connection.fetch(look, {'email': new.email})\n"
+                "            taken = await connection.fetch(look, {'email': sent.fields.email})\n"
                 "            if not key and taken:\n"
                 "                raise Problem('email-taken')\n"
                 "        import asyncio\n"
@@ -125,13 +124,12 @@ _INSIDE = [
         ),
         (
             Patch(
-                "src/users/routes.ts",
-                "    const fields = parseBody(NewUser, parseJson(body));\n",
-                "    const fields = parseBody(NewUser, parseJson(body));\n"
-                "    const taken = await database.connection.selectFrom('users').select('id')\n"
-                "      .where('email', '=', fields.email).executeTakeFirst();\n"
-                "    if (!key && taken) throw new (await import('../problems.ts'))"
-                ".Problem('email-taken');\n"
+                "src/users/service.ts",
+                "    const key = scopedKey(sentKey, caller);\n",
+                "    const key = scopedKey(sentKey, caller);\n"
+                "    const taken = await this.#database.connection.selectFrom('users').select('id')\n"
+                "      .where('email', '=', sent.fields.email).executeTakeFirst();\n"
+                "    if (!key && taken) throw new Problem('email-taken');\n"
                 "    await new Promise((resolve) => setTimeout(resolve, 200));\n",
             ),
             Patch(
@@ -173,36 +171,25 @@ _INSIDE = [
     _one(
         "change_is_undone",
         "USR-REPLACE-07",
-        "A replacement is undone at once: the answer shows what isn't stored.",
+        "A change is undone at once: the answer shows what isn't stored.",
         (
-            "users/routes.py",
+            "users/service.py",
+            "            return await store.change_user(connection, target.id, changes, condition, now)\n",
             (
-                "            user = await store.change_user(connection, user_id, changes, condition, now)\n"
-                "        return _answered(user)\n\n"
-                '    @router.patch("/users/{id}"'
-            ),
-            (
-                "            user = await store.change_user(connection, user_id, changes, condition, now)\n"
-                "            back = {'name': '?', 'email': user.email}\n"
-                "            await store.change_user(connection, user_id, back, None, now)\n"
-                "        return _answered(user)\n\n"
-                '    @router.patch("/users/{id}"'
+                "            one = await store.change_user(connection, target.id, changes, condition, now)\n"
+                "            back = {'name': '?', 'email': one.email}\n"
+                "            await store.change_user(connection, target.id, back, None, now)\n"
+                "            return one\n"
             ),
         ),
         (
-            "users/routes.ts",
+            "users/service.ts",
+            "      return await store.changeUser(connection, target.id, changes, condition, now);\n",
             (
-                "      return await store.changeUser(connection, id, changes, condition, now);\n    });\n"
-                "    return answered(user);\n  })\n\n"
-                '  .patch("/users/:id"'
-            ),
-            (
-                "      const one = await store.changeUser(connection, id, changes, condition, now);\n"
+                "      const one = await store.changeUser(connection, target.id, changes, condition, now);\n"
                 "      const back = { name: '?', email: one.email };\n"
-                "      await store.changeUser(connection, id, back, null, now);\n"
-                "      return one;\n    });\n"
-                "    return answered(user);\n  })\n\n"
-                '  .patch("/users/:id"'
+                "      await store.changeUser(connection, target.id, back, null, now);\n"
+                "      return one;\n"
             ),
         ),
     ),
@@ -231,23 +218,23 @@ _INSIDE = [
             (
                 "        import time\n"
                 "        seen = globals().setdefault('SEEN', {})\n"
-                "        then, kept = seen.get(user_id, (0.0, user))\n"
+                "        then, kept = seen.get(target.id, (0.0, user))\n"
                 "        if time.monotonic() - then < 0.2:\n"
                 "            user = kept\n"
                 "        else:\n"
-                "            seen[user_id] = (time.monotonic(), user)\n"
+                "            seen[target.id] = (time.monotonic(), user)\n"
                 "        if condition and condition.match_weakly(user.etag):\n"
             ),
         ),
         (
             "users/routes.ts",
-            "    const user = await store.readUser(database.connection, id);\n",
+            "    const user = await users.read(target.id);\n",
             (
-                "    let user = await store.readUser(database.connection, id);\n"
+                "    let user = await users.read(target.id);\n"
                 "    const seen = ((globalThis as any).seen ??= new Map());\n"
-                "    const kept = seen.get(id);\n"
+                "    const kept = seen.get(target.id);\n"
                 "    if (kept && Date.now() - kept.then < 200) user = kept.user;\n"
-                "    else seen.set(id, { then: Date.now(), user });\n"
+                "    else seen.set(target.id, { then: Date.now(), user });\n"
             ),
         ),
     ),
@@ -299,13 +286,13 @@ _INSIDE = [
         "A page that is just full links to an empty one.",
         (
             "users/routes.py",
-            "if len(users) > page.limit else {}",
+            "if len(found) > page.limit else {}",
             "if len(shown) == page.limit else {}",
         ),
         (
             "users/routes.ts",
-            "users.length > page.limit ?",
-            "users.length >= page.limit ?",
+            "found.length > page.limit ?",
+            "found.length >= page.limit ?",
         ),
     ),
     _one(
@@ -351,8 +338,8 @@ _INSIDE = [
         "fifty_one_by_default",
         "USR-LIST-03",
         "Without a limit there are 51 users.",
-        ("users/pages.py", 'else "50"', 'else "51"'),
-        ("users/pages.ts", '?? "50"', '?? "51"'),
+        ("users/pages.py", "DEFAULT_LIMIT = 50", "DEFAULT_LIMIT = 51"),
+        ("users/pages.ts", "DEFAULT_LIMIT = 50", "DEFAULT_LIMIT = 51"),
     ),
     _one(
         "cursor_is_bound_to_no_q",
@@ -491,15 +478,15 @@ _INSIDE = [
         "PASSWORD-07",
         "What is kept of a password is kept when it is taken away.",
         (
-            "users/routes.py",
-            '        fields["password_hash"] = password and await hash_password(password, settings)\n',
+            "users/service.py",
+            '            fields["password_hash"] = password and await hash_password(password, self._settings)\n',
             (
-                "        if password:\n"
-                '            fields["password_hash"] = await hash_password(password, settings)\n'
+                "            if password:\n"
+                '                fields["password_hash"] = await hash_password(password, self._settings)\n'
             ),
         ),
         (
-            "users/routes.ts",
+            "users/service.ts",
             "  if (password === undefined) {",
             "  if (!password) {",
         ),
@@ -510,13 +497,19 @@ _INSIDE = [
         "A PUT without a password takes it away.",
         (
             "users/routes.py",
-            "        # USR-REPLACE-06, USR-REPLACE-07\n",
-            '        changes.setdefault("password_hash", None)\n',
+            "    return answered(await users.change(target, condition, sent.fields))\n\n\n@router.patch(",
+            (
+                '    sent.fields.model_fields_set.add("password")\n'
+                "    return answered(await users.change(target, condition, sent.fields))\n\n\n@router.patch("
+            ),
         ),
         (
             "users/routes.ts",
-            "    // USR-REPLACE-06, USR-REPLACE-07\n",
-            '    if (!("password_hash" in changes)) Object.assign(changes, { password_hash: null });\n',
+            "ifMatch, wholeUser, describe(docs.REPLACE_USER), async (c) => {\n",
+            (
+                "ifMatch, wholeUser, describe(docs.REPLACE_USER), async (c) => {\n"
+                "    Object.assign(c.var.sent.fields, { password: null, ...c.var.sent.fields });\n"
+            ),
         ),
     ),
     _one(
@@ -800,15 +793,15 @@ _INSIDE = [
         "/healthz asks the database.",
         (
             "health.py",
-            "async def healthz() -> Response:\n        return",
-            "async def healthz() -> Response:\n        await database.ping()\n        return",
+            'async def healthz() -> Response:\n    """Whether the service is alive."""\n',
+            "async def healthz(database: TheDatabase) -> Response:\n    await database.ping()\n",
         ),
         (
             "health.ts",
-            'describeRoute(HEALTHZ), (c) => c.json({ status: "ok" })',
+            'describe(HEALTHZ), (c) => c.json({ status: "ok" })',
             (
-                "describeRoute(HEALTHZ), async (c) => {\n"
-                '    await database.ping();\n    return c.json({ status: "ok" });\n  }'
+                "describe(HEALTHZ), async (c) => {\n"
+                '    await c.get("database").ping();\n    return c.json({ status: "ok" });\n  }'
             ),
         ),
     ),
@@ -1434,29 +1427,33 @@ _INSIDE = [
         "registrations_have_no_end",
         "LIMIT-12",
         "From one address anybody may create as many users as they like.",
-        ("users/routes.py", "if settings.auth and not caller else []", "if False else []"),
-        ("users/routes.ts", "settings.auth && !caller ?", "settings.auth && !settings.auth ?"),
+        ("users/service.py", "self._settings.auth and not caller", "False"),
+        ("users/service.ts", "this.#settings.auth && !caller", "false"),
     ),
     _one(
         "taken_emails_are_told_without_end",
         "LIMIT-12",
         "An email that is taken doesn't count as a creation.",
-        ("users/routes.py", 'problem.code == "email-taken"', 'problem.code == "?"'),
-        ("users/routes.ts", 'error.code === "email-taken"', "false"),
+        ("users/service.py", 'problem.code == "email-taken"', 'problem.code == "?"'),
+        ("users/service.ts", 'error.code === "email-taken"', "false"),
     ),
     _one(
         "admins_are_limited",
         "LIMIT-13",
         "A creation with a token is counted, too.",
-        ("users/routes.py", "if settings.auth and not caller else []", "if settings.auth else []"),
-        ("users/routes.ts", "settings.auth && !caller ?", "settings.auth ?"),
+        ("users/service.py", "self._settings.auth and not caller", "self._settings.auth"),
+        ("users/service.ts", "this.#settings.auth && !caller", "this.#settings.auth"),
     ),
     _one(
         "replays_are_limited",
         "LIMIT-15",
         "A replay is refused once an address has created too many.",
-        ("users/routes.py", "if not (key and await is_kept(connection, key, now)):", "if is_kept:"),
-        ("users/routes.ts", "!(key && (await isKept(database.connection, key, now)))", "isKept"),
+        (
+            "users/service.py",
+            "if not (key and await is_kept(connection, key, now)):",
+            "if is_kept:",
+        ),
+        ("users/service.ts", "!(key && (await isKept(connection, key, now)))", "isKept"),
     ),
     _one(
         "crowd_is_only_looked_at_before",
@@ -1481,14 +1478,14 @@ _INSIDE = [
         "LIMIT-15",
         "Whether there were too many creations is looked at once the password is hashed.",
         (
-            "users/routes.py",
-            "        await _refuse_crowd(database, whom, key)\n",
-            "        assert _refuse_crowd\n",
+            "users/service.py",
+            "        await self._refuse_crowd(whom, key)\n",
+            "        assert self._refuse_crowd\n",
         ),
         (
-            "users/routes.ts",
-            "    await refuseCrowd(database, whom, key);\n",
-            "    void refuseCrowd;\n",
+            "users/service.ts",
+            "    await this.#refuseCrowd(whom, key);\n",
+            "    void this.#refuseCrowd;\n",
         ),
     ),
     _one(
@@ -1722,12 +1719,12 @@ _INSIDE = [
         "The document of an open service is that of a secured one.",
         (
             "docs.py",
-            "as_it_runs(openapi_document(app, schemas), settings)",
-            "openapi_document(app, schemas)",
+            "as_it_runs(document, app.state.settings)",
+            "document",
         ),
         (
             "docs.ts",
-            "asItRuns(await openapiDocument(app, schemas), settings)",
+            'asItRuns(await openapiDocument(app, schemas), c.get("settings"))',
             "await openapiDocument(app, schemas)",
         ),
     ),
@@ -1736,8 +1733,46 @@ _INSIDE = [
         "delete_before_its_body",
         "HTTP-26",
         "A user is deleted before the body of the request has come in.",
-        ("users/routes.py", "        await read_to_end(request)\n", ""),
-        ("users/routes.ts", "    await below.readToEnd(c);\n", ""),
+        (
+            "users/routes.py",
+            "condition: IfMatch, _: IgnoredBody, users",
+            "condition: IfMatch, users",
+        ),
+        ("users/routes.ts", "    ignoredBody,\n", ""),
+    ),
+    # The order of failures
+    _one(
+        "body_before_the_condition",
+        "PROB-14",
+        "Of a replacement the body is read before its condition.",
+        (
+            "users/routes.py",
+            "condition: IfMatch, sent: WholeUser, users",
+            "sent: WholeUser, condition: IfMatch, users",
+        ),
+        ("users/routes.ts", "ownUser, ifMatch, wholeUser,", "ownUser, wholeUser, ifMatch,"),
+    ),
+    _one(
+        "condition_before_the_id",
+        "PROB-08",
+        "Of a deletion the condition is read before the id.",
+        (
+            "users/routes.py",
+            "target: DeletableUser, condition: IfMatch, _",
+            "condition: IfMatch, target: DeletableUser, _",
+        ),
+        (
+            "users/routes.ts",
+            "    deletableUser,\n    ifMatch,\n",
+            "    ifMatch,\n    deletableUser,\n",
+        ),
+    ),
+    _one(
+        "reader_without_a_word",
+        "DOC-05",
+        "What is read of a condition isn't described.",
+        ("readers.py", '{"parameters": [parameter], "x-problems"', '{"x-problems"'),
+        ("readers.ts", "    parameters: [parameter],\n", ""),
     ),
     _one(
         "two_answers_to_one_request",
@@ -1871,19 +1906,19 @@ _INSIDE = [
         "A route is served that has no row in the contract.",
         (
             "health.py",
-            '    @router.get("/readyz", ',
+            '@router.get("/readyz", ',
             (
-                '    @router.get("/livez", **operation({**HEALTHZ, "operationId": "livez"}))\n'
-                "    async def livez() -> Response:\n"
-                '        return JSONResponse({"status": "ok"})\n\n'
-                '    @router.get("/readyz", '
+                '@router.get("/livez", openapi_extra={**HEALTHZ, "operationId": "livez"})\n'
+                "async def livez() -> Response:\n"
+                '    return JSONResponse({"status": "ok"})\n\n'
+                '@router.get("/readyz", '
             ),
         ),
         (
             "health.ts",
             '  .get("/readyz", ',
             (
-                '  .get("/livez", describeRoute({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'
+                '  .get("/livez", describe({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'
                 '    c.json({ status: "ok" }),\n  )\n'
                 '  .get("/readyz", '
             ),

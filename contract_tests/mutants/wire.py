@@ -1433,14 +1433,6 @@ def errors_in_another_order(x: Exchange) -> None:
         x.answer.write({**value, "errors": value["errors"][::-1]})
 
 
-@on_answer("PROB-08")
-def path_is_judged_alone(x: Exchange) -> None:
-    """With a wrong id the body isn't judged."""
-    if b'"parameter"' in x.answer.body and b'"pointer"' in x.answer.body:
-        value = x.answer.json()
-        x.answer.write({**value, "errors": value["errors"][:1]})
-
-
 @on_answer("PROB-09")
 def nineteen_errors_at_most(x: Exchange) -> None:
     """The first 19 errors are given."""

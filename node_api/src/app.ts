@@ -1,10 +1,8 @@
 /** The application: what every answer carries, problems, and the routers, in reading order. */
 
 import { type Context, Hono, type MiddlewareHandler } from "hono";
-import type { GetConnInfo } from "hono/conninfo";
 import { matchedRoutes } from "hono/route";
 import type { RouterRoute } from "hono/types";
-import { clientAddress } from "./auth/addresses.ts";
 import * as authDocs from "./auth/docs.ts";
 import { Guard } from "./auth/guard.ts";
 import { authRoutes } from "./auth/routes.ts";
@@ -14,29 +12,19 @@ import { docsRoutes } from "./docs.ts";
 import { healthRoutes } from "./health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./observability.ts";
 import { Problem, renderProblem } from "./problems.ts";
+import type { Below } from "./readers.ts";
 import { ACCEPT_PATCH, ClientGone, routePath, splitUrl } from "./requests.ts";
 import type { Settings } from "./settings.ts";
 import * as usersDocs from "./users/docs.ts";
-import { usersRoutes } from "./users/routes.ts";
+import { type UsersEnv, usersRoutes } from "./users/routes.ts";
+import { Users } from "./users/service.ts";
 
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 const PARAMETER = /:(\w+)/g;
 
-type Env = { Variables: { requestId: string } };
-type Routed = Hono<Env>;
+type Routed = Hono<UsersEnv>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
-
-/** What an application asks of the server below it, beside its requests; ASGI has it all itself. */
-export type Below = {
-  /** Who is at the other end of the connection. */
-  getConnInfo: GetConnInfo;
-  /** Give the answer these header fields, but for those that it has. */
-  addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
-  // HTTP-26
-  /** Read a body that is ignored: only then is it known that all of the request can be read. */
-  readToEnd: (c: Context) => Promise<void>;
-};
 
 /** Where there is no server: nobody is at the other end, and an answer's fields are its own. */
 const NO_SERVER: Below = {
@@ -54,26 +42,27 @@ const NO_SERVER: Below = {
 /** The service over this database, to be served by whatever can serve a `fetch`. */
 export function createApp(settings: Settings, database: Database, below = NO_SERVER) {
   // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
-  const app = new Hono<Env>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
+  const app = new Hono<UsersEnv>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
+  const guard = new Guard(settings, database);
+  const users = new Users(settings, database, guard);
+  app.use(async (c, next) => {
+    c.set("settings", settings);
+    c.set("database", database);
+    c.set("below", below);
+    c.set("guard", guard);
+    c.set("users", users);
+    await next();
+  });
   app.use(commonHeaders(app, settings.corsOrigins, below));
   // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
-  const addressOf = (c: Context) =>
-    clientAddress(
-      below.getConnInfo(c).remote.address ?? "",
-      c.req.header("x-forwarded-for") ?? "",
-      settings.trustedProxies,
-    );
-  const guard = new Guard(settings, database);
-  return (
-    app
-      .route("/", authRoutes(database, settings, addressOf))
-      .route("/", usersRoutes(database, settings, guard, { ...below, addressOf }))
-      // RIGHT-13
-      .route("/", healthRoutes(database))
-      .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }, settings))
-  );
+  // RIGHT-13
+  return app
+    .route("/", authRoutes)
+    .route("/", usersRoutes)
+    .route("/", healthRoutes)
+    .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }));
 }
 
 /** Middleware: the header fields that every answer carries. */
@@ -81,7 +70,7 @@ function commonHeaders(
   app: Routed,
   corsOrigins: readonly string[],
   below: Below,
-): MiddlewareHandler<Env> {
+): MiddlewareHandler<UsersEnv> {
   return async (c, next) => {
     const thisRequest = requestId(c.req.header("x-request-id"));
     const observation = new Observation(c.req.method, thisRequest);
@@ -118,7 +107,7 @@ function commonHeaders(
 
 // LOG-02, METRICS-04
 /** The template of the path, such as `/users/{id}`, whatever its method. */
-function routeTemplate(app: Routed, c: Context<Env>): string {
+function routeTemplate(app: Routed, c: Context<UsersEnv>): string {
   const matched = matchedRoutes(c).at(-1);
   const method = c.req.method === "HEAD" ? "GET" : c.req.method;
   const route = matched?.method === method ? matched : routesOf(app, c.req.path)[0];
@@ -126,12 +115,12 @@ function routeTemplate(app: Routed, c: Context<Env>): string {
 }
 
 /** Render a problem that was thrown, or what its lack means. */
-function answerError(error: Error, c: Context<Env>): Response {
+function answerError(error: Error, c: Context<UsersEnv>): Response {
   return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
 }
 
 /** 503 if the database is unavailable, else 500; the cause goes into the log. */
-function answerFailure(error: Error, c: Context<Env>): Response {
+function answerFailure(error: Error, c: Context<UsersEnv>): Response {
   if (error instanceof ClientGone) {
     return c.body(null);
   }
@@ -148,7 +137,7 @@ function answerFailure(error: Error, c: Context<Env>): Response {
 
 // ROUTE-13, BODY-07
 /** 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method. */
-function answerUnrouted(app: Routed, c: Context<Env>): Response {
+function answerUnrouted(app: Routed, c: Context<UsersEnv>): Response {
   const methods = allowedMethods(app, c.req.path);
   // ROUTE-03, PROB-10
   if (methods.length === 0) {

@@ -1,9 +1,9 @@
 /** `/openapi.json`, and `/docs`: a page over it, whose assets come from the service itself. */
 
 import { readFile } from "node:fs/promises";
-import { type Context, type Env, Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { asItRuns, openapiDocument } from "./openapi.ts";
-import type { Settings } from "./settings.ts";
+import type { Env } from "./readers.ts";
 
 const PAGE = `<!doctype html>
 <html lang="en">
@@ -36,32 +36,27 @@ const HTML = {
 const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
-/** The document and the page over `app`; none of these routes stands in the document itself. */
-export function docsRoutes<E extends Env>(
-  app: Hono<E>,
-  schemas: Record<string, object>,
-  settings: Settings,
-): Hono {
-  const router = new Hono();
+/** The document of `app`, and the page over it; none of these routes stands in it itself. */
+export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>) {
+  return (
+    new Hono<Env>()
+      // DOC-01
+      .get("/openapi.json", async (c) =>
+        c.json(asItRuns(await openapiDocument(app, schemas), c.get("settings"))),
+      )
 
-  // DOC-01
-  router.get("/openapi.json", async (c) =>
-    c.json(asItRuns(await openapiDocument(app, schemas), settings)),
+      // DOC-06, DOC-07, DOC-08, DOC-10
+      .get("/docs", (c) => c.body(PAGE, 200, HTML))
+
+      // DOC-09
+      .get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT))
+
+      // HDR-12, DOC-09
+      .get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT))
+
+      // DOC-09
+      .get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS))
   );
-
-  // DOC-06, DOC-07, DOC-08, DOC-10
-  router.get("/docs", (c) => c.body(PAGE, 200, HTML));
-
-  // DOC-09
-  router.get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT));
-
-  // HDR-12, DOC-09
-  router.get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT));
-
-  // DOC-09
-  router.get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS));
-
-  return router;
 }
 
 async function sendAsset(c: Context, name: string, type: Record<string, string>) {

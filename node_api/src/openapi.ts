@@ -4,8 +4,8 @@
  * A route brings its operation along; what several operations share stands here.
  */
 
-import type { Env, Hono } from "hono";
-import { type DescribeRouteOptions, generateSpecs } from "hono-openapi";
+import type { Env, Hono, MiddlewareHandler } from "hono";
+import { type DescribeRouteOptions, describeRoute, generateSpecs } from "hono-openapi";
 import { z } from "zod";
 import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
 import { ACCEPT_PATCH } from "./requests.ts";
@@ -76,19 +76,20 @@ const HEADERS = {
     example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
   },
 } as const;
+type HeaderName = keyof typeof HEADERS;
 // The fields that come with some problems.
-const PROBLEM_HEADERS: Partial<Record<Code, keyof typeof HEADERS>> = {
-  unauthorized: "WWW-Authenticate",
-  forbidden: "WWW-Authenticate",
-  "too-many-failures": "Retry-After",
-  "too-many-registrations": "Retry-After",
-  unavailable: "Retry-After",
-  overloaded: "Retry-After",
-  "provider-unavailable": "Retry-After",
+const PROBLEM_HEADERS: Partial<Record<Code, HeaderName[]>> = {
+  unauthorized: ["WWW-Authenticate"],
+  forbidden: ["WWW-Authenticate"],
+  "too-many-failures": ["Retry-After"],
+  "too-many-registrations": ["Retry-After"],
+  unavailable: ["Retry-After"],
+  overloaded: ["Retry-After"],
+  "provider-unavailable": ["Retry-After"],
 };
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
 
-export const REQUEST_ID = {
+const REQUEST_ID = {
   name: "X-Request-Id",
   in: "header" as const,
   description: "Given back with the answer, if it is 1 to 128 of `A-Za-z0-9._-`.",
@@ -108,6 +109,9 @@ export const SECURED = [{ bearer: [] }];
 export const OPTIONAL = [{}, { bearer: [] }];
 
 const CODES = Object.keys(CATALOGUE) as Code[];
+
+// biome-ignore lint/suspicious/noExplicitAny: as JSON, it is of no type of ours
+type Json = any;
 
 const PROBLEM_SCHEMA = {
   type: "object",
@@ -149,9 +153,12 @@ const STATUS_SCHEMA = {
 // Problems that any request may be answered with.
 const ALWAYS: readonly Code[] = ["bad-request", "headers-too-large", "internal"];
 
-export type Operation = DescribeRouteOptions;
-type Responses = NonNullable<Operation["responses"]>;
-type Described = Extract<Responses[string], { description: string }>;
+/** A part of an OpenAPI operation; `x-problems` become responses. */
+export type Piece = DescribeRouteOptions & { "x-problems"?: readonly (Code | Problem)[] };
+type Described = Extract<
+  NonNullable<DescribeRouteOptions["responses"]>[string],
+  { description: string }
+>;
 
 // DOC-02
 /** The model's JSON Schema. */
@@ -161,7 +168,7 @@ export function modelSchema(model: z.ZodType): object {
 }
 
 /** The header fields of a response: those of every response, and those named. */
-export function headers(...names: (keyof typeof HEADERS)[]): Record<string, { $ref: string }> {
+export function headers(...names: HeaderName[]): Record<string, { $ref: string }> {
   return Object.fromEntries(
     [...COMMON, ...names].map((name) => [name, { $ref: `#/components/headers/${name}` }]),
   );
@@ -180,22 +187,24 @@ export function content<Schema extends object>(
 /**
  * The responses, by status, that tell of these problems or of those that are always possible.
  *
- * A problem is given by its code, or with issues for the example.
+ * A problem is given by its code, or with issues for the example and with header fields.
  */
-export function problems(...possible: (Code | Problem)[]): Record<string, Described> {
+function problems(possible: readonly (Code | Problem)[]): Record<string, Described> {
   const responses: Record<string, Described> = {};
-  const named = [...ALWAYS, ...possible].map((each) =>
+  const given = [...ALWAYS, ...possible].map((each) =>
     each instanceof Problem ? each : new Problem(each),
   );
-  const issues = new Map(named.map((problem) => [problem.code, problem.issues]));
-  for (const code of CODES.filter((one) => issues.has(one))) {
+  const byCode = new Map(given.map((problem) => [problem.code, problem]));
+  for (const problem of CODES.flatMap((code) => byCode.get(code) ?? [])) {
+    const { code, issues } = problem;
     const [status, title, detail] = CATALOGUE[code];
     const before = responses[status]?.content?.["application/problem+json"]?.examples;
-    const errors = issues.get(code)?.length ? { errors: issues.get(code) } : {};
+    const errors = issues.length > 0 ? { errors: issues } : {};
     const example = { type: `/problems/${code}`, title, status, detail, ...errors };
+    const fields = PROBLEM_HEADERS[code] ?? (Object.keys(problem.headers) as HeaderName[]);
     responses[status] = {
       description: "A problem.",
-      headers: headers(...[PROBLEM_HEADERS[code] ?? []].flat()),
+      headers: headers(...fields),
       content: {
         "application/problem+json": {
           schema: { $ref: "#/components/schemas/Problem" },
@@ -205,6 +214,12 @@ export function problems(...possible: (Code | Problem)[]): Record<string, Descri
     };
   }
   return responses;
+}
+
+// DOC-05
+/** A middleware that brings an operation along, as far as no reader knows it. */
+export function describe(operation: Piece): MiddlewareHandler {
+  return describeRoute({ ...operation, parameters: [...(operation.parameters ?? []), REQUEST_ID] });
 }
 
 // DOC-02, DOC-03
@@ -217,6 +232,10 @@ export async function openapiDocument<E extends Env>(
   const document = await generateSpecs(app, {
     documentation: { openapi: "3.1.0", info: INFO },
   });
+  for (const described of Object.values<Json>(document.paths).flatMap(Object.values<Json>)) {
+    described.responses = withProblems(described.responses, described["x-problems"] ?? []);
+    delete described["x-problems"];
+  }
   const shared = { Error: ERROR_SCHEMA, Problem: PROBLEM_SCHEMA, Status: STATUS_SCHEMA };
   return {
     ...document,
@@ -228,8 +247,19 @@ export async function openapiDocument<E extends Env>(
   };
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: as JSON, it is of no type of ours
-type Json = any;
+/** The responses beside those that tell of problems. */
+function withProblems(
+  responses: Record<string, Described>,
+  possible: readonly (Code | Problem)[],
+): Record<string, Described> {
+  const all = problems(possible);
+  for (const [status, response] of Object.entries(responses)) {
+    // One that isn't a problem, beside those that are.
+    const both = { ...response.content, ...all[status]?.content };
+    all[status] = { ...all[status], ...response, ...(response.content && { content: both }) };
+  }
+  return all;
+}
 
 // DOC-11, DOC-12
 /** The document without what only a service of other settings answers or asks for. */

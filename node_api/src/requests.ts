@@ -6,7 +6,7 @@
  */
 
 import type { z } from "zod";
-import { type Issue, issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
+import { issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
 // BODY-01
 export const MAX_BODY = 65536;
@@ -37,9 +37,6 @@ const ENTITY_TAGS = new RegExp(
   `^[ \\t,]*${ENTITY_TAG.source}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG.source})?)*[ \\t]*$`,
 );
 
-// IDEM-07
-// The last is no comma: a second field that is empty would leave one there.
-const KEY = /^[!-~]{0,254}[!-+\--~]$/;
 const NATURAL = /^[1-9][0-9]*$/;
 const PLUS = /\+/g;
 const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
@@ -98,9 +95,7 @@ export async function readBody(
 ): Promise<Uint8Array> {
   // PROB-12
   if (!hasMediaType(request, accepted)) {
-    // ROUTE-17
-    const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
-    throw new Problem("unsupported-media-type", [], headers);
+    throw unsupportedMediaType(accepted);
   }
   // BODY-02, PROB-13
   if (Number(request.header("content-length") ?? 0) > MAX_BODY) {
@@ -112,6 +107,13 @@ export async function readBody(
     throw new Problem("body-too-large");
   }
   return new Uint8Array(body);
+}
+
+// ROUTE-17
+/** 415, with the types that a `PATCH` may have (RFC 5789, 2.2). */
+export function unsupportedMediaType(accepted: ReadonlySet<string>): Problem {
+  const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
+  return new Problem("unsupported-media-type", [], headers);
 }
 
 function hasMediaType(request: Fields, accepted: ReadonlySet<string>): boolean {
@@ -187,15 +189,14 @@ export function parseBase64Url(text: string): Buffer {
   return data;
 }
 
-/** The document as `model` has it. Throws validation, with `issues` of the path before its own. */
+/** The document as `model` has it. Throws validation. */
 export function parseBody<Shape extends z.ZodRawShape>(
   model: z.ZodObject<Shape>,
   document: unknown,
-  issues: readonly Issue[] = [],
 ): z.infer<z.ZodObject<Shape>> {
   // JSON-14
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
-    throw new Problem("validation", [...issues, issue("pointer", "#", "wrong-type")]);
+    throw new Problem("validation", [issue("pointer", "#", "wrong-type")]);
   }
   // Unknown members are found here, as on the other side.
   const members = document as Record<string, unknown>;
@@ -207,15 +208,15 @@ export function parseBody<Shape extends z.ZodRawShape>(
   const shown = unknown.sort(byCodePoint).slice(0, MAX_ERRORS);
   const broken = shown.map((name) => issue("pointer", pointer(name), "unknown"));
   const result = model.safeParse(known);
-  // PROB-06, PROB-07, PROB-08
+  // PROB-06, PROB-07
   if (!result.success) {
     const rules = result.error.issues.map((one) =>
       issue("pointer", `#/${String(one.path[0])}`, one.message as Rule),
     );
-    throw new Problem("validation", [...issues, ...rules, ...broken]);
+    throw new Problem("validation", [...rules, ...broken]);
   }
-  if (issues.length > 0 || broken.length > 0) {
-    throw new Problem("validation", [...issues, ...broken]);
+  if (broken.length > 0) {
+    throw new Problem("validation", broken);
   }
   return result.data;
 }
@@ -253,19 +254,12 @@ export function percentEncode(text: string): string {
   );
 }
 
-// ID-01, ID-02, ID-03
-/** What is wrong with an id in a path: nothing, if it is a canonical one (1 to 2^53-1). */
-export function idIssues(text: string): Issue[] {
-  const code = integerRule(text, MAX_INTEGER);
-  return code ? [issue("parameter", "id", code)] : [];
-}
-
-// ID-04
-/** The id that a path names. Throws validation. */
+// ID-01, ID-02, ID-03, ID-04
+/** The id that a path names, in canonical decimal, 1 to 2^53-1. Throws validation. */
 export function pathId(text: string): number {
-  const issues = idIssues(text);
-  if (issues.length > 0) {
-    throw new Problem("validation", issues);
+  const code = integerRule(text, MAX_INTEGER);
+  if (code) {
+    throw new Problem("validation", [issue("parameter", "id", code)]);
   }
   return Number(text);
 }
@@ -305,16 +299,6 @@ function decode(text: string): string {
   } catch {
     throw new Problem("malformed-query");
   }
-}
-
-/** The `Idempotency-Key`, if one was sent. Throws malformed-header. */
-export function idempotencyKey(request: Fields): string | null {
-  const key = request.header("idempotency-key");
-  // IDEM-07
-  if (key !== undefined && !KEY.test(key)) {
-    throw malformedHeader("Idempotency-Key");
-  }
-  return key ?? null;
 }
 
 /** The value of `If-Match` or `If-None-Match` (RFC 9110, 13.1.1 and 13.1.2). */
@@ -369,6 +353,7 @@ export function entityTags(request: Fields, name: string): EntityTags | null {
   return new EntityTags(new Set(value.match(ENTITY_TAG)));
 }
 
-function malformedHeader(name: string): Problem {
+/** 400 for this header field. */
+export function malformedHeader(name: string): Problem {
   return new Problem("malformed-header", [issue("header", name, "malformed")]);
 }

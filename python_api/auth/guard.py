@@ -2,7 +2,9 @@
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import Request
 
@@ -10,8 +12,10 @@ from python_api.auth.keys import ProviderKeys
 from python_api.auth.store import Credentials, find_by_id, hold_caller
 from python_api.auth.tokens import Claims, TokenError, read_token
 from python_api.database import Connection, Database
-from python_api.problems import Problem
-from python_api.requests import TOKEN, header
+from python_api.openapi import OPTIONAL, SECURED
+from python_api.problems import Problem, issue
+from python_api.readers import Reader
+from python_api.requests import MAX_INTEGER, TOKEN, header, path_id
 from python_api.settings import Settings
 
 # AUTH-03, AUTH-04
@@ -29,6 +33,14 @@ class Caller:
     id: int
     is_admin: bool
     claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The user whom a path names, there or not, and who asks for them."""
+
+    id: int
+    caller: Caller | None
 
 
 class Guard:
@@ -54,23 +66,27 @@ class Guard:
             raise forbidden()
         return caller
 
-    # RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21
-    async def user(self, request: Request, user_id: str) -> tuple[Caller | None, str]:
-        """Whoever may see and change the user with this id, and the id: for `me` their own.
+    # RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
+    async def user(self, request: Request, user_id: str) -> Target:
+        """The user with this id, or with `me` the caller, for whoever may see and change them.
 
-        Raises unauthorized and forbidden, that without a look at whether there is such a user.
+        Raises unauthorized and forbidden, that without a look at whether there is such a user, and
+        validation.
         """
         caller = await self._known(request)
         named = _named(user_id, caller)
         if caller and not caller.is_admin and named != str(caller.id):
             raise forbidden()
-        return caller, named
+        return Target(path_id(named), caller)
 
-    # RIGHT-03
-    async def deletion(self, request: Request, user_id: str) -> tuple[Caller | None, str]:
-        """Whoever may delete the user with this id, and the id. Raises unauthorized and forbidden."""
+    # RIGHT-03, PROB-08
+    async def deletion(self, request: Request, user_id: str) -> Target:
+        """The user with this id, for whoever may delete them.
+
+        Raises unauthorized, forbidden and validation.
+        """
         caller = await self.admin(request)
-        return caller, _named(user_id, caller)
+        return Target(path_id(_named(user_id, caller)), caller)
 
     # RIGHT-07, RIGHT-08
     def check_role(self, caller: Caller | None, role: str | None) -> None:
@@ -150,3 +166,44 @@ def forbidden() -> Problem:
     return Problem(
         "forbidden", headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'}
     )
+
+
+USER_ID = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The user's id, in canonical decimal.",
+    "schema": {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER},
+            {"type": "string", "enum": ["me"], "description": "The token's owner."},
+        ]
+    },
+    "example": 1,
+}
+# What the guard, the database and the provider have to say.
+GUARDED = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"]
+WRONG_ID = Problem("validation", [issue("parameter", "id", "malformed")])
+
+
+def _guarded(ask: Callable[[Guard, Request], Awaitable[Any]], **piece: Any) -> Reader:
+    """A reader that asks the application's guard."""
+
+    async def read(request: Request) -> Any:
+        return await ask(request.app.state.guard, request)
+
+    return Reader(read, {"security": SECURED, "x-problems": GUARDED, **piece})
+
+
+def _of_a_user(ask: Callable[[Guard, Request, str], Awaitable[Target]]) -> Reader:
+    """A reader that asks it about the user whom the path names."""
+    return _guarded(
+        lambda guard, request: ask(guard, request, request.path_params["id"]),
+        **{"parameters": [USER_ID], "x-problems": [*GUARDED, WRONG_ID]},
+    )
+
+
+MayRegister = Annotated[Caller | None, _guarded(Guard.registration, security=OPTIONAL)]
+Admin = Annotated[Caller | None, _guarded(Guard.admin)]
+OwnUser = Annotated[Target, _of_a_user(Guard.user)]
+DeletableUser = Annotated[Target, _of_a_user(Guard.deletion)]

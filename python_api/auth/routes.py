@@ -3,19 +3,20 @@
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 
 from python_api.auth import docs
-from python_api.auth.addresses import client_address
 from python_api.auth.failures import count_failure, refuse_guess, refuse_locked, suspects
 from python_api.auth.passwords import hash_password, is_outdated, is_password
 from python_api.auth.store import Credentials, find_by_email, renew_hash
 from python_api.auth.tokens import issue_token
 from python_api.database import Database
-from python_api.openapi import operation
+from python_api.openapi import content
 from python_api.problems import Problem
-from python_api.requests import FORM, header, parse_query, read_body
+from python_api.readers import ClientAddress, Reader, ReadingRoute, TheDatabase, TheSettings
+from python_api.requests import FORM, parse_query, read_body
 from python_api.settings import Settings
 from python_api.users.schemas import email_rule
 
@@ -33,33 +34,47 @@ class GrantError(Exception):
     """A failure of the token endpoint, as RFC 6749 has it: one of `ERRORS`."""
 
 
-def auth_routes(database: Database, settings: Settings) -> APIRouter:
-    """The routes under `/auth`."""
-    router = APIRouter()
+router = APIRouter(route_class=ReadingRoute)
 
-    @router.post("/auth/token", **operation(docs.CREATE_TOKEN))
-    async def create_token(request: Request) -> Response:
-        body = await read_body(request, FORM)
-        try:
-            email, password = _parse_grant(body, settings)
-            peer = request.client.host if request.client else ""
-            forwarded = header(request.headers, "x-forwarded-for") or ""
-            address = client_address(peer, forwarded, settings.trusted_proxies)
-            user = await _log_in(database, settings, email, password, address)
-        except GrantError as error:
-            return _refused(str(error))
-        # LOGIN-01
-        token = issue_token(user, datetime.now(UTC), settings)
-        answer = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": settings.auth_token_ttl,
-        }
-        return Response(
-            json.dumps(answer, separators=(",", ":")), 200, media_type="application/json"
-        )
 
-    return router
+async def _read_form(request: Request) -> bytes:
+    """The bytes of a form. Raises unsupported-media-type and body-too-large."""
+    return await read_body(request, FORM)
+
+
+Form = Annotated[
+    bytes,
+    Reader(
+        _read_form,
+        {
+            "requestBody": {
+                "required": True,
+                "content": content({"$ref": "#/components/schemas/TokenRequest"}, docs.FORM, *FORM),
+            },
+            "x-problems": ["unsupported-media-type", "body-too-large"],
+        },
+    ),
+]
+
+
+@router.post("/auth/token", openapi_extra=docs.CREATE_TOKEN)
+async def create_token(
+    form: Form, address: ClientAddress, settings: TheSettings, database: TheDatabase
+) -> Response:
+    """Give a token for an email and a password."""
+    try:
+        email, password = _parse_grant(form, settings)
+        user = await _log_in(database, settings, email, password, address)
+    except GrantError as error:
+        return _refused(str(error))
+    # LOGIN-01
+    token = issue_token(user, datetime.now(UTC), settings)
+    answer = {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": settings.auth_token_ttl,
+    }
+    return Response(json.dumps(answer, separators=(",", ":")), 200, media_type="application/json")
 
 
 async def _log_in(

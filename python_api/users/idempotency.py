@@ -6,9 +6,11 @@ and the hash of the body is keyed with the key itself.
 
 import hashlib
 import hmac
+import re
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Request
 from sqlalchemy import bindparam, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -16,9 +18,14 @@ from python_api.auth.guard import Caller
 from python_api.database import Connection
 from python_api.observability import timestamp
 from python_api.problems import Problem
+from python_api.readers import Reader
+from python_api.requests import header, malformed_header
 from python_api.tables import idempotency_keys
 from python_api.users.schemas import User, UserJson
 
+# IDEM-07
+# The last is no comma: a second field that is empty would leave one there.
+KEY = re.compile(r"[!-~]{0,254}[!-+\--~]")
 SWEPT = 10
 
 TABLE = idempotency_keys
@@ -47,6 +54,37 @@ EXPIRED_KEYS = (
     .with_for_update(skip_locked=True)
 )
 DELETE_EXPIRED = delete(TABLE).where(TABLE.c.key_hash.in_(EXPIRED_KEYS))
+
+
+# IDEM-07
+def _read_key(request: Request) -> str | None:
+    """The `Idempotency-Key`, if one was sent. Raises malformed-header."""
+    key = header(request.headers, "idempotency-key")
+    if key is not None and not KEY.fullmatch(key):
+        raise malformed_header("Idempotency-Key")
+    return key
+
+
+# IDEM-11
+IdempotencyKey = Annotated[
+    str | None,
+    Reader(
+        _read_key,
+        {
+            "parameters": [
+                {
+                    "name": "Idempotency-Key",
+                    "in": "header",
+                    "description": "The first 201 to this key is given again to the same body "
+                    "for a while.",
+                    "schema": {"type": "string", "pattern": f"^{KEY.pattern}$"},
+                    "example": "9f1c6f0e-0b0a-4c55-8f6e-6a1f4f0c2f37",
+                }
+            ],
+            "x-problems": [malformed_header("Idempotency-Key")],
+        },
+    ),
+]
 
 
 # IDEM-18

@@ -10,20 +10,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from fastapi import Request
 
 from python_api.observability import timestamp
 from python_api.problems import Problem, issue
-from python_api.requests import MAX_INTEGER, integer_rule, percent_encode
-from python_api.users.schemas import FORBIDDEN, TRIMMED, User, text_rule
+from python_api.readers import Reader
+from python_api.requests import MAX_INTEGER, integer_rule, parse_query, percent_encode
+from python_api.users.schemas import FORBIDDEN, TEXT_PATTERN, TRIMMED, User, text_rule
 
 # USR-LIST-05, USR-LIST-09
 SORTS = ("id", "name", "email", "created_at")
 # USR-LIST-03
 MAX_LIMIT = 100
+DEFAULT_LIMIT = 50
+DEFAULT_SORT = "id"
 MAX_KEY = 254
 
-BASE64URL = re.compile(r"[A-Za-z0-9_-]+")
+BASE64URL = re.compile("[A-Za-z0-9_-]+")
 
 
 class Cursor(NamedTuple):
@@ -65,9 +70,9 @@ def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
         if name in sent:
             sent[name].append(value)
     # USR-LIST-03
-    limit = sent["limit"][0] if sent["limit"] else "50"
+    limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)
     # USR-LIST-05
-    sort = sent["sort"][0] if sent["sort"] else "id"
+    sort = sent["sort"][0] if sent["sort"] else DEFAULT_SORT
     # USR-LIST-14
     q = sent["q"][0].strip(TRIMMED) if sent["q"] else None
     after = _decode_cursor(sent["cursor"][0]) if sent["cursor"] else None
@@ -92,6 +97,65 @@ def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
     if issues:
         raise Problem("validation", issues)
     return Page(int(limit), sort, q, after)
+
+
+# QUERY-01
+def _read_page(request: Request) -> Page:
+    """The page that the query asks for. Raises malformed-query and validation."""
+    return parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
+
+
+PageQuery = Annotated[
+    Page,
+    Reader(
+        _read_page,
+        {
+            "parameters": [
+                {
+                    "name": "limit",
+                    "in": "query",
+                    "description": "How many users a page has at most.",
+                    "schema": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": MAX_LIMIT,
+                        "default": DEFAULT_LIMIT,
+                    },
+                },
+                {
+                    "name": "sort",
+                    "in": "query",
+                    "description": "The order, `-` for descending; text by code point, ties by "
+                    "ascending id.",
+                    "schema": {
+                        "type": "string",
+                        "enum": [*SORTS, *(f"-{sort}" for sort in SORTS)],
+                        "default": DEFAULT_SORT,
+                    },
+                },
+                {
+                    "name": "q",
+                    "in": "query",
+                    "description": "Only users whose name or email contains this, compared in "
+                    "lower case.",
+                    "schema": {"type": "string", "pattern": TEXT_PATTERN},
+                    "example": "ada",
+                },
+                {
+                    "name": "cursor",
+                    "in": "query",
+                    "description": "Where the page begins: opaque, from the `Link` of the page "
+                    "before.",
+                    "schema": {"type": "string", "pattern": f"^{BASE64URL.pattern}$"},
+                },
+            ],
+            "x-problems": [
+                "malformed-query",
+                Problem("validation", [issue("parameter", "limit", "malformed")]),
+            ],
+        },
+    ),
+]
 
 
 # USR-LIST-16

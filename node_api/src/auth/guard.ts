@@ -1,8 +1,11 @@
 /** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
 
+import type { Context } from "hono";
 import type { Connection, Database } from "../database.ts";
-import { Problem } from "../problems.ts";
-import { type Fields, TOKEN } from "../requests.ts";
+import { OPTIONAL, type Piece, SECURED } from "../openapi.ts";
+import { issue, Problem } from "../problems.ts";
+import { type Env, reader } from "../readers.ts";
+import { type Fields, MAX_INTEGER, pathId, TOKEN } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Role } from "../users/schemas.ts";
 import { ProviderKeys } from "./keys.ts";
@@ -18,6 +21,9 @@ const REALM = 'Bearer realm="users"';
 
 /** The owner of a request's token. */
 export type Caller = Readonly<{ id: number; isAdmin: boolean; claims: Claims }>;
+
+/** The user whom a path names, there or not, and who asks for them. */
+export type Target = Readonly<{ id: number; caller: Caller | null }>;
 
 /** Who calls, by the request's token; null where nobody has to say. */
 export class Guard {
@@ -47,26 +53,31 @@ export class Guard {
     return caller;
   }
 
-  // RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21
+  // RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
   /**
-   * Whoever may see and change the user with this id, and the id: for `me` their own.
+   * The user with this id, or with `me` the caller, for whoever may see and change them.
    *
-   * Throws unauthorized and forbidden, that without a look at whether there is such a user.
+   * Throws unauthorized and forbidden, that without a look at whether there is such a user, and
+   * validation.
    */
-  async user(request: Fields, id: string): Promise<[caller: Caller | null, id: string]> {
+  async user(request: Fields, id: string): Promise<Target> {
     const caller = await this.#known(request);
     const meant = named(id, caller);
     if (caller && !caller.isAdmin && meant !== String(caller.id)) {
       throw forbidden();
     }
-    return [caller, meant];
+    return { id: pathId(meant), caller };
   }
 
-  // RIGHT-03
-  /** Whoever may delete the user with this id, and the id. Throws unauthorized and forbidden. */
-  async deletion(request: Fields, id: string): Promise<[caller: Caller | null, id: string]> {
+  // RIGHT-03, PROB-08
+  /**
+   * The user with this id, for whoever may delete them.
+   *
+   * Throws unauthorized, forbidden and validation.
+   */
+  async deletion(request: Fields, id: string): Promise<Target> {
     const caller = await this.admin(request);
-    return [caller, named(id, caller)];
+    return { id: pathId(named(id, caller)), caller };
   }
 
   // RIGHT-07, RIGHT-08
@@ -162,3 +173,46 @@ export function forbidden(): Problem {
     "WWW-Authenticate": `${REALM}, error="insufficient_scope"`,
   });
 }
+
+const USER_ID = {
+  name: "id",
+  in: "path" as const,
+  required: true,
+  description: "The user's id, in canonical decimal.",
+  schema: {
+    anyOf: [
+      { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
+      { type: "string" as const, enum: ["me"], description: "The token's owner." },
+    ],
+  },
+  example: 1,
+};
+// What the guard, the database and the provider have to say.
+const REFUSALS = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"] as const;
+const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };
+const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
+const OF_A_USER: Piece = {
+  security: SECURED,
+  parameters: [USER_ID],
+  "x-problems": [...REFUSALS, WRONG_ID],
+};
+
+/** An application with a guard. */
+export type GuardEnv = Env & { Variables: { guard: Guard } };
+type Asked = Context<GuardEnv>;
+
+export const mayRegister = reader("caller", (c: Asked) => c.get("guard").registration(c.req), {
+  security: OPTIONAL,
+  "x-problems": REFUSALS,
+});
+export const admin = reader("caller", (c: Asked) => c.get("guard").admin(c.req), GUARDED);
+export const ownUser = reader(
+  "target",
+  (c: Asked) => c.get("guard").user(c.req, c.req.param("id") ?? ""),
+  OF_A_USER,
+);
+export const deletableUser = reader(
+  "target",
+  (c: Asked) => c.get("guard").deletion(c.req, c.req.param("id") ?? ""),
+  OF_A_USER,
+);

@@ -1,8 +1,9 @@
 /** The token endpoint (RFC 6749): HTTP only. */
 
 import { type Context, Hono } from "hono";
-import { describeRoute } from "hono-openapi";
 import type { Database } from "../database.ts";
+import { content, describe } from "../openapi.ts";
+import { clientAddress, type Env, reader } from "../readers.ts";
 import { FORM, parseQuery, readBody } from "../requests.ts";
 import type { Settings } from "../settings.ts";
 import { emailRule } from "../users/schemas.ts";
@@ -31,17 +32,26 @@ export class GrantError extends Error {
   }
 }
 
-/** The routes under `/auth`; `addressOf` tells where a request comes from. */
-export function authRoutes(
-  database: Database,
-  settings: Settings,
-  addressOf: (c: Context) => string,
-) {
-  return new Hono().post("/auth/token", describeRoute(docs.CREATE_TOKEN), async (c) => {
-    const body = await readBody(c.req, FORM);
+/** The bytes of a form, as `form`. Throws unsupported-media-type and body-too-large. */
+const formBody = reader("form", (c: Context<Env>) => readBody(c.req, FORM), {
+  requestBody: {
+    required: true,
+    content: content({ $ref: "#/components/schemas/TokenRequest" }, docs.FORM, ...FORM),
+  },
+  "x-problems": ["unsupported-media-type", "body-too-large"],
+});
+
+/** Give a token for an email and a password. */
+export const authRoutes = new Hono<Env>().post(
+  "/auth/token",
+  formBody,
+  clientAddress,
+  describe(docs.CREATE_TOKEN),
+  async (c) => {
+    const { form, address, settings, database } = c.var;
     try {
-      const [email, password] = parseGrant(body, settings);
-      const user = await logIn(database, settings, email, password, addressOf(c));
+      const [email, password] = parseGrant(form, settings);
+      const user = await logIn(database, settings, email, password, address);
       // LOGIN-01
       const token = await issueToken(user, new Date(), settings);
       return c.json({
@@ -55,8 +65,8 @@ export function authRoutes(
       }
       throw error;
     }
-  });
-}
+  },
+);
 
 /**
  * The user with this email, if this is the password.

@@ -6,14 +6,45 @@
  */
 
 import { createHash, createHmac } from "node:crypto";
+import type { Context } from "hono";
 import type { Caller } from "../auth/guard.ts";
 import type { Connection } from "../database.ts";
 import { timestamp } from "../observability.ts";
 import { Problem } from "../problems.ts";
+import { type Env, reader } from "../readers.ts";
+import { malformedHeader } from "../requests.ts";
 import { isPostgres } from "../tables.ts";
 import type { User } from "./schemas.ts";
 
+// IDEM-07
+// The last is no comma: a second field that is empty would leave one there.
+const KEY = /^[!-~]{0,254}[!-+\--~]$/;
 const SWEPT = 10;
+
+// IDEM-07, IDEM-11
+/** The `Idempotency-Key` as `key`, if one was sent. Throws malformed-header. */
+export const idempotencyKey = reader(
+  "key",
+  (c: Context<Env>) => {
+    const key = c.req.header("idempotency-key");
+    if (key !== undefined && !KEY.test(key)) {
+      throw malformedHeader("Idempotency-Key");
+    }
+    return key ?? null;
+  },
+  {
+    parameters: [
+      {
+        name: "Idempotency-Key",
+        in: "header",
+        description: "The first 201 to this key is given again to the same body for a while.",
+        schema: { type: "string", pattern: KEY.source },
+        example: "9f1c6f0e-0b0a-4c55-8f6e-6a1f4f0c2f37",
+      },
+    ],
+    "x-problems": [malformedHeader("Idempotency-Key")],
+  },
+);
 
 // IDEM-18
 /** The key as it is kept, so that everybody has their own: no key that is sent has a space. */

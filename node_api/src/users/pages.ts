@@ -5,15 +5,27 @@
  * user that doesn't change is seen exactly once, whatever is created or deleted in between.
  */
 
+import type { Context } from "hono";
 import { timestamp } from "../observability.ts";
 import { issue, Problem, type Rule } from "../problems.ts";
-import { integerRule, MAX_INTEGER, percentEncode } from "../requests.ts";
-import { codePoints, FORBIDDEN, TRIMMED, textRule, trim, type User } from "./schemas.ts";
+import { type Env, reader } from "../readers.ts";
+import { integerRule, MAX_INTEGER, parseQuery, percentEncode, splitUrl } from "../requests.ts";
+import {
+  codePoints,
+  FORBIDDEN,
+  TEXT_PATTERN,
+  TRIMMED,
+  textRule,
+  trim,
+  type User,
+} from "./schemas.ts";
 
 // USR-LIST-05, USR-LIST-09
 export const SORTS = ["id", "name", "email", "created_at"] as const;
 // USR-LIST-03
 export const MAX_LIMIT = 100;
+const DEFAULT_LIMIT = 50;
+const DEFAULT_SORT = "id";
 const MAX_KEY = 254;
 
 const BASE64URL = /^[A-Za-z0-9_-]+$/;
@@ -65,9 +77,9 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
     parameters.filter(([name]) => name === wanted).map(([, value]) => value);
   const sent = { limit: all("limit"), sort: all("sort"), q: all("q"), cursor: all("cursor") };
   // USR-LIST-03
-  const limit = sent.limit[0] ?? "50";
+  const limit = sent.limit[0] ?? String(DEFAULT_LIMIT);
   // USR-LIST-05
-  const sort = sent.sort[0] ?? "id";
+  const sort = sent.sort[0] ?? DEFAULT_SORT;
   // USR-LIST-14
   const q = sent.q[0] === undefined ? null : trim(sent.q[0], TRIMMED);
   const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
@@ -101,6 +113,53 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
   }
   return new Page(Number(limit), sort, q, after);
 }
+
+// QUERY-01
+/** The page that the query asks for, as `page`. Throws malformed-query and validation. */
+export const pageQuery = reader(
+  "page",
+  (c: Context<Env>) => {
+    const [, query] = splitUrl(c.req.url);
+    return parsePage(parseQuery(query));
+  },
+  {
+    parameters: [
+      {
+        name: "limit",
+        in: "query",
+        description: "How many users a page has at most.",
+        schema: { type: "integer", minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT },
+      },
+      {
+        name: "sort",
+        in: "query",
+        description: "The order, `-` for descending; text by code point, ties by ascending id.",
+        schema: {
+          type: "string",
+          enum: [...SORTS, ...SORTS.map((sort) => `-${sort}`)],
+          default: DEFAULT_SORT,
+        },
+      },
+      {
+        name: "q",
+        in: "query",
+        description: "Only users whose name or email contains this, compared in lower case.",
+        schema: { type: "string", pattern: TEXT_PATTERN },
+        example: "ada",
+      },
+      {
+        name: "cursor",
+        in: "query",
+        description: "Where the page begins: opaque, from the `Link` of the page before.",
+        schema: { type: "string", pattern: BASE64URL.source },
+      },
+    ],
+    "x-problems": [
+      "malformed-query",
+      new Problem("validation", [issue("parameter", "limit", "malformed")]),
+    ],
+  },
+);
 
 // USR-LIST-16
 /** The `Link` (RFC 8288) to the page after the one that ends with the user `last`. */

@@ -1,0 +1,170 @@
+/**
+ * What the users' operations do: each write is one transaction, committed before it is answered.
+ *
+ * It begins with a second look at the caller, whose body may have come late (RIGHT-15).
+ */
+
+import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
+import type { Caller, Guard, Target } from "../auth/guard.ts";
+import { hashPassword } from "../auth/passwords.ts";
+import type { Connection, Database } from "../database.ts";
+import { Problem } from "../problems.ts";
+import type { Sent } from "../readers.ts";
+import type { EntityTags } from "../requests.ts";
+import type { Settings } from "../settings.ts";
+import { claimKey, isKept, keepResponse, scopedKey } from "./idempotency.ts";
+import type { Page } from "./pages.ts";
+import type { NewUser, Stored, User, UserChanges } from "./schemas.ts";
+import * as store from "./store.ts";
+
+/** The users of a database. */
+export class Users {
+  readonly #settings: Settings;
+  readonly #database: Database;
+  readonly #guard: Guard;
+
+  constructor(settings: Settings, database: Database, guard: Guard) {
+    this.#settings = settings;
+    this.#database = database;
+    this.#guard = guard;
+  }
+
+  /**
+   * Create a user; gives it, and whether it was created before, under the same key.
+   *
+   * `address` is where the request comes from. Throws unauthorized, forbidden,
+   * too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+   */
+  async create(
+    caller: Caller | null,
+    sentKey: string | null,
+    sent: Sent<NewUser>,
+    address: string,
+  ): Promise<[user: User, replayed: boolean]> {
+    // PROB-22
+    this.#guard.checkRole(caller, sent.fields.role);
+    // LIMIT-13
+    const isCounted = this.#settings.auth && !caller;
+    const whom = isCounted ? [registrant(address, this.#settings)] : [];
+    const key = scopedKey(sentKey, caller);
+    await this.#refuseCrowd(whom, key);
+    const fields = await this.#stored(sent.fields);
+    // REP-05, REP-06
+    const now = new Date();
+    // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
+    return await this.#counted(whom, now, async (connection) => {
+      await this.#guard.confirm(connection, caller);
+      // IDEM-10, PROB-17
+      if (key) {
+        const ttl = this.#settings.idempotencyTtl;
+        const kept = await claimKey(connection, key, sent.content, now, ttl);
+        // IDEM-02
+        if (kept) {
+          return [kept, true];
+        }
+      }
+      if (whom.length > 0) {
+        await countFailure(connection, whom, now);
+      }
+      const user = await store.createUser(connection, fields, now);
+      if (key) {
+        await keepResponse(connection, key, user);
+      }
+      // IDEM-01
+      return [user, false];
+    });
+  }
+
+  // USR-LIST-19
+  /** The users of a page, and one more if there is another page. */
+  list(page: Page): Promise<User[]> {
+    return store.listUsers(this.#database.connection, page);
+  }
+
+  // USR-READ-04, COND-15
+  /** The user. Throws user-not-found. */
+  read(id: number): Promise<User> {
+    return store.readUser(this.#database.connection, id);
+  }
+
+  // USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09
+  /**
+   * Change the members that were sent; gives the user as it is then.
+   *
+   * Throws unauthorized, forbidden, user-not-found, version-mismatch, email-taken and overloaded.
+   */
+  async change(
+    target: Target,
+    condition: EntityTags | null,
+    sent: NewUser | UserChanges,
+  ): Promise<User> {
+    // PROB-22
+    this.#guard.checkRole(target.caller, sent.role);
+    const changes = await this.#stored(sent);
+    const now = new Date();
+    return await this.#database.transaction(async (connection) => {
+      await this.#guard.confirm(connection, target.caller, target.id);
+      return await store.changeUser(connection, target.id, changes, condition, now);
+    });
+  }
+
+  // USR-DELETE-03
+  /** Delete the user. Throws unauthorized, forbidden, user-not-found and version-mismatch. */
+  async delete(target: Target, condition: EntityTags | null): Promise<void> {
+    await this.#database.transaction(async (connection) => {
+      await this.#guard.confirm(connection, target.caller, target.id);
+      await store.deleteUser(connection, target.id, condition);
+    });
+  }
+
+  // LIMIT-15
+  /** Throw too-many-registrations before there is work, unless there is an answer already. */
+  async #refuseCrowd(whom: readonly Suspect[], key: string | null): Promise<void> {
+    if (whom.length === 0) {
+      return;
+    }
+    const { connection } = this.#database;
+    const now = new Date();
+    if (!(key && (await isKept(connection, key, now)))) {
+      await refuseLocked(connection, whom, now);
+    }
+  }
+
+  // LIMIT-12, LIMIT-14
+  /**
+   * What `work` gives, in a transaction, and where it ends with email-taken, one more that counts
+   * that.
+   *
+   * Whoever is told that an email is taken has learned who has an account.
+   */
+  async #counted<Result>(
+    whom: readonly Suspect[],
+    now: Date,
+    work: (connection: Connection) => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      return await this.#database.transaction(work);
+    } catch (error) {
+      if (whom.length > 0 && error instanceof Problem && error.code === "email-taken") {
+        await this.#database.transaction((connection) => countFailure(connection, whom, now));
+      }
+      throw error;
+    }
+  }
+
+  // USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
+  /**
+   * The members that were sent, as they are kept: in place of a password its hash.
+   *
+   * Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+   */
+  async #stored<Fields extends UserChanges>(sent: Fields): Promise<Stored<Fields>> {
+    const { password, ...fields } = sent;
+    if (password === undefined) {
+      return fields;
+    }
+    // PASSWORD-07
+    const hash = password && (await hashPassword(password, this.#settings));
+    return { ...fields, password_hash: hash };
+  }
+}

@@ -1,0 +1,142 @@
+"""What the users' operations do: each write is one transaction, committed before it is answered.
+
+It begins with a second look at the caller, whose body may have come late (RIGHT-15).
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from python_api.auth.failures import Suspect, count_failure, refuse_locked, registrant
+from python_api.auth.guard import Caller, Guard, Target
+from python_api.auth.passwords import hash_password
+from python_api.database import Connection, Database
+from python_api.problems import Problem
+from python_api.readers import Sent
+from python_api.requests import EntityTags
+from python_api.settings import Settings
+from python_api.users import store
+from python_api.users.idempotency import claim_key, is_kept, keep_response, scoped_key
+from python_api.users.pages import Page
+from python_api.users.schemas import NewUser, User, UserChanges
+
+
+class Users:
+    """The users of a database."""
+
+    def __init__(self, settings: Settings, database: Database, guard: Guard) -> None:
+        self._settings = settings
+        self._database = database
+        self._guard = guard
+
+    async def create(
+        self, caller: Caller | None, sent_key: str | None, sent: Sent[NewUser], address: str
+    ) -> tuple[User, bool]:
+        """Create a user; gives it, and whether it was created before, under the same key.
+
+        `address` is where the request comes from. Raises unauthorized, forbidden,
+        too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+        """
+        # PROB-22
+        self._guard.check_role(caller, sent.fields.role)
+        # LIMIT-13
+        is_counted = self._settings.auth and not caller
+        whom = [registrant(address, self._settings)] if is_counted else []
+        key = scoped_key(sent_key, caller)
+        await self._refuse_crowd(whom, key)
+        fields = await self._stored(sent.fields)
+        # REP-05, REP-06
+        now = datetime.now(UTC)
+        # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
+        async with self._counted(whom, now) as connection:
+            await self._guard.confirm(connection, caller)
+            # IDEM-10, PROB-17
+            if key:
+                ttl = self._settings.idempotency_ttl
+                kept = await claim_key(connection, key, sent.content, now, ttl)
+                # IDEM-02
+                if kept:
+                    return kept, True
+            if whom:
+                await count_failure(connection, whom, now)
+            user = await store.create_user(connection, fields, now)
+            if key:
+                await keep_response(connection, key, user)
+        # IDEM-01
+        return user, False
+
+    # USR-LIST-19
+    async def list(self, page: Page) -> list[User]:
+        """The users of a page, and one more if there is another page."""
+        async with self._database.connection() as connection:
+            return await store.list_users(connection, page)
+
+    # USR-READ-04, COND-15
+    async def read(self, user_id: int) -> User:
+        """The user. Raises user-not-found."""
+        async with self._database.connection() as connection:
+            return await store.read_user(connection, user_id)
+
+    # USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09
+    async def change(
+        self, target: Target, condition: EntityTags | None, sent: NewUser | UserChanges
+    ) -> User:
+        """Change the members that were sent; gives the user as it is then.
+
+        Raises unauthorized, forbidden, user-not-found, version-mismatch, email-taken and
+        overloaded.
+        """
+        # PROB-22
+        self._guard.check_role(target.caller, sent.role)
+        changes = await self._stored(sent)
+        now = datetime.now(UTC)
+        async with self._database.transaction() as connection:
+            await self._guard.confirm(connection, target.caller, target.id)
+            return await store.change_user(connection, target.id, changes, condition, now)
+
+    # USR-DELETE-03
+    async def delete(self, target: Target, condition: EntityTags | None) -> None:
+        """Delete the user. Raises unauthorized, forbidden, user-not-found and version-mismatch."""
+        async with self._database.transaction() as connection:
+            await self._guard.confirm(connection, target.caller, target.id)
+            await store.delete_user(connection, target.id, condition)
+
+    # LIMIT-15
+    async def _refuse_crowd(self, whom: Sequence[Suspect], key: str | None) -> None:
+        """Raise too-many-registrations before there is work, unless there is an answer already."""
+        if not whom:
+            return
+        now = datetime.now(UTC)
+        async with self._database.connection() as connection:
+            if not (key and await is_kept(connection, key, now)):
+                await refuse_locked(connection, whom, now)
+
+    # LIMIT-12, LIMIT-14
+    @asynccontextmanager
+    async def _counted(self, whom: Sequence[Suspect], now: datetime) -> AsyncIterator[Connection]:
+        """A transaction, and where it ends with email-taken, one more that counts that.
+
+        Whoever is told that an email is taken has learned who has an account.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                yield connection
+        except Problem as problem:
+            if whom and problem.code == "email-taken":
+                async with self._database.transaction() as connection:
+                    await count_failure(connection, whom, now)
+            raise
+
+    # USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
+    async def _stored(self, sent: NewUser | UserChanges) -> dict[str, Any]:
+        """The members that were sent, as they are kept: in place of a password its hash.
+
+        Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+        """
+        fields = sent.model_dump(exclude_unset=True)
+        if "password" in fields:
+            password = fields.pop("password")
+            # PASSWORD-07
+            fields["password_hash"] = password and await hash_password(password, self._settings)
+        return fields
