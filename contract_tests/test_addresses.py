@@ -132,7 +132,7 @@ NO_NETWORKS = [
 READ: dict[Kind, str] = {
     "python": """
 import json, sys
-from python_api.auth.addresses import client_address, parse_networks
+from python_api.http.addresses import client_address, parse_networks
 
 networks, peers = json.loads(sys.argv[1])
 for network in networks:
@@ -143,7 +143,7 @@ for network in networks:
         print("null")
 """,
     "node": """
-import { clientAddress, parseNetworks } from "./src/auth/addresses.ts";
+import { clientAddress, parseNetworks } from "./src/http/addresses.ts";
 
 const [networks, peers] = JSON.parse(process.argv[1]);
 for (const network of networks) {
@@ -183,7 +183,7 @@ def test_which_addresses_a_network_holds(kind: Kind) -> None:
 FORWARDED: dict[Kind, str] = {
     "python": """
 import json, sys
-from python_api.auth.addresses import client_address, parse_networks
+from python_api.http.addresses import client_address, parse_networks
 
 trusted = parse_networks(["127.0.0.1"])
 for forwarded in json.loads(sys.stdin.read()):
@@ -191,7 +191,7 @@ for forwarded in json.loads(sys.stdin.read()):
 """,
     "node": """
 import { readFileSync } from "node:fs";
-import { clientAddress, parseNetworks } from "./src/auth/addresses.ts";
+import { clientAddress, parseNetworks } from "./src/http/addresses.ts";
 
 const trusted = parseNetworks(["127.0.0.1"]);
 for (const forwarded of JSON.parse(readFileSync(0))) {

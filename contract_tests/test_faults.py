@@ -320,8 +320,8 @@ FULL: dict[Kind, str] = {
 import asyncio, os, sys
 from sqlalchemy import text
 from python_api.app import create_app
-from python_api.database import open_database
-from python_api.server import end_well_on_signals, listen, log_listening, serve
+from python_api.storage.database import open_database
+from python_api.http.server import end_well_on_signals, listen, log_listening, serve
 from python_api.settings import read_settings
 
 async def main(settings):
@@ -338,8 +338,8 @@ asyncio.run(main(read_settings(os.environ)))
     "node": """
 import { sql } from "kysely";
 import { createApp } from "./src/app.ts";
-import { openDatabase } from "./src/database.ts";
-import { listen, logListening, serve } from "./src/server.ts";
+import { openDatabase } from "./src/storage/database.ts";
+import { listen, logListening, serve } from "./src/http/server.ts";
 import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings(process.env);

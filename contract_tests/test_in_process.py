@@ -129,7 +129,7 @@ BARE = """
 import asyncio, sys
 from fastapi.testclient import TestClient
 from python_api.app import create_app
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 class Bare:
@@ -161,7 +161,7 @@ PYTHON = """
 import asyncio, httpx, sys
 from fastapi.testclient import TestClient
 from python_api.app import create_app
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 settings = read_settings({"DATABASE_URL": sys.argv[1]})
@@ -170,7 +170,7 @@ async def main():
 TYPESCRIPT = """
 import { hc } from "hono/client";
 import { type App, createApp } from "./src/app.ts";
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings({ DATABASE_URL: process.argv[2] ?? "" });

@@ -232,7 +232,7 @@ FIND: dict[Kind, str] = {
 import asyncio, json, sys, time
 import uvloop
 from python_api.auth.keys import KeyNotFoundError, ProviderKeys
-from python_api.problems import Problem
+from python_api.http.problems import Problem
 from python_api.settings import read_settings
 
 async def find(url):
@@ -253,7 +253,7 @@ uvloop.run(main())
 """,
     "node": """
 import { KeyNotFoundError, ProviderKeys } from "./src/auth/keys.ts";
-import { Problem } from "./src/problems.ts";
+import { Problem } from "./src/http/problems.ts";
 import { readSettings } from "./src/settings.ts";
 
 async function find(url) {
@@ -599,7 +599,7 @@ IN_TIME: dict[Kind, str] = {
 import asyncio, json, sys, time
 import uvloop
 from python_api.auth.keys import KeyNotFoundError, ProviderKeys
-from python_api.problems import Problem
+from python_api.http.problems import Problem
 from python_api.settings import read_settings
 
 keys = ProviderKeys(read_settings({"AUTH_JWKS_URL": sys.argv[1]}))
@@ -632,7 +632,7 @@ uvloop.run(main())
     "node": """
 import { createInterface } from "node:readline";
 import { KeyNotFoundError, ProviderKeys } from "./src/auth/keys.ts";
-import { Problem } from "./src/problems.ts";
+import { Problem } from "./src/http/problems.ts";
 import { readSettings } from "./src/settings.ts";
 
 const keys = new ProviderKeys(readSettings({ AUTH_JWKS_URL: process.argv[1] }));

@@ -207,7 +207,7 @@ ASK: dict[Kind, str] = {
     "python": """
 import asyncio, json, sys
 from sqlalchemy import text
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def main(url, *names):
@@ -221,7 +221,7 @@ asyncio.run(main(*sys.argv[1:]))
 """,
     "node": """
 import { sql } from "kysely";
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const [url, ...names] = process.argv.slice(1);

@@ -253,7 +253,7 @@ def test_any_number_may_ask_at_once(launched: Launch) -> None:
 # As if nothing could be written but the database, which nobody can forbid the tests' own user.
 NOWHERE = """exec "$1" -c "
 import python_api.environment, tempfile
-from python_api import workers
+from python_api.operation import workers
 from python_api.main import main
 
 tempfile.tempdir = workers.SHARED_MEMORY = '/nowhere'

@@ -17,21 +17,21 @@ NODE = services.ROOT / "node_api" / "src"
 # Public functions without a twin, in camelCase, and why the other side has no need of one.
 ALONE = {
     "app.answerProblem": "FastAPI calls one handler an exception class, Hono one for all",
-    "database.parameter": "SQLAlchemy's bindparam",
-    "database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
-    "docs.docsRoutes": "FastAPI's requests know their application",
-    "openapi.describe": "Hono's routes are described by a middleware, FastAPI's by their class",
-    "openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
-    "readers.fromApp": "Hono's c.var",
-    "readers.reader": "a class in Python: a parameter is annotated with it",
-    "requests.header": "Hono's c.req.header",
-    "requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",
-    "requests.splitUrl": "ASGI gives a URL's parts apart",
-    "server.refuse": "on Node a method of the connection",
-    "tables.isPostgres": "SQLAlchemy's connections know their dialect's name",
+    "storage/database.parameter": "SQLAlchemy's bindparam",
+    "storage/database.prepared": "SQLAlchemy's statements have no connection, and are what is compiled",
+    "http/docs.docsRoutes": "FastAPI's requests know their application",
+    "http/openapi.describe": "Hono's routes are described by a middleware, FastAPI's by their class",
+    "http/openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
+    "http/readers.fromApp": "Hono's c.var",
+    "http/readers.reader": "a class in Python: a parameter is annotated with it",
+    "http/requests.header": "Hono's c.req.header",
+    "http/requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",
+    "http/requests.splitUrl": "ASGI gives a URL's parts apart",
+    "http/server.refuse": "on Node a method of the connection",
+    "storage/tables.isPostgres": "SQLAlchemy's connections know their dialect's name",
     "users/schemas.codePoints": "the length of a Python string",
     "users/schemas.etag": "a method of Python's class; in TypeScript a user is plain data",
-    "users/schemas.trim": "Python's strip takes the characters to trim",
+    "http/requests.trim": "Python's strip takes the characters to trim",
 }
 
 
@@ -76,12 +76,25 @@ def test_both_sides_have_the_same_modules() -> None:
     assert sorted(modules(PYTHON, ".py")) == sorted(modules(NODE, ".ts"))
 
 
+@pytest.mark.clause("PAIR-21")
+@pytest.mark.parametrize("folder", ["http", "storage", "operation"])
+def test_nothing_that_features_share_knows_one(folder: str) -> None:
+    for directory, imports in (
+        (PYTHON, r"python_api\.(?:auth|users)\b|from python_api import (?:auth|users)\b"),
+        (NODE, r'"(?:\.\./)+(?:auth|users)/'),
+    ):
+        sources = [*(directory / folder).rglob("*.*s"), *(directory / folder).rglob("*.py")]
+        assert sources
+        for source in sources:
+            assert not re.search(imports, source.read_text("utf-8")), source
+
+
 @pytest.mark.clause("PAIR-02")
 def test_every_public_function_has_a_twin() -> None:
     node = modules(NODE, ".ts")
     alone = set()
     for name, file in modules(PYTHON, ".py").items():
-        if name.startswith("migrations/"):
+        if name.startswith("storage/migrations/"):
             continue  # the tools call them, each by its own name; OPS-13 compares what they make
         ours, theirs = python_functions(file), node_functions(node[name])
         for these, those in ((ours, theirs), (theirs, ours)):

@@ -351,8 +351,8 @@ WITH_ADDED: dict[Kind, str] = {
 import json, sys
 from fastapi import APIRouter, Response
 from python_api.app import create_app
-from python_api.openapi import openapi_document
-from python_api.readers import IfMatch, ReadingRoute
+from python_api.http.openapi import openapi_document
+from python_api.http.readers import IfMatch, ReadingRoute
 from python_api.settings import read_settings
 from python_api.users.docs import SCHEMAS
 
@@ -372,8 +372,8 @@ print(json.dumps([before, openapi_document(app, SCHEMAS)]))
 """,
     "node": """
 import { createApp } from "./src/app.ts";
-import { describe, openapiDocument } from "./src/openapi.ts";
-import { ifMatch } from "./src/readers.ts";
+import { describe, openapiDocument } from "./src/http/openapi.ts";
+import { ifMatch } from "./src/http/readers.ts";
 import { readSettings } from "./src/settings.ts";
 import { SCHEMAS } from "./src/users/docs.ts";
 

@@ -23,7 +23,7 @@ JSON = ("Content-Type", "application/json")
 PREPARE: dict[Kind, str] = {
     "python": """
 import asyncio, sys
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def prepare():
@@ -33,7 +33,7 @@ async def prepare():
 asyncio.run(prepare())
 """,
     "node": """
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const database = await openDatabase(readSettings({ DATABASE_URL: process.argv[1] }));
@@ -189,8 +189,8 @@ def test_a_newer_database_ends_the_start_with_one_line(spawned: Callable[..., Se
 # Prepare a database as version 0001 did: with the steps that are in this directory.
 PREPARE_0001 = """
 import asyncio, pathlib, sys
-from python_api import migrate
-from python_api.database import open_database
+from python_api.storage import migrate
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 migrate.STEPS = pathlib.Path(sys.argv[2])
@@ -208,7 +208,7 @@ def url_of_0001(new_url: Callable[[str], str], tmp_path: Path) -> str:
     """The URL of a database of version 0001, which one service prepared and another might have."""
     steps = tmp_path / "steps"
     steps.mkdir()
-    shutil.copy(services.ROOT / "python_api" / "migrations" / "v0001_users.py", steps)
+    shutil.copy(services.ROOT / "python_api" / "storage" / "migrations" / "v0001_users.py", steps)
     url = new_url("old")
     services.run_code({"python": PREPARE_0001, "node": ""}, "python", url, str(steps))
     return url

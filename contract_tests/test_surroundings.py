@@ -116,7 +116,7 @@ def both_on(
 OPEN: dict[Kind, str] = {
     "python": """
 import asyncio, json, sys
-from python_api.database import DATABASE_ERRORS, open_database
+from python_api.storage.database import DATABASE_ERRORS, open_database
 from python_api.settings import read_settings
 
 async def open(environment):
@@ -134,7 +134,7 @@ async def main():
 asyncio.run(main())
 """,
     "node": """
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 for (const environment of JSON.parse(process.argv[1])) {
@@ -941,7 +941,7 @@ SHOWN: dict[Kind, str] = {
     "python": """
 import asyncio, json, sys
 from sqlalchemy import text
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def main(url, *names):
@@ -955,7 +955,7 @@ asyncio.run(main(*sys.argv[1:]))
 """,
     "node": """
 import { sql } from "kysely";
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const [url, ...names] = process.argv.slice(1);
@@ -1250,7 +1250,7 @@ def test_a_path_from_here_is_no_word_of_sqlite(kind: Kind, tmp_path: Path) -> No
 
 IN = """
 import asyncio, os, sys
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def main():
@@ -1262,7 +1262,7 @@ async def main():
 asyncio.run(main())
 """
 IN_NODE = """
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 process.chdir("HERE");
@@ -1347,7 +1347,7 @@ def test_a_link_leads_to_the_file(kind: Kind, sort: str, tmp_path: Path) -> None
 GONE_WORDS: dict[Kind, str] = {
     "python": """
 import asyncio, pathlib, sys
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def main(path):
@@ -1363,7 +1363,7 @@ asyncio.run(main(sys.argv[1]))
 """,
     "node": """
 import { unlinkSync } from "node:fs";
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const [path] = process.argv.slice(1);

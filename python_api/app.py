@@ -13,14 +13,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from python_api.auth import docs as auth_docs
 from python_api.auth.guard import Guard
 from python_api.auth.routes import router as auth_router
-from python_api.cors import cors_headers
-from python_api.database import Database, is_unavailable
-from python_api.docs import router as docs_router
-from python_api.health import router as health_router
-from python_api.observability import NO_ROUTE, Observation, log, request_id
-from python_api.problems import Problem, render_problem
-from python_api.requests import ACCEPT_PATCH, header, route_path
+from python_api.http.cors import cors_headers
+from python_api.http.docs import router as docs_router
+from python_api.http.problems import Problem, render_problem
+from python_api.http.requests import ACCEPT_PATCH, header, route_path
+from python_api.operation.health import router as health_router
+from python_api.operation.observability import NO_ROUTE, Observation, log, request_id
 from python_api.settings import Settings
+from python_api.storage.database import Database, is_unavailable
 from python_api.users import docs as users_docs
 from python_api.users.routes import router as users_router
 from python_api.users.service import Users

@@ -9,13 +9,13 @@ from sqlalchemy.exc import DBAPIError
 
 from python_api.app import create_app
 from python_api.auth.admin import AdminError, create_first_admin
-from python_api.database import DATABASE_ERRORS, open_database
 from python_api.environment import ENVIRONMENT
-from python_api.migrate import SchemaError
-from python_api.output import let_stderr_fail
-from python_api.server import end_well_on_signals, listen, log_listening, serve
+from python_api.http.server import end_well_on_signals, listen, log_listening, serve
+from python_api.operation.output import let_stderr_fail
+from python_api.operation.workers import supervise
 from python_api.settings import Settings, SettingsError, read_settings
-from python_api.workers import supervise
+from python_api.storage.database import DATABASE_ERRORS, open_database
+from python_api.storage.migrate import SchemaError
 
 
 async def run(settings: Settings) -> None:

@@ -11,8 +11,8 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from urllib.parse import unquote
 
-from python_api.auth.addresses import Network, parse_networks
 from python_api.auth.provider import tls_context
+from python_api.http.addresses import Network, parse_networks
 from python_api.users.schemas import email_rule, password_rule
 
 # better-sqlite3 takes white space off a path's end, so no path has any there; and a variable that is

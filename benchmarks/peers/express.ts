@@ -10,9 +10,7 @@ import type { AddressInfo } from "node:net";
 import { arrayBuffer } from "node:stream/consumers";
 import express, { type NextFunction, type Request, type Response } from "express";
 import { Guard } from "../../node_api/src/auth/guard.ts";
-import { openDatabase } from "../../node_api/src/database.ts";
-import { log, NO_ROUTE, Observation, requestId } from "../../node_api/src/observability.ts";
-import { Problem, renderProblem } from "../../node_api/src/problems.ts";
+import { Problem, renderProblem } from "../../node_api/src/http/problems.ts";
 import {
   entityTags,
   JSON_ONLY,
@@ -20,8 +18,15 @@ import {
   parseJson,
   parseQuery,
   readBody,
-} from "../../node_api/src/requests.ts";
+} from "../../node_api/src/http/requests.ts";
+import {
+  log,
+  NO_ROUTE,
+  Observation,
+  requestId,
+} from "../../node_api/src/operation/observability.ts";
 import { readSettings } from "../../node_api/src/settings.ts";
+import { openDatabase } from "../../node_api/src/storage/database.ts";
 import { nextLink, parsePage } from "../../node_api/src/users/pages.ts";
 import { etag, NewUser } from "../../node_api/src/users/schemas.ts";
 import * as store from "../../node_api/src/users/store.ts";

@@ -18,7 +18,7 @@ ASKED: Mapping[Kind, str] = {
 import asyncio, base64, json, sys
 import httpx
 from python_api.app import create_app
-from python_api.database import open_database
+from python_api.storage.database import open_database
 from python_api.settings import read_settings
 
 async def main(url):
@@ -47,7 +47,7 @@ asyncio.run(main(sys.argv[1]))
     "node": """
 import { createInterface } from "node:readline";
 import { createApp } from "./src/app.ts";
-import { openDatabase } from "./src/database.ts";
+import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings({ DATABASE_URL: process.argv[1] });

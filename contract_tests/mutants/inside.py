@@ -146,9 +146,9 @@ _INSIDE = [
         "USR-CREATE-05",
         "A transaction is rolled back at its end, but for the schema's.",
         (
-            Patch("sqlite.py", 'execute("COMMIT")', 'execute("ROLLBACK")'),
+            Patch("storage/sqlite.py", 'execute("COMMIT")', 'execute("ROLLBACK")'),
             Patch(
-                "sqlite.py",
+                "storage/sqlite.py",
                 "            async with database.transaction():\n                migrate(lent)\n",
                 '            connection.execute("BEGIN IMMEDIATE")\n'
                 "            migrate(lent)\n"
@@ -157,7 +157,7 @@ _INSIDE = [
         ),
         (
             Patch(
-                "src/sqlite.ts",
+                "src/storage/sqlite.ts",
                 "  override async rollbackTransaction(",
                 "  static begun = false;\n\n"
                 "  override async commitTransaction(connection: DatabaseConnection) {\n"
@@ -243,12 +243,12 @@ _INSIDE = [
         "REP-09",
         "SQLite gives the id of the newest user again after its deletion.",
         (
-            "migrations/v0001_users.py",
+            "storage/migrations/v0001_users.py",
             "sqlite_autoincrement=True",
             "sqlite_autoincrement=False",
         ),
         (
-            "migrations/v0001_users.ts",
+            "storage/migrations/v0001_users.ts",
             "column.generatedAlwaysAsIdentity() : column.autoIncrement())",
             "column.generatedAlwaysAsIdentity() : column)",
         ),
@@ -371,26 +371,26 @@ _INSIDE = [
         "thirty_one_levels",
         "JSON-10",
         "31 levels of nesting are read.",
-        ("requests.py", "MAX_NESTING = 32", "MAX_NESTING = 31"),
-        ("requests.ts", "MAX_NESTING = 32", "MAX_NESTING = 31"),
+        ("http/requests.py", "MAX_NESTING = 32", "MAX_NESTING = 31"),
+        ("http/requests.ts", "MAX_NESTING = 32", "MAX_NESTING = 31"),
     ),
     _one(
         "brackets_in_strings_nest",
         "JSON-11",
         "Brackets inside strings count.",
         (
-            "requests.py",
+            "http/requests.py",
             'brackets = STRING.sub(b"", body)',
             "brackets = body",
         ),
-        ("requests.ts", r"""/"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs""", r"/[^[\]{}]+/gs"),
+        ("http/requests.ts", r"""/"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs""", r"/[^[\]{}]+/gs"),
     ),
     _one(
         "body_is_one_byte_short",
         "BODY-01",
         "A body of 65536 bytes is too large.",
-        ("requests.py", "MAX_BODY = 65536", "MAX_BODY = 65535"),
-        ("requests.ts", "MAX_BODY = 65536", "MAX_BODY = 65535"),
+        ("http/requests.py", "MAX_BODY = 65536", "MAX_BODY = 65535"),
+        ("http/requests.ts", "MAX_BODY = 65536", "MAX_BODY = 65535"),
     ),
     _one(
         "name_of_ninety_nine",
@@ -792,12 +792,12 @@ _INSIDE = [
         "HEALTH-04",
         "/healthz asks the database.",
         (
-            "health.py",
+            "operation/health.py",
             'async def healthz() -> Response:\n    """Whether the service is alive."""\n',
             "async def healthz(database: TheDatabase) -> Response:\n    await database.ping()\n",
         ),
         (
-            "health.ts",
+            "operation/health.ts",
             'describe(HEALTHZ), (c) => c.json({ status: "ok" })',
             (
                 "describe(HEALTHZ), async (c) => {\n"
@@ -809,9 +809,9 @@ _INSIDE = [
         "route_is_not_logged",
         "LOG-02",
         "The log has no route.",
-        ("observability.py", "            route=route,\n", '            route="?",\n'),
+        ("operation/observability.py", "            route=route,\n", '            route="?",\n'),
         (
-            "observability.ts",
+            "operation/observability.ts",
             "      ...labels,\n",
             '      ...labels,\n      route: "?",\n',
         ),
@@ -821,11 +821,11 @@ _INSIDE = [
         "METRICS-04",
         "Any method is a label of the metrics.",
         (
-            "observability.py",
+            "operation/observability.py",
             "method if method in METHODS else OTHER_METHOD",
             "method",
         ),
-        ("observability.ts", "METHODS.has(method) ? method : OTHER_METHOD", "method"),
+        ("operation/observability.ts", "METHODS.has(method) ? method : OTHER_METHOD", "method"),
     ),
     _one(
         "signals_kill_at_first",
@@ -838,15 +838,15 @@ _INSIDE = [
         "nothing_is_synced",
         "OPS-09",
         "SQLite runs with synchronous=NORMAL.",
-        ("sqlite.py", '"synchronous": 2', '"synchronous": 1'),
-        ("sqlite.ts", "synchronous: 2", "synchronous: 1"),
+        ("storage/sqlite.py", '"synchronous": 2', '"synchronous": 1'),
+        ("storage/sqlite.ts", "synchronous: 2", "synchronous: 1"),
     ),
     _one(
         "full_disk_is_unexpected",
         "OPS-22",
         "A full database is 500.",
-        ("sqlite.py", "    sqlite3.SQLITE_FULL,\n", ""),
-        ("sqlite.ts", "CORRUPT|FULL|CANTOPEN", "CORRUPT|CANTOPEN"),
+        ("storage/sqlite.py", "    sqlite3.SQLITE_FULL,\n", ""),
+        ("storage/sqlite.ts", "CORRUPT|FULL|CANTOPEN", "CORRUPT|CANTOPEN"),
     ),
     _one(
         "database_url_takes_any_option",
@@ -859,55 +859,55 @@ _INSIDE = [
         "certificate_of_another_host",
         "OPS-31",
         "verify-full takes a certificate that is for another host.",
-        ("postgres.py", '= url.sslmode == "verify-full"', "= False"),
-        ("postgres.ts", 'url.sslmode === "verify-full" ? {}', 'url.sslmode === "" ? {}'),
+        ("storage/postgres.py", '= url.sslmode == "verify-full"', "= False"),
+        ("storage/postgres.ts", 'url.sslmode === "verify-full" ? {}', 'url.sslmode === "" ? {}'),
     ),
     _one(
         "disk_is_not_waited_for",
         "OPS-32",
         "A commit on PostgreSQL is answered before it is on the disk.",
-        ("postgres.py", '"synchronous_commit": "on"', '"synchronous_commit": "off"'),
-        ("postgres.ts", 'synchronous_commit: "on"', 'synchronous_commit: "off"'),
+        ("storage/postgres.py", '"synchronous_commit": "on"', '"synchronous_commit": "off"'),
+        ("storage/postgres.ts", 'synchronous_commit: "on"', 'synchronous_commit: "off"'),
     ),
     _one(
         "any_encoding",
         "OPS-34",
         "A database of any encoding is taken.",
-        ("postgres.py", 'if encoding != "UTF8":', "if not encoding:"),
-        ("postgres.ts", 'if (encoding !== "UTF8") {', "if (!encoding) {"),
+        ("storage/postgres.py", 'if encoding != "UTF8":', "if not encoding:"),
+        ("storage/postgres.ts", 'if (encoding !== "UTF8") {', "if (!encoding) {"),
     ),
     _one(
         "dead_connections_are_lent",
         "OPS-36",
         "One connection that was found dead says nothing of the others.",
-        ("postgres.py", "if connection.born > self._lost_at:", "if connection.born:"),
-        ("postgres.ts", "if (session.born > losses.lastAt) {", "if (session.born) {"),
+        ("storage/postgres.py", "if connection.born > self._lost_at:", "if connection.born:"),
+        ("storage/postgres.ts", "if (session.born > losses.lastAt) {", "if (session.born) {"),
     ),
     _one(
         "missing_right_is_unexpected",
         "OPS-37",
         "A write that the role may not do is 500.",
-        ("postgres.py", '"42501", ', ""),
-        ("postgres.ts", "|42501", ""),
+        ("storage/postgres.py", '"42501", ', ""),
+        ("storage/postgres.ts", "|42501", ""),
     ),
     _one(
         "file_for_everybody",
         "OPS-40",
         "Everybody may read SQLite's file.",
-        ("sqlite.py", "0o600", "0o644"),
-        ("sqlite.ts", "0o600", "0o644"),
+        ("storage/sqlite.py", "0o600", "0o644"),
+        ("storage/sqlite.ts", "0o600", "0o644"),
     ),
     _one(
         "written_to_a_deleted_file",
         "OPS-41",
         "A write goes into a file that is no longer there.",
         (
-            "sqlite.py",
+            "storage/sqlite.py",
             "                self._check_files()\n                yield",
             "                yield",
         ),
         (
-            "sqlite.ts",
+            "storage/sqlite.ts",
             "    this.#checkFiles();\n    const deadline",
             "    const deadline",
         ),
@@ -917,11 +917,11 @@ _INSIDE = [
         "OPS-13",
         "One of the indexes is not made.",
         (
-            "migrations/v0001_users.py",
+            "storage/migrations/v0001_users.py",
             '    op.create_index("ix_users_name", "users", ["name", "id"], if_not_exists=True)\n',
             "",
         ),
-        ("migrations/v0001_users.ts", 'of ["name", "created_at"]', 'of ["created_at"]'),
+        ("storage/migrations/v0001_users.ts", 'of ["name", "created_at"]', 'of ["created_at"]'),
     ),
     _one(
         "empty_file_is_no_secret",
@@ -1083,11 +1083,11 @@ _INSIDE = [
         "AUTH-24",
         "base64url is read leniently.",
         (
-            "requests.py",
+            "http/requests.py",
             'urlsafe_b64encode(data).rstrip(b"=") != text.encode("ascii")',
             "len(text) % 4 == 1",
         ),
-        ("requests.ts", 'data.toString("base64url") !== text', "text.length % 4 === 1"),
+        ("http/requests.ts", 'data.toString("base64url") !== text', "text.length % 4 === 1"),
     ),
     _one(
         "numbers_may_be_fractions",
@@ -1379,9 +1379,9 @@ _INSIDE = [
         "everybody_is_a_proxy",
         "LIMIT-07",
         "X-Forwarded-For is believed, whoever sends it.",
-        ("auth/addresses.py", "any(mapped in network for network in trusted)", "bool(mapped)"),
+        ("http/addresses.py", "any(mapped in network for network in trusted)", "bool(mapped)"),
         (
-            "auth/addresses.ts",
+            "http/addresses.ts",
             'trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6")',
             "Boolean(trusted)",
         ),
@@ -1390,15 +1390,15 @@ _INSIDE = [
         "first_hop_is_believed",
         "LIMIT-08",
         "Of X-Forwarded-For the first address counts.",
-        ("auth/addresses.py", "hops.pop()", "hops.pop(0)"),
-        ("auth/addresses.ts", "hops.pop()", "hops.shift()"),
+        ("http/addresses.py", "hops.pop()", "hops.pop(0)"),
+        ("http/addresses.ts", "hops.pop()", "hops.shift()"),
     ),
     _one(
         "mapped_networks_are_others",
         "LIMIT-20",
         "An IPv4 address is in no IPv6 network.",
         (
-            "auth/addresses.py",
+            "http/addresses.py",
             'IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address\n    return any(mapped in network for',
             (
                 'IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address\n'
@@ -1407,7 +1407,7 @@ _INSIDE = [
             ),
         ),
         (
-            "auth/addresses.ts",
+            "http/addresses.ts",
             "return trusted.check(isIPv4(address) ?",
             "return !(isIPv4(address) && trusted.check('::', 'ipv6')) && trusted.check(isIPv4(address) ?",
         ),
@@ -1498,7 +1498,7 @@ _INSIDE = [
             'name = re.sub(r"^[ \\t\\r\\n]+|[ \\t\\r\\n]+$", "", _string(value))',
         ),
         (
-            "users/schemas.ts",
+            "http/requests.ts",
             "  let [start, end] = [0, text.length];\n",
             (
                 '  if (characters === TRIMMED) return text.replace(/^[ \\t\\r\\n]+|[ \\t\\r\\n]+$/g, "");\n'
@@ -1525,9 +1525,13 @@ _INSIDE = [
         "log_waits_for_its_reader",
         "LOG-05",
         "A pipe that nobody reads has whoever writes to it wait.",
-        ("output.py", "os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY", "os.O_WRONLY | os.O_NOCTTY"),
         (
-            "output.ts",
+            "operation/output.py",
+            "os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY",
+            "os.O_WRONLY | os.O_NOCTTY",
+        ),
+        (
+            "operation/output.ts",
             "constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY",
             "constants.O_WRONLY | constants.O_NOCTTY",
         ),
@@ -1537,12 +1541,12 @@ _INSIDE = [
         "LOG-05",
         "A line that can't be written ends the service.",
         (
-            "output.py",
+            "operation/output.py",
             "                self._complain(error)\n                return True\n",
             "                os._exit(1)\n",
         ),
         (
-            "output.ts",
+            "operation/output.ts",
             "        this.#complain(code);\n        return true;\n",
             "        process.reallyExit(1);\n",
         ),
@@ -1551,20 +1555,20 @@ _INSIDE = [
         "last_lines_are_lost",
         "LOG-06",
         "What still waits at the end is not written.",
-        ("observability.py", "atexit.register(LINES.end)\n", ""),
-        ("observability.ts", 'process.once("exit", () => LINES.end());\n', ""),
+        ("operation/observability.py", "atexit.register(LINES.end)\n", ""),
+        ("operation/observability.ts", 'process.once("exit", () => LINES.end());\n', ""),
     ),
     _one(
         "lines_are_written_now_and_then",
         "LOG-06",
         "Lines are written once a second.",
         (
-            "output.py",
+            "operation/output.py",
             "loop.call_soon(self._end_turn, loop)",
             "loop.call_later(1, self._end_turn, loop)",
         ),
         (
-            "output.ts",
+            "operation/output.ts",
             "setImmediate(() => this.#endTurn());",
             "setTimeout(() => this.#endTurn(), 1000);",
         ),
@@ -1574,32 +1578,32 @@ _INSIDE = [
         "LOG-07",
         "Nothing is said of lines that were dropped.",
         (
-            "output.py",
+            "operation/output.py",
             "                self._append(self._dropped_line(self._dropped))\n",
             "",
         ),
-        ("output.ts", "        this.#append(this.#droppedLine(this.#dropped));\n", ""),
+        ("operation/output.ts", "        this.#append(this.#droppedLine(this.#dropped));\n", ""),
     ),
     _one(
         "all_lines_are_kept",
         "LOG-07",
         "However much waits is kept in memory.",
-        ("output.py", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
-        ("output.ts", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
+        ("operation/output.py", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
+        ("operation/output.ts", "MAX_WAITING = 1024 * 1024", "MAX_WAITING = 1024 * 1024 * 1024"),
     ),
     _one(
         "absolute_form_in_lower_case",
         "HTTP-20",
         "An absolute target begins with http:// in lower case alone.",
-        ("server.py", '(.*)", re.IGNORECASE | re.DOTALL)', '(.*)", re.DOTALL)'),
-        ("server.ts", "(.*)$/is;", "(.*)$/s;"),
+        ("http/server.py", '(.*)", re.IGNORECASE | re.DOTALL)', '(.*)", re.DOTALL)'),
+        ("http/server.ts", "(.*)$/is;", "(.*)$/s;"),
     ),
     _one(
         "framing_is_no_head",
         "HTTP-28",
         "Extensions of a chunk without an end are a bad request.",
         (
-            "server.py",
+            "http/server.py",
             (
                 "if self.framing_bytes > MAX_HEAD_BYTES:\n"
                 '                    self._give_up("headers-too-large")'
@@ -1610,7 +1614,7 @@ _INSIDE = [
             ),
         ),
         (
-            "server.ts",
+            "http/server.ts",
             '"HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"',
             '"HPE_HEADER_OVERFLOW"',
         ),
@@ -1619,16 +1623,20 @@ _INSIDE = [
         "http_1_0_in_chunks",
         "HTTP-24",
         "A request of HTTP/1.0 may come in chunks.",
-        ("server.py", 'or version == "1.0")', 'or version == "0.9")'),
-        ("server.ts", '|| incoming.httpVersion === "1.0")', '|| incoming.httpVersion === "0.9")'),
+        ("http/server.py", 'or version == "1.0")', 'or version == "0.9")'),
+        (
+            "http/server.ts",
+            '|| incoming.httpVersion === "1.0")',
+            '|| incoming.httpVersion === "0.9")',
+        ),
     ),
     _one(
         "http_1_0_is_sent_100",
         "HTTP-25",
         "HTTP/1.0 is told to go on, too.",
-        ("server.py", 'expect_100_continue and version != "1.0"', "expect_100_continue"),
+        ("http/server.py", 'expect_100_continue and version != "1.0"', "expect_100_continue"),
         (
-            "server.ts",
+            "http/server.ts",
             "    this.#waiting.delete(this);\n    this.#head = false;\n",
             (
                 "    this.#waiting.delete(this);\n    this.#head = false;\n"
@@ -1650,37 +1658,37 @@ _INSIDE = [
         "one_family_alone",
         "OPS-29",
         "`::` is no address of IPv4.",
-        ("server.py", "dualstack_ipv6=both", "dualstack_ipv6=False"),
-        ("server.ts", "backlog: 2048 });", "backlog: 2048, ipv6Only: true });"),
+        ("http/server.py", "dualstack_ipv6=both", "dualstack_ipv6=False"),
+        ("http/server.ts", "backlog: 2048 });", "backlog: 2048, ipv6Only: true });"),
     ),
     _one(
         "metrics_wait_for_all",
         "METRICS-08",
         "The metrics come late where a process stands still.",
         (
-            "observability.py",
+            "operation/observability.py",
             "    registry = CollectorRegistry()\n",
             "    import time\n\n    time.sleep(4)\n    registry = CollectorRegistry()\n",
         ),
-        ("observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
+        ("operation/observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
     ),
     _one(
         "another_signal_ends_it",
         "OPS-06",
         "A further signal ends the process at once.",
         (
-            "server.py",
+            "http/server.py",
             "signal.signal(number, signal.SIG_IGN)",
             "signal.signal(number, signal.SIG_DFL)",
         ),
-        ("server.ts", "process.on(signal, act);", "process.once(signal, act);"),
+        ("http/server.ts", "process.on(signal, act);", "process.once(signal, act);"),
     ),
     _one(
         "the_dead_are_not_counted",
         "METRICS-07",
         "What a process has counted goes with it.",
         (
-            "workers.py",
+            "operation/workers.py",
             "            if directory:\n",
             (
                 "            import glob\n"
@@ -1690,7 +1698,7 @@ _INSIDE = [
             ),
         ),
         (
-            "observability.ts",
+            "operation/observability.ts",
             '["counter", "histogram"].includes(String(type))',
             '[""].includes(String(type))',
         ),
@@ -1718,12 +1726,12 @@ _INSIDE = [
         "DOC-11",
         "The document of an open service is that of a secured one.",
         (
-            "docs.py",
+            "http/docs.py",
             "as_it_runs(document, app.state.settings)",
             "document",
         ),
         (
-            "docs.ts",
+            "http/docs.ts",
             'asItRuns(await openapiDocument(app, schemas), c.get("settings"))',
             "await openapiDocument(app, schemas)",
         ),
@@ -1771,19 +1779,23 @@ _INSIDE = [
         "reader_without_a_word",
         "DOC-05",
         "What is read of a condition isn't described.",
-        ("readers.py", '{"parameters": [parameter], "x-problems"', '{"x-problems"'),
-        ("readers.ts", "    parameters: [parameter],\n", ""),
+        ("http/readers.py", '{"parameters": [parameter], "x-problems"', '{"x-problems"'),
+        ("http/readers.ts", "    parameters: [parameter],\n", ""),
     ),
     _one(
         "two_answers_to_one_request",
         "HTTP-21",
         "What is broken after an answer is answered, too.",
         (
-            "server.py",
+            "http/server.py",
             "            if self.cycle.response_started:\n",
             "            if self.cycle.response_started and not self.cycle.response_complete:\n",
         ),
-        ("server.ts", "      if (outgoing.headersSent) {\n", "      if (!outgoing.writable) {\n"),
+        (
+            "http/server.ts",
+            "      if (outgoing.headersSent) {\n",
+            "      if (!outgoing.writable) {\n",
+        ),
     ),
     Inside(
         "answers_that_nobody_takes_pile_up",
@@ -1791,39 +1803,47 @@ _INSIDE = [
         "A pipelined request is handled whether or not the answers before it were taken.",
         (
             Patch(
-                "server.py",
+                "http/server.py",
                 "        return bool(self.pipeline) or self.flow.write_paused\n",
                 "        return bool(self.pipeline)\n",
             ),
             Patch(
-                "server.py",
+                "http/server.py",
                 "        if self.pipeline and not self._answering and not self.flow.write_paused:\n",
                 "        if self.pipeline and not self._answering:\n",
             ),
             Patch(
-                "server.py",
+                "http/server.py",
                 "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n",
                 "        super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))\n"
                 "        transport.set_write_buffer_limits(high=2**30)\n",
             ),
         ),
         (
-            Patch("src/server.ts", "    if (before && !this.#closing) {\n", "    if (!this) {\n"),
             Patch(
-                "src/server.ts",
+                "src/http/server.ts", "    if (before && !this.#closing) {\n", "    if (!this) {\n"
+            ),
+            Patch(
+                "src/http/server.ts",
                 "    if (this.#socket.writableLength > 0 && outgoing.writableEnded) {\n",
                 "    if (!this) {\n",
             ),
-            Patch("src/server.ts", "const MAX_WAITING = 16;\n", "const MAX_WAITING = 10000;\n"),
+            Patch(
+                "src/http/server.ts", "const MAX_WAITING = 16;\n", "const MAX_WAITING = 10000;\n"
+            ),
         ),
     ),
     _one(
         "another_coding_is_read_as_none",
         "HTTP-23",
         "A Transfer-Encoding is taken that only ends in chunked.",
-        ("server.py", '(codings != [b"chunked"] or ', '(not codings[-1].endswith(b"chunked") or '),
         (
-            "server.ts",
+            "http/server.py",
+            '(codings != [b"chunked"] or ',
+            '(not codings[-1].endswith(b"chunked") or ',
+        ),
+        (
+            "http/server.ts",
             'coding?.toLowerCase() === "chunked" && more.length === 0;',
             '[coding, ...more].at(-1)?.toLowerCase().endsWith("chunked");',
         ),
@@ -1833,12 +1853,12 @@ _INSIDE = [
         "OPS-27",
         "A client that takes nothing of its answer is never cut.",
         (
-            "server.py",
+            "http/server.py",
             "        late = unsent and now >= self._taken + self._settings.request_timeout\n",
             "        late = False\n",
         ),
         (
-            "server.ts",
+            "http/server.ts",
             "    const late = unsent > 0 && now >= this.#taken + timeout;\n",
             "    const late = false;\n",
         ),
@@ -1848,7 +1868,7 @@ _INSIDE = [
         "OPS-25",
         "Whatever comes in has a connection begin to wait anew.",
         (
-            "server.py",
+            "http/server.py",
             "        self._unparsed += data\n",
             (
                 "        self._unparsed += data\n"
@@ -1856,7 +1876,7 @@ _INSIDE = [
             ),
         ),
         (
-            "server.ts",
+            "http/server.ts",
             "    const unsent = this.#socket.writableLength",
             (
                 "    if (this.#socket.bytesRead !== (this as any).before) {\n"
@@ -1871,11 +1891,15 @@ _INSIDE = [
         "OPS-28",
         "Once there are as many connections as may be, further ones are closed.",
         (
-            "server.py",
+            "http/server.py",
             "        for connection in self._waiting:\n",
             "        for connection in ():\n",
         ),
-        ("server.ts", "  const [first] = waiting;\n", "  const [first] = new Set<Connection>();\n"),
+        (
+            "http/server.ts",
+            "  const [first] = waiting;\n",
+            "  const [first] = new Set<Connection>();\n",
+        ),
     ),
     _one(
         "any_name_leads_to_an_open_service",
@@ -1896,8 +1920,8 @@ _INSIDE = [
         "patch_tells_no_media_types",
         "ROUTE-17",
         "The 415 to a PATCH doesn't tell what it takes.",
-        ("requests.py", "if accepted is MERGE_PATCH else None", "if not accepted else None"),
-        ("requests.ts", "accepted === MERGE_PATCH ? {", "accepted.size === 0 ? {"),
+        ("http/requests.py", "if accepted is MERGE_PATCH else None", "if not accepted else None"),
+        ("http/requests.ts", "accepted === MERGE_PATCH ? {", "accepted.size === 0 ? {"),
     ),
     # The pair
     _one(
@@ -1905,7 +1929,7 @@ _INSIDE = [
         "PAIR-05",
         "A route is served that has no row in the contract.",
         (
-            "health.py",
+            "operation/health.py",
             '@router.get("/readyz", ',
             (
                 '@router.get("/livez", openapi_extra={**HEALTHZ, "operationId": "livez"})\n'
@@ -1915,7 +1939,7 @@ _INSIDE = [
             ),
         ),
         (
-            "health.ts",
+            "operation/health.ts",
             '  .get("/readyz", ',
             (
                 '  .get("/livez", describe({ ...HEALTHZ, operationId: "livez" }), (c) =>\n'

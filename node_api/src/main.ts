@@ -7,13 +7,13 @@ import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
-import { openDatabase } from "./database.ts";
 import { ENVIRONMENT } from "./environment.ts";
-import { SchemaError } from "./migrate.ts";
-import { letStderrFail } from "./output.ts";
-import { endWellOnSignals, listen, logListening, NODE_SERVER, serve } from "./server.ts";
+import { endWellOnSignals, listen, logListening, NODE_SERVER, serve } from "./http/server.ts";
+import { letStderrFail } from "./operation/output.ts";
+import { stopWithFirst, supervise } from "./operation/workers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
-import { stopWithFirst, supervise } from "./workers.ts";
+import { openDatabase } from "./storage/database.ts";
+import { SchemaError } from "./storage/migrate.ts";
 
 /** Serve until told to stop. Exits with one clear line when that can't even begin. */
 async function run(settings: Settings): Promise<void> {

@@ -8,8 +8,9 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
-import { type Networks, parseNetworks } from "./auth/addresses.ts";
-import { emailRule, passwordRule, trim } from "./users/schemas.ts";
+import { type Networks, parseNetworks } from "./http/addresses.ts";
+import { trim } from "./http/requests.ts";
+import { emailRule, passwordRule } from "./users/schemas.ts";
 
 // better-sqlite3 takes white space off a path's end, so no path has any there; and a variable that is
 // not UTF-8 is none.

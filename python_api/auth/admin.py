@@ -6,11 +6,11 @@ from sqlalchemy import literal, select
 
 from python_api.auth.passwords import hash_password
 from python_api.auth.store import find_by_email
-from python_api.database import Database
-from python_api.observability import log
-from python_api.problems import Problem
+from python_api.http.problems import Problem
+from python_api.operation.observability import log
 from python_api.settings import Settings
-from python_api.tables import users
+from python_api.storage.database import Database
+from python_api.storage.tables import users
 from python_api.users.store import create_user
 
 NAME = "Admin"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from python_api.openapi import content, headers
+from python_api.http.openapi import content, headers
 
 TOKEN_REQUEST_SCHEMA = {
     "type": "object",

@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import BindParameter, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from python_api.database import Connection
-from python_api.observability import timestamp
-from python_api.problems import Problem
+from python_api.http.problems import Problem
+from python_api.operation.observability import timestamp
 from python_api.settings import Settings
-from python_api.tables import login_failures
+from python_api.storage.database import Connection
+from python_api.storage.tables import login_failures
 
 SWEPT = 10
 

@@ -11,12 +11,12 @@ from fastapi import Request
 from python_api.auth.keys import ProviderKeys
 from python_api.auth.store import Credentials, find_by_id, hold_caller
 from python_api.auth.tokens import Claims, TokenError, read_token
-from python_api.database import Connection, Database
-from python_api.openapi import OPTIONAL, SECURED
-from python_api.problems import Problem, issue
-from python_api.readers import Reader
-from python_api.requests import MAX_INTEGER, TOKEN, header, path_id
+from python_api.http.openapi import OPTIONAL, SECURED
+from python_api.http.problems import Problem, issue
+from python_api.http.readers import Reader
+from python_api.http.requests import MAX_INTEGER, TOKEN, header, path_id
 from python_api.settings import Settings
+from python_api.storage.database import Connection, Database
 
 # AUTH-03, AUTH-04
 # RFC 6750, 2.1

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from python_api.auth.provider import ProviderError, fetch_document, tls_context
-from python_api.observability import log
-from python_api.problems import Problem
-from python_api.requests import parse_base64url, parse_json
+from python_api.http.problems import Problem
+from python_api.http.requests import parse_base64url, parse_json
+from python_api.operation.observability import log
 from python_api.settings import Settings
 
 # AUTH-20

@@ -12,7 +12,7 @@ from typing import TypeVar
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import VerifyMismatchError
 
-from python_api.problems import Problem
+from python_api.http.problems import Problem
 from python_api.settings import Settings
 
 # PASSWORD-11

@@ -12,12 +12,12 @@ from python_api.auth.failures import count_failure, refuse_guess, refuse_locked,
 from python_api.auth.passwords import hash_password, is_outdated, is_password
 from python_api.auth.store import Credentials, find_by_email, renew_hash
 from python_api.auth.tokens import issue_token
-from python_api.database import Database
-from python_api.openapi import content
-from python_api.problems import Problem
-from python_api.readers import ClientAddress, Reader, ReadingRoute, TheDatabase, TheSettings
-from python_api.requests import FORM, parse_query, read_body
+from python_api.http.openapi import content
+from python_api.http.problems import Problem
+from python_api.http.readers import ClientAddress, Reader, ReadingRoute, TheDatabase, TheSettings
+from python_api.http.requests import FORM, parse_query, read_body
 from python_api.settings import Settings
+from python_api.storage.database import Database
 from python_api.users.schemas import email_rule
 
 GRANT_TYPE = "password"

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
-from python_api.database import Connection
-from python_api.tables import users
+from python_api.storage.database import Connection
+from python_api.storage.tables import users
 
 COLUMNS = (users.c.id, users.c.role, users.c.password_hash, users.c.token_epoch)
 BY_EMAIL = select(*COLUMNS).where(users.c.email == bindparam("email"))

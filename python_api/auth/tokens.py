@@ -11,8 +11,8 @@ import jwt
 
 from python_api.auth.keys import KeyNotFoundError, ProviderKeys
 from python_api.auth.store import Credentials
-from python_api.problems import Problem
-from python_api.requests import MAX_INTEGER, integer_rule, parse_base64url, parse_json
+from python_api.http.problems import Problem
+from python_api.http.requests import MAX_INTEGER, integer_rule, parse_base64url, parse_json
 from python_api.settings import Settings
 
 # AUTH-01, AUTH-06, AUTH-23

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from python_api.openapi import content, headers, model_schema
+from python_api.http.openapi import content, headers, model_schema
 from python_api.users.pages import MAX_LIMIT
 from python_api.users.schemas import NewUser, User, UserChanges
 

@@ -15,12 +15,12 @@ from sqlalchemy import bindparam, delete, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from python_api.auth.guard import Caller
-from python_api.database import Connection
-from python_api.observability import timestamp
-from python_api.problems import Problem
-from python_api.readers import Reader
-from python_api.requests import header, malformed_header
-from python_api.tables import idempotency_keys
+from python_api.http.problems import Problem
+from python_api.http.readers import Reader
+from python_api.http.requests import header, malformed_header
+from python_api.operation.observability import timestamp
+from python_api.storage.database import Connection
+from python_api.storage.tables import idempotency_keys
 from python_api.users.schemas import User, UserJson
 
 # IDEM-07

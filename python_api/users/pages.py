@@ -14,10 +14,10 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Request
 
-from python_api.observability import timestamp
-from python_api.problems import Problem, issue
-from python_api.readers import Reader
-from python_api.requests import MAX_INTEGER, integer_rule, parse_query, percent_encode
+from python_api.http.problems import Problem, issue
+from python_api.http.readers import Reader
+from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query, percent_encode
+from python_api.operation.observability import timestamp
 from python_api.users.schemas import FORBIDDEN, TEXT_PATTERN, TRIMMED, User, text_rule
 
 # USR-LIST-05, USR-LIST-09

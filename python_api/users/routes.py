@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from python_api.auth.guard import Admin, DeletableUser, MayRegister, OwnUser
-from python_api.readers import (
+from python_api.http.readers import (
     ClientAddress,
     IfMatch,
     IfNoneMatch,
@@ -20,7 +20,7 @@ from python_api.readers import (
     from_app,
     json_body,
 )
-from python_api.requests import MERGE_PATCH
+from python_api.http.requests import MERGE_PATCH
 from python_api.users import docs
 from python_api.users.idempotency import IdempotencyKey
 from python_api.users.pages import PageQuery, next_link

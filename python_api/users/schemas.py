@@ -7,7 +7,7 @@ from typing import Annotated, Literal, LiteralString, get_args
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from python_api.requests import MAX_INTEGER
+from python_api.http.requests import MAX_INTEGER
 
 # NAME-01
 # The languages' own trims differ in what they take for white space.

@@ -11,11 +11,11 @@ from typing import Any
 from python_api.auth.failures import Suspect, count_failure, refuse_locked, registrant
 from python_api.auth.guard import Caller, Guard, Target
 from python_api.auth.passwords import hash_password
-from python_api.database import Connection, Database
-from python_api.problems import Problem
-from python_api.readers import Sent
-from python_api.requests import EntityTags
+from python_api.http.problems import Problem
+from python_api.http.readers import Sent
+from python_api.http.requests import EntityTags
 from python_api.settings import Settings
+from python_api.storage.database import Connection, Database
 from python_api.users import store
 from python_api.users.idempotency import claim_key, is_kept, keep_response, scoped_key
 from python_api.users.pages import Page

@@ -23,11 +23,11 @@ from sqlalchemy import (
     update,
 )
 
-from python_api.database import INTEGRITY_ERRORS, Connection, is_unique_violation
-from python_api.observability import timestamp
-from python_api.problems import Problem
-from python_api.requests import EntityTags
-from python_api.tables import users
+from python_api.http.problems import Problem
+from python_api.http.requests import EntityTags
+from python_api.operation.observability import timestamp
+from python_api.storage.database import INTEGRITY_ERRORS, Connection, is_unique_violation
+from python_api.storage.tables import users
 from python_api.users.pages import Page
 from python_api.users.schemas import User
 

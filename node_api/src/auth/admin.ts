@@ -1,9 +1,9 @@
 /** The first admin, without whom nobody could make another one. */
 
-import type { Database } from "../database.ts";
-import { log } from "../observability.ts";
-import { Problem } from "../problems.ts";
+import { Problem } from "../http/problems.ts";
+import { log } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
+import type { Database } from "../storage/database.ts";
 import { createUser } from "../users/store.ts";
 import { hashPassword } from "./passwords.ts";
 import { findByEmail } from "./store.ts";

@@ -1,6 +1,6 @@
 /** What the OpenAPI document says of logging in beside what its readers say. */
 
-import { content, headers, type Piece } from "../openapi.ts";
+import { content, headers, type Piece } from "../http/openapi.ts";
 
 const TOKEN_REQUEST_SCHEMA = {
   type: "object",

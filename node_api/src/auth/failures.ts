@@ -6,11 +6,11 @@
  */
 
 import { createHash } from "node:crypto";
-import type { Connection } from "../database.ts";
-import { timestamp } from "../observability.ts";
-import { type Code, Problem } from "../problems.ts";
+import { type Code, Problem } from "../http/problems.ts";
+import { timestamp } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
-import { isPostgres } from "../tables.ts";
+import type { Connection } from "../storage/database.ts";
+import { isPostgres } from "../storage/tables.ts";
 
 const SWEPT = 10;
 

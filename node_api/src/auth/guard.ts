@@ -1,12 +1,12 @@
 /** The guard: who calls, and whether they may. Where the service runs open, everybody may. */
 
 import type { Context } from "hono";
-import type { Connection, Database } from "../database.ts";
-import { OPTIONAL, type Piece, SECURED } from "../openapi.ts";
-import { issue, Problem } from "../problems.ts";
-import { type Env, reader } from "../readers.ts";
-import { type Fields, MAX_INTEGER, pathId, TOKEN } from "../requests.ts";
+import { OPTIONAL, type Piece, SECURED } from "../http/openapi.ts";
+import { issue, Problem } from "../http/problems.ts";
+import { type Env, reader } from "../http/readers.ts";
+import { type Fields, MAX_INTEGER, pathId, TOKEN } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
+import type { Connection, Database } from "../storage/database.ts";
 import type { Role } from "../users/schemas.ts";
 import { ProviderKeys } from "./keys.ts";
 import { type Credentials, findById, holdCaller } from "./store.ts";

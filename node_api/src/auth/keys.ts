@@ -2,9 +2,9 @@
 
 import { createPublicKey, type KeyObject } from "node:crypto";
 import type { SecureContext } from "node:tls";
-import { log } from "../observability.ts";
-import { Problem } from "../problems.ts";
-import { parseBase64Url, parseJson } from "../requests.ts";
+import { Problem } from "../http/problems.ts";
+import { parseBase64Url, parseJson } from "../http/requests.ts";
+import { log } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
 import { fetchDocument, tlsContext } from "./provider.ts";
 

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { availableParallelism, setPriority } from "node:os";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { hashSync, type Options, verifySync } from "@node-rs/argon2";
-import { Problem } from "../problems.ts";
+import { Problem } from "../http/problems.ts";
 import type { Settings } from "../settings.ts";
 
 // PASSWORD-11

@@ -1,11 +1,11 @@
 /** The token endpoint (RFC 6749): HTTP only. */
 
 import { type Context, Hono } from "hono";
-import type { Database } from "../database.ts";
-import { content, describe } from "../openapi.ts";
-import { clientAddress, type Env, reader } from "../readers.ts";
-import { FORM, parseQuery, readBody } from "../requests.ts";
+import { content, describe } from "../http/openapi.ts";
+import { clientAddress, type Env, reader } from "../http/readers.ts";
+import { FORM, parseQuery, readBody } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
+import type { Database } from "../storage/database.ts";
 import { emailRule } from "../users/schemas.ts";
 import * as docs from "./docs.ts";
 import { countFailure, refuseGuess, refuseLocked, suspects } from "./failures.ts";

@@ -1,7 +1,7 @@
 /** All SQL of logins: functions that take the connection first. */
 
-import { type Connection, parameter, prepared } from "../database.ts";
-import { isPostgres } from "../tables.ts";
+import { type Connection, parameter, prepared } from "../storage/database.ts";
+import { isPostgres } from "../storage/tables.ts";
 import type { Role } from "../users/schemas.ts";
 
 const COLUMNS = ["id", "role", "password_hash", "token_epoch"] as const;

@@ -3,7 +3,7 @@
 import { createHmac, type KeyObject, timingSafeEqual, verify } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { SignJWT } from "jose";
-import { integerRule, MAX_INTEGER, parseBase64Url, parseJson } from "../requests.ts";
+import { integerRule, MAX_INTEGER, parseBase64Url, parseJson } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
 import { KeyNotFoundError, type ProviderKeys } from "./keys.ts";
 import type { Credentials } from "./store.ts";

@@ -1,6 +1,6 @@
 /** What the OpenAPI document says of the users' operations beside what their readers say. */
 
-import { content, headers, modelSchema, type Piece } from "../openapi.ts";
+import { content, headers, modelSchema, type Piece } from "../http/openapi.ts";
 import { MAX_LIMIT } from "./pages.ts";
 import { NewUser, User, UserChanges } from "./schemas.ts";
 

@@ -8,12 +8,12 @@
 import { createHash, createHmac } from "node:crypto";
 import type { Context } from "hono";
 import type { Caller } from "../auth/guard.ts";
-import type { Connection } from "../database.ts";
-import { timestamp } from "../observability.ts";
-import { Problem } from "../problems.ts";
-import { type Env, reader } from "../readers.ts";
-import { malformedHeader } from "../requests.ts";
-import { isPostgres } from "../tables.ts";
+import { Problem } from "../http/problems.ts";
+import { type Env, reader } from "../http/readers.ts";
+import { malformedHeader } from "../http/requests.ts";
+import { timestamp } from "../operation/observability.ts";
+import type { Connection } from "../storage/database.ts";
+import { isPostgres } from "../storage/tables.ts";
 import type { User } from "./schemas.ts";
 
 // IDEM-07

@@ -6,19 +6,18 @@
  */
 
 import type { Context } from "hono";
-import { timestamp } from "../observability.ts";
-import { issue, Problem, type Rule } from "../problems.ts";
-import { type Env, reader } from "../readers.ts";
-import { integerRule, MAX_INTEGER, parseQuery, percentEncode, splitUrl } from "../requests.ts";
+import { issue, Problem, type Rule } from "../http/problems.ts";
+import { type Env, reader } from "../http/readers.ts";
 import {
-  codePoints,
-  FORBIDDEN,
-  TEXT_PATTERN,
-  TRIMMED,
-  textRule,
+  integerRule,
+  MAX_INTEGER,
+  parseQuery,
+  percentEncode,
+  splitUrl,
   trim,
-  type User,
-} from "./schemas.ts";
+} from "../http/requests.ts";
+import { timestamp } from "../operation/observability.ts";
+import { codePoints, FORBIDDEN, TEXT_PATTERN, TRIMMED, textRule, type User } from "./schemas.ts";
 
 // USR-LIST-05, USR-LIST-09
 export const SORTS = ["id", "name", "email", "created_at"] as const;

@@ -8,9 +8,9 @@
 import { Hono, type TypedResponse } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { admin, deletableUser, type GuardEnv, mayRegister, ownUser } from "../auth/guard.ts";
-import { describe } from "../openapi.ts";
-import { clientAddress, ifMatch, ifNoneMatch, ignoredBody, jsonBody } from "../readers.ts";
-import { MERGE_PATCH } from "../requests.ts";
+import { describe } from "../http/openapi.ts";
+import { clientAddress, ifMatch, ifNoneMatch, ignoredBody, jsonBody } from "../http/readers.ts";
+import { MERGE_PATCH } from "../http/requests.ts";
 import * as docs from "./docs.ts";
 import { idempotencyKey } from "./idempotency.ts";
 import { nextLink, pageQuery } from "./pages.ts";

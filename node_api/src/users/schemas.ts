@@ -1,7 +1,8 @@
 /** What comes in and goes out: the fields' rules, and the user as clients see it. */
 
 import { z } from "zod";
-import type { Rule } from "../problems.ts";
+import type { Rule } from "../http/problems.ts";
+import { trim } from "../http/requests.ts";
 
 // NAME-01
 // The languages' own trims differ in what they take for white space.
@@ -31,18 +32,6 @@ export type Role = (typeof ROLES)[number];
 /** How many code points a text has; its length counts UTF-16 units. */
 export function codePoints(text: string): number {
   return [...text].length;
-}
-
-/** The text without these characters at both ends; a pattern would try each run of them inside. */
-export function trim(text: string, characters: string): string {
-  let [start, end] = [0, text.length];
-  while (start < end && characters.includes(text.charAt(start))) {
-    start += 1;
-  }
-  while (end > start && characters.includes(text.charAt(end - 1))) {
-    end -= 1;
-  }
-  return text.slice(start, end);
 }
 
 // NAME-06, USR-LIST-15

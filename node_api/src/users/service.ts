@@ -7,11 +7,11 @@
 import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
 import type { Caller, Guard, Target } from "../auth/guard.ts";
 import { hashPassword } from "../auth/passwords.ts";
-import type { Connection, Database } from "../database.ts";
-import { Problem } from "../problems.ts";
-import type { Sent } from "../readers.ts";
-import type { EntityTags } from "../requests.ts";
+import { Problem } from "../http/problems.ts";
+import type { Sent } from "../http/readers.ts";
+import type { EntityTags } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
+import type { Connection, Database } from "../storage/database.ts";
 import { claimKey, isKept, keepResponse, scopedKey } from "./idempotency.ts";
 import type { Page } from "./pages.ts";
 import type { NewUser, Stored, User, UserChanges } from "./schemas.ts";

@@ -7,11 +7,11 @@ import {
   type SqlBool,
   sql,
 } from "kysely";
-import { type Connection, isUniqueViolation, parameter, prepared } from "../database.ts";
-import { timestamp } from "../observability.ts";
-import { Problem } from "../problems.ts";
-import type { EntityTags } from "../requests.ts";
-import type { Tables } from "../tables.ts";
+import { Problem } from "../http/problems.ts";
+import type { EntityTags } from "../http/requests.ts";
+import { timestamp } from "../operation/observability.ts";
+import { type Connection, isUniqueViolation, parameter, prepared } from "../storage/database.ts";
+import type { Tables } from "../storage/tables.ts";
 import type { Cursor, Page } from "./pages.ts";
 import { etag, type NewUser, type Stored, type User, type UserChanges } from "./schemas.ts";
 

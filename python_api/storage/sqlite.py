@@ -19,8 +19,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import dialect
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from python_api.migrate import migrate
 from python_api.settings import Settings, SqliteUrl
+from python_api.storage.migrate import migrate
 
 __all__ = [
     "Error",

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from python_api.output import Output
+from python_api.operation.output import Output
 
 # HDR-02
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

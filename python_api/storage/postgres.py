@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from python_api.migrate import LOCK, migrate
-from python_api.observability import timestamp
+from python_api.operation.observability import timestamp
 from python_api.settings import PostgresUrl, Settings
+from python_api.storage.migrate import LOCK, migrate
 
 __all__ = [
     "IntegrityError",

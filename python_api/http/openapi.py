@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from python_api.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
-from python_api.requests import ACCEPT_PATCH
+from python_api.http.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
+from python_api.http.requests import ACCEPT_PATCH
 from python_api.settings import Settings
 
 INFO: dict[str, Any] = {

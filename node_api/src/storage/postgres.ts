@@ -14,8 +14,8 @@ import {
   type QueryResult,
   types,
 } from "pg";
+import type { PostgresUrl, Settings } from "../settings.ts";
 import { LOCK, migrate } from "./migrate.ts";
-import type { PostgresUrl, Settings } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
 const UNIQUE_VIOLATION = "23505";

@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
-from python_api.observability import METRICS_TYPE, render_metrics
-from python_api.openapi import content, headers
-from python_api.readers import ReadingRoute, TheDatabase
+from python_api.http.openapi import content, headers
+from python_api.http.readers import ReadingRoute, TheDatabase
+from python_api.operation.observability import METRICS_TYPE, render_metrics
 
 STATUS = {"$ref": "#/components/schemas/Status"}
 OK = {"description": "Yes.", "headers": headers(), "content": content(STATUS, {"status": "ok"})}

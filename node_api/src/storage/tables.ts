@@ -1,7 +1,6 @@
 /** The tables, as statements need them; `migrations` makes them. Text sorts by code point. */
 
 import { type Generated, type Kysely, PostgresAdapter } from "kysely";
-import type { Role } from "./users/schemas.ts";
 
 export interface Tables {
   users: {
@@ -14,7 +13,7 @@ export interface Tables {
     created_at: string;
     updated_at: string;
     version: number;
-    role: Generated<Role>;
+    role: Generated<"admin" | "member">;
     /** A PHC string; null where there is no password. */
     password_hash: string | null;
     /** How often the password or the role has changed, from 1. */

@@ -22,12 +22,12 @@ import { setImmediate as immediate } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { getRequestListener } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
-import type { App } from "./app.ts";
-import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "./observability.ts";
+import type { App } from "../app.ts";
+import { log, NO_ROUTE, Observation, OTHER_METHOD, requestId } from "../operation/observability.ts";
+import { isLocal, type Settings } from "../settings.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
 import type { Below } from "./readers.ts";
 import { ClientGone, MAX_BODY, routePath } from "./requests.ts";
-import { isLocal, type Settings } from "./settings.ts";
 
 const MAX_HEADERS = 100;
 const MAX_HEADER_BYTES = 16384;

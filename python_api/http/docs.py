@@ -6,7 +6,7 @@ from importlib.resources import files
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from python_api.openapi import as_it_runs, openapi_document
+from python_api.http.openapi import as_it_runs, openapi_document
 
 PAGE = """<!doctype html>
 <html lang="en">

@@ -17,8 +17,8 @@ import {
   SqliteDriver,
   type SqliteStatement,
 } from "kysely";
+import type { Settings, SqliteUrl } from "../settings.ts";
 import { migrate } from "./migrate.ts";
-import type { Settings, SqliteUrl } from "./settings.ts";
 import type { Tables } from "./tables.ts";
 
 // OPS-08, OPS-09

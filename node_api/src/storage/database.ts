@@ -5,8 +5,8 @@
  */
 
 import { type Compilable, type CompiledQuery, type Kysely, sql, type Transaction } from "kysely";
+import type { Settings } from "../settings.ts";
 import * as postgres from "./postgres.ts";
-import type { Settings } from "./settings.ts";
 import * as sqlite from "./sqlite.ts";
 import { isPostgres, type Tables } from "./tables.ts";
 

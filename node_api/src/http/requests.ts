@@ -301,6 +301,18 @@ function decode(text: string): string {
   }
 }
 
+/** The text without these characters at both ends; a pattern would try each run of them inside. */
+export function trim(text: string, characters: string): string {
+  let [start, end] = [0, text.length];
+  while (start < end && characters.includes(text.charAt(start))) {
+    start += 1;
+  }
+  while (end > start && characters.includes(text.charAt(end - 1))) {
+    end -= 1;
+  }
+  return text.slice(start, end);
+}
+
 /** The value of `If-Match` or `If-None-Match` (RFC 9110, 13.1.1 and 13.1.2). */
 export class EntityTags {
   /** The tags as sent, the weak ones with their `W/`; null stands for `*`. */

@@ -15,11 +15,10 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from python_api.auth.addresses import client_address
-from python_api.database import Database
-from python_api.openapi import content, operation
-from python_api.problems import Problem, issue
-from python_api.requests import (
+from python_api.http.addresses import client_address
+from python_api.http.openapi import content, operation
+from python_api.http.problems import Problem, issue
+from python_api.http.requests import (
     JSON,
     EntityTags,
     entity_tags,
@@ -32,6 +31,7 @@ from python_api.requests import (
     unsupported_media_type,
 )
 from python_api.settings import Settings
+from python_api.storage.database import Database
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -1,7 +1,7 @@
 /** Addresses: where a request comes from. */
 
 import { BlockList, isIPv4, isIPv6 } from "node:net";
-import { trim } from "../users/schemas.ts";
+import { trim } from "./requests.ts";
 
 const NETWORK = /^([0-9A-Fa-f.:]+)(?:\/([0-9]{1,3}))?$/;
 const ADDRESS = /^[0-9A-Fa-f.:]+$/;

@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from python_api.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
-from python_api.problems import Problem, render_problem
+from python_api.http.problems import Problem, render_problem
+from python_api.operation.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
 from python_api.settings import Settings, is_local
 
 MAX_HEADERS = 100

@@ -1,9 +1,9 @@
 /** What an operator asks: whether the service is alive, whether it can serve, what it has done. */
 
 import { Hono } from "hono";
+import { content, describe, headers, type Piece } from "../http/openapi.ts";
+import type { Env } from "../http/readers.ts";
 import { METRICS_TYPE, renderMetrics } from "./observability.ts";
-import { content, describe, headers, type Piece } from "./openapi.ts";
-import type { Env } from "./readers.ts";
 
 const STATUS = { $ref: "#/components/schemas/Status" };
 const OK = { description: "Yes.", headers: headers(), content: content(STATUS, { status: "ok" }) };

@@ -18,7 +18,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
-from python_api.problems import MAX_ERRORS, Problem, issue
+from python_api.http.problems import MAX_ERRORS, Problem, issue
 
 # BODY-01
 MAX_BODY = 65536

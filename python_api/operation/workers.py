@@ -16,11 +16,11 @@ import uvloop
 from prometheus_client.multiprocess import mark_process_dead
 
 from python_api.app import create_app
-from python_api.database import open_database
-from python_api.observability import log, share_metrics
-from python_api.output import let_stderr_fail
-from python_api.server import STOP_SIGNALS, end_well_on_signals, on_signal, serve
+from python_api.http.server import STOP_SIGNALS, end_well_on_signals, on_signal, serve
+from python_api.operation.observability import log, share_metrics
+from python_api.operation.output import let_stderr_fail
 from python_api.settings import Settings
+from python_api.storage.database import open_database
 
 RESTART_SECONDS = 1
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 (a directory in it is ours alone)

@@ -4,10 +4,10 @@ import cluster, { type Address, type Worker } from "node:cluster";
 import { once } from "node:events";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ENVIRONMENT } from "./environment.ts";
+import { ENVIRONMENT } from "../environment.ts";
+import { logListening, onSignal } from "../http/server.ts";
+import type { Settings } from "../settings.ts";
 import { log, shareMetrics } from "./observability.ts";
-import { logListening, onSignal } from "./server.ts";
-import type { Settings } from "./settings.ts";
 
 const RESTART_SECONDS = 1;
 

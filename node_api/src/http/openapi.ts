@@ -7,9 +7,9 @@
 import type { Env, Hono, MiddlewareHandler } from "hono";
 import { type DescribeRouteOptions, describeRoute, generateSpecs } from "hono-openapi";
 import { z } from "zod";
+import type { Settings } from "../settings.ts";
 import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
 import { ACCEPT_PATCH } from "./requests.ts";
-import type { Settings } from "./settings.ts";
 
 const INFO = {
   title: "Users",

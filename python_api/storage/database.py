@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from sqlalchemy import ClauseElement
 from sqlalchemy.exc import DBAPIError
 
-from python_api import postgres, sqlite
 from python_api.settings import Settings, SqliteUrl
+from python_api.storage import postgres, sqlite
 
 # What a database raises when it fails; SQLAlchemy's own comes from the schema's steps.
 DATABASE_ERRORS = (

@@ -12,8 +12,9 @@ import type { Context, MiddlewareHandler } from "hono";
 import type { GetConnInfo } from "hono/conninfo";
 import { uniqueSymbol } from "hono-openapi";
 import type { z } from "zod";
-import * as addresses from "./auth/addresses.ts";
-import type { Database } from "./database.ts";
+import type { Settings } from "../settings.ts";
+import type { Database } from "../storage/database.ts";
+import * as addresses from "./addresses.ts";
 import { content, type Piece } from "./openapi.ts";
 import { issue, Problem } from "./problems.ts";
 import {
@@ -25,7 +26,6 @@ import {
   readBody,
   unsupportedMediaType,
 } from "./requests.ts";
-import type { Settings } from "./settings.ts";
 
 /** What an application asks of the server below it, beside its requests; ASGI has it all itself. */
 export type Below = {

@@ -1,0 +1,1 @@
+"""Operation: what who runs the service sees of it."""

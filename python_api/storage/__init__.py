@@ -1,0 +1,1 @@
+"""Storage: the database's two engines, and its schema."""
