@@ -1,6 +1,8 @@
 """PAIR: contract, tests and services speak of the same things."""
 
+import itertools
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -118,6 +120,18 @@ def test_every_clause_is_named_at_the_code_that_keeps_it() -> None:
                 assert set(named[clause]) == {"common"}
             case _:
                 assert {"python", "node"} <= set(named[clause]), clause
+
+
+@pytest.mark.clause("PAIR-12")
+@pytest.mark.parametrize("side", source.SIDES)
+def test_no_clause_is_named_without_a_word(side: str) -> None:
+    bare = re.compile(r"[^\w`]*(?:Clauses:|@clauses)?[^\w`]*(?:[A-Z]+(?:-[A-Z]+)*-\d\d[,. ]*)+")
+    for file in source.files(side):
+        lines = file.read_text("utf-8").splitlines()
+        for before, line in itertools.pairwise(lines):
+            is_comment = line.strip().startswith(("#", "//", '"""', "/**"))
+            goes_on = before.strip().startswith(("#", "//", "/*", "*"))
+            assert goes_on or not is_comment or not bare.fullmatch(line), f"{file.name}: {line}"
 
 
 @pytest.mark.clause("PAIR-12")

@@ -35,9 +35,11 @@ METHODS = (
 
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
-    """The service over this database, ready to be served."""
+    """The service over this database, ready to be served.
+
+    Clauses: ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15, RIGHT-13.
+    """
     app = FastAPI(
-        # ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -54,7 +56,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.guard = guard
     app.state.users = Users(settings, database, guard)
     app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS}
-    # RIGHT-13
     routers = (auth_router, users_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.
     app.router.routes += [route for router in routers for route in router.routes]
@@ -69,6 +70,11 @@ class CommonHeaders:
         self.cors_origins = cors_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; pass on what is none.
+
+        Clauses: ROUTE-06, HDR-01, IDEM-03, HDR-05, HDR-06, CORS-02, CORS-03, LOG-01, METRICS-02,
+        METRICS-03, OPS-11.
+        """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -78,23 +84,18 @@ class CommonHeaders:
 
         asked = {
             **scope,
-            # ROUTE-06
             "path": route_path((scope.get("raw_path") or scope["path"].encode()).decode("latin-1")),
-            # ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
-            # HEAD is GET: the server keeps the body back (RFC 9110, 9.3.2).
+            # HEAD is GET: the server keeps the body back (RFC 9110, 9.3.2; ROUTE-10, ROUTE-11,
+            # USR-READ-03, USR-LIST-21, COND-12, METRICS-06).
             "method": "GET" if scope["method"] == "HEAD" else scope["method"],
         }
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 fields = MutableHeaders(scope=message)
-                # HDR-01, IDEM-03
                 fields["X-Request-Id"] = this_request
-                # HDR-05
                 fields["X-Content-Type-Options"] = "nosniff"
-                # HDR-06
                 fields["Cache-Control"] = "no-cache" if "ETag" in fields else "no-store"
-                # CORS-02, CORS-03
                 fields.update(
                     cors_headers(
                         self.cors_origins,
@@ -103,11 +104,9 @@ class CommonHeaders:
                         fields.get("allow") if message["status"] == 204 else None,
                     )
                 )
-                # LOG-01, METRICS-02, METRICS-03
                 observation.end(route_template(asked), message["status"])
             await send(message)
 
-        # OPS-11
         try:
             await self.app(asked, receive, send_with_headers)
         except ClientDisconnect:
@@ -116,22 +115,24 @@ class CommonHeaders:
             await answer_failure(error, this_request)(asked, receive, send_with_headers)
 
 
-# LOG-02, METRICS-04
 def route_template(scope: Scope) -> str:
-    """The template of the request's path, such as `/users/{id}`, whatever its method."""
+    """The template of the request's path, such as `/users/{id}`, whatever its method.
+
+    Clauses: LOG-02, METRICS-04.
+    """
     route = scope.get("route")
     return getattr(route, "path", NO_ROUTE)
 
 
 def answer_failure(error: Exception, this_request: str) -> Response:
-    """503 if the database is unavailable, else 500; the cause goes into the log."""
+    """503 if the database is unavailable, else 500; the cause goes into the log.
+
+    Clauses: OPS-12, HEALTH-03, HEALTH-05, OPS-11.
+    """
     cause = "".join(traceback.format_exception(error))
-    # OPS-12
     log("error", "request failed", request_id=this_request, error=cause)
-    # HEALTH-03, HEALTH-05
     if is_unavailable(error):
         return render_problem(Problem("unavailable", headers={"Retry-After": "1"}))
-    # OPS-11
     return render_problem(Problem("internal"))
 
 
@@ -141,26 +142,26 @@ async def answer_problem(_request: Request, error: Exception) -> Response:
     return render_problem(error)
 
 
-# ROUTE-13, BODY-07
 async def answer_unrouted(request: Request, _error: Exception) -> Response:
-    """404 for a path that has no route; else 204 for OPTIONS and 405 for any other method."""
+    """404 for a path that has no route; else 204 for OPTIONS and 405 for any other method.
+
+    Clauses: ROUTE-13, BODY-07, ROUTE-03, PROB-10, ROUTE-12, ROUTE-16, ROUTE-01, PROB-11.
+    """
     methods = allowed_methods(request)
-    # ROUTE-03, PROB-10
     if not methods:
         return render_problem(Problem("not-found"))
     allow = {"Allow": ", ".join(methods)}
-    # ROUTE-12
     if request.method == HTTPMethod.OPTIONS:
-        # ROUTE-16
         accept = {"Accept-Patch": ACCEPT_PATCH} if HTTPMethod.PATCH in methods else {}
         return Response(None, 204, allow | accept)
-    # ROUTE-01, PROB-11
     return render_problem(Problem("method-not-allowed", headers=allow))
 
 
-# ROUTE-02
 def allowed_methods(request: Request) -> list[str]:
-    """The methods of the request's path, in alphabetical order; none if it has no route."""
+    """The methods of the request's path, in alphabetical order; none if it has no route.
+
+    Clauses: ROUTE-02.
+    """
     methods: set[str] = {
         method
         for method in METHODS

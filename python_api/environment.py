@@ -11,13 +11,11 @@ import warnings
 # Our worker processes may need these to find the interpreter's own parts.
 NEEDED = {"DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "TMPDIR"}
 
-# OPS-45
 ENVIRONMENT = dict(os.environ)
 # One without a name can't be deleted.
 for _name in ENVIRONMENT.keys() - NEEDED - {""}:
     del os.environ[_name]
 
-# OPS-45
-# PYTHONWARNINGS would have it read by the interpreter itself, further processes too.
+# PYTHONWARNINGS would have it read by the interpreter itself, further processes too (OPS-45).
 sys.warnoptions.clear()
 warnings.simplefilter("ignore")

@@ -19,7 +19,10 @@ from python_api.storage.migrate import SchemaError
 
 
 async def run(settings: Settings) -> None:
-    """Serve until told to stop. Exits with one clear line when that can't even begin."""
+    """Serve until told to stop. Exits with one clear line when that can't even begin.
+
+    Clauses: OPS-17, RIGHT-12, OPS-04.
+    """
     try:
         async with open_database(settings) as database:
             await create_first_admin(database, settings)
@@ -29,7 +32,6 @@ async def run(settings: Settings) -> None:
                 await serve(create_app(settings, database), settings, listener)
                 return
     except (AdminError, SchemaError) as error:
-        # OPS-17, RIGHT-12
         sys.exit(str(error))
     except DATABASE_ERRORS as error:
         cause = (isinstance(error, DBAPIError) and error.orig) or error
@@ -38,19 +40,16 @@ async def run(settings: Settings) -> None:
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             sys.exit(f"Cannot listen on port {settings.port} of {settings.host}.")
-        # OPS-04
         sys.exit(f"Port {settings.port} on {settings.host} is in use.")
     await supervise(settings, listener)
 
 
 def main() -> None:
-    """Run the service as the environment says."""
+    """Run the service as the environment says. Clauses: OPS-03."""
     end_well_on_signals()
-    # OPS-46
-    # In the processes that are started from here, too.
+    # In the processes that are started from here, too (OPS-46).
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     let_stderr_fail()
-    # OPS-03
     try:
         settings = read_settings(ENVIRONMENT)
     except SettingsError as error:

@@ -27,12 +27,11 @@ POSTGRES_URL = re.compile(
 )
 OPTION = re.compile(r"(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-Fa-f]{2})+)")
 SSLMODES = ("disable", "prefer", "require", "verify-ca", "verify-full")
-# OPS-03
 NOT_UTF_8 = re.compile("[\ud800-\udfff\ufffd]")
-# AUTH-12
+# Long enough that nobody guesses it (AUTH-12).
 SECRET = re.compile("[!-~]{32,1024}")
 WORD = re.compile("[!-~]{1,255}")
-# AUTH-14
+# Where only the machine itself can ask (AUTH-14).
 LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 JWKS_URL = re.compile(
     r"https?://(?:\[([0-9a-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:/[!-~]*)?"
@@ -42,7 +41,6 @@ CERTIFICATE = re.compile(
 )
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
 LINE_BREAK = re.compile(r"\r?\n\Z")
-# OPS-55
 SECRETS = ("DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD")
 
 
@@ -133,11 +131,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """The settings that the environment's variables give.
 
     Raises SettingsError for the first that is wrong.
+
+    Clauses: OPS-02, PASSWORD-12, PASSWORD-17, AUTH-02, AUTH-33, RIGHT-09, RIGHT-11, LIMIT-01,
+    LIMIT-02, LIMIT-12, LIMIT-08.
     """
     environment = _with_files(environment)
     return Settings(
         host=_host(environment),
-        # OPS-02
         port=_integer(environment, "PORT", 8000, 0, 65535),
         web_concurrency=_integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
         database_url=_database_url(environment),
@@ -145,42 +145,32 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
-        # PASSWORD-12
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
-        # PASSWORD-17
         hash_queue=_integer(environment, "HASH_QUEUE", 64, 1, 10000),
         auth=_auth(environment),
         auth_secret=_secret(environment, "AUTH_SECRET"),
         auth_secret_previous=_secret(environment, "AUTH_SECRET_PREVIOUS"),
         auth_issuer=_word(environment, "AUTH_ISSUER", "users"),
         auth_audience=_word(environment, "AUTH_AUDIENCE", "users"),
-        # AUTH-02
         auth_token_ttl=_integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
         auth_jwks_url=_jwks_url(environment),
-        # AUTH-33
         auth_jwks_ca=_jwks_ca(environment),
-        # RIGHT-09
         registration=_choice(environment, "REGISTRATION", "open", "closed") != "closed",
-        # RIGHT-11
         admin_email=_admin(environment, "ADMIN_EMAIL", "an email", email_rule).lower(),
         admin_password=_admin(
             environment, "ADMIN_PASSWORD", "a password of 12 to 128 characters", password_rule
         ),
-        # LIMIT-01
         login_failures_per_email=_integer(environment, "LOGIN_FAILURES_PER_EMAIL", 10, 1, 1000),
-        # LIMIT-02
         login_failures_per_address=_integer(
             environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000
         ),
         login_failures_window=_integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
-        # LIMIT-12
         registrations_per_address=_integer(
             environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000
         ),
         registrations_window=_integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
-        # LIMIT-08
         trusted_proxies=_networks(environment),
         cors_origins=_origins(environment),
         max_connections=_integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
@@ -190,9 +180,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     )
 
 
-# OPS-55
 def _with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment, with what stands in the files that it names for a secret."""
+    """The environment, with what stands in the files that it names for a secret.
+
+    Clauses: OPS-55.
+    """
     read = dict(environment)
     for name in SECRETS:
         if file := environment.get(f"{name}_FILE"):
@@ -214,26 +206,29 @@ def _content(name: str, file: str) -> str:
     return text
 
 
-# OPS-03
 def _integer(
     environment: Mapping[str, str], name: str, default: int, lowest: int, highest: int
 ) -> int:
+    """The setting as an integer, from `lowest` to `highest`. Raises SettingsError.
+
+    Clauses: OPS-03.
+    """
     text = environment.get(name) or str(default)
     if not re.fullmatch("[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
         raise SettingsError(f"{name} must be an integer from {lowest} to {highest}")
     return int(text)
 
 
-# OPS-02, OPS-03
 def _host(environment: Mapping[str, str]) -> str:
+    """Where to listen. Raises SettingsError. Clauses: OPS-02, OPS-03."""
     host = environment.get("HOST") or "127.0.0.1"
     if NOT_UTF_8.search(host):
         raise SettingsError("HOST must be a name or an address")
     return host
 
 
-# OPS-30
 def _database_url(environment: Mapping[str, str]) -> SqliteUrl | PostgresUrl:
+    """Where the database is. Raises SettingsError. Clauses: OPS-30."""
     url = environment.get("DATABASE_URL") or "sqlite:///users.db"
     if match := SQLITE_URL.fullmatch(url):
         return SqliteUrl(match[1])
@@ -246,8 +241,8 @@ def _database_url(environment: Mapping[str, str]) -> SqliteUrl | PostgresUrl:
         ) from None
 
 
-# OPS-30
 def _postgres_url(url: str) -> PostgresUrl:
+    """The parts of PostgreSQL's URL; None if it isn't one. Clauses: OPS-30."""
     match = POSTGRES_URL.fullmatch(url)
     if match is None:
         raise ValueError(url)
@@ -266,9 +261,11 @@ def _postgres_url(url: str) -> PostgresUrl:
     )
 
 
-# OPS-30, AUTH-19
 def _is_place(ipv6: str | None, port: str | None) -> bool:
-    """Whether these are an address and a port, as far as the URL has them."""
+    """Whether these are an address and a port, as far as the URL has them.
+
+    Clauses: OPS-30, AUTH-19.
+    """
     try:
         IPv6Address(ipv6 or "::")
     except ValueError:
@@ -276,8 +273,11 @@ def _is_place(ipv6: str | None, port: str | None) -> bool:
     return 1 <= int(port or 443) <= 65535
 
 
-# OPS-30, OPS-31
 def _options(query: str) -> dict[str, str]:
+    """What stands behind the URL's `?`; None if it is nothing that is known.
+
+    Clauses: OPS-30, OPS-31.
+    """
     matches = [OPTION.fullmatch(part) for part in query.split("&")]
     options = {match[1]: match[2] for match in matches if match}
     if len(options) < len(matches):
@@ -312,8 +312,8 @@ def _argon2_memory(environment: Mapping[str, str]) -> int:
     return memory
 
 
-# AUTH-13, AUTH-14
 def _auth(environment: Mapping[str, str]) -> bool:
+    """Whether callers have to say who they are. Raises SettingsError. Clauses: AUTH-13, AUTH-14."""
     secured = bool(environment.get("AUTH_SECRET") or environment.get("AUTH_JWKS_URL"))
     chosen = _choice(environment, "AUTH", "on", "off")
     if chosen == "on" and not secured:
@@ -324,9 +324,11 @@ def _auth(environment: Mapping[str, str]) -> bool:
     return secured and chosen != "off"
 
 
-# AUTH-40
 def is_local(settings: Settings) -> bool:
-    """Whether the service is open on a loopback address, so meant for this machine alone."""
+    """Whether the service is open on a loopback address, so meant for this machine alone.
+
+    Clauses: AUTH-40.
+    """
     return not settings.auth and LOOPBACK.fullmatch(settings.host) is not None
 
 
@@ -337,8 +339,8 @@ def _choice(environment: Mapping[str, str], name: str, one: str, other: str) -> 
     return text
 
 
-# AUTH-12
 def _secret(environment: Mapping[str, str], name: str) -> str:
+    """A secret; empty if it is not set. Raises SettingsError. Clauses: AUTH-12."""
     text = environment.get(name) or ""
     if text and not SECRET.fullmatch(text):
         raise SettingsError(f"{name} must be 32 or more visible ASCII characters")
@@ -352,8 +354,11 @@ def _word(environment: Mapping[str, str], name: str, default: str) -> str:
     return text
 
 
-# AUTH-19
 def _jwks_url(environment: Mapping[str, str]) -> str:
+    """Where the provider's keys are; empty if there is none. Raises SettingsError.
+
+    Clauses: AUTH-19.
+    """
     url = environment.get("AUTH_JWKS_URL") or ""
     match = JWKS_URL.fullmatch(url)
     if url and not (match and _is_place(*match.groups())):
@@ -363,13 +368,15 @@ def _jwks_url(environment: Mapping[str, str]) -> str:
     return url
 
 
-# AUTH-33
 def _jwks_ca(environment: Mapping[str, str]) -> str:
+    """The certificates that the provider's is judged by. Raises SettingsError.
+
+    Clauses: AUTH-33, OPS-03.
+    """
     path = environment.get("AUTH_JWKS_CA") or ""
     if not path:
         return ""
     try:
-        # OPS-03
         text = "" if NOT_UTF_8.search(path) else Path(path).read_bytes().decode("latin-1")
         certificates = CERTIFICATE.findall(text)
         tls_context("\n".join(certificates))
@@ -391,8 +398,8 @@ def _admin(
     return text
 
 
-# LIMIT-08
 def _networks(environment: Mapping[str, str]) -> tuple[Network, ...]:
+    """The proxies that are trusted. Raises SettingsError. Clauses: LIMIT-08."""
     text = environment.get("TRUSTED_PROXIES") or ""
     try:
         return parse_networks(part.strip(" ") for part in text.split(",") if text)

@@ -464,13 +464,19 @@ _INSIDE = [
         "An unpaired surrogate is told before the length.",
         (
             "users/schemas.py",
-            "    # PASSWORD-01, PASSWORD-02\n",
-            '    if SURROGATE.search(password):\n        return "malformed"\n',
+            "    if len(password) < 12:\n",
+            (
+                '    if SURROGATE.search(password):\n        return "malformed"\n'
+                "    if len(password) < 12:\n"
+            ),
         ),
         (
             "users/schemas.ts",
-            "  // PASSWORD-01, PASSWORD-02\n",
-            '  if (SURROGATE.test(password)) return "malformed";\n',
+            "  if (codePoints(password) < 12) {\n",
+            (
+                '  if (SURROGATE.test(password)) return "malformed";\n'
+                "  if (codePoints(password) < 12) {\n"
+            ),
         ),
     ),
     _one(
@@ -793,7 +799,7 @@ _INSIDE = [
         "/healthz asks the database.",
         (
             "operation/health.py",
-            'async def healthz() -> Response:\n    """Whether the service is alive."""\n',
+            "async def healthz() -> Response:\n",
             "async def healthz(database: TheDatabase) -> Response:\n    await database.ping()\n",
         ),
         (
@@ -1268,13 +1274,13 @@ _INSIDE = [
         "An email that is nobody's has an answer of its own.",
         (
             "auth/routes.py",
-            "            # LOGIN-07\n",
-            '            if user is None:\n                raise GrantError("invalid_request")\n',
+            '        raise GrantError("invalid_grant")\n',
+            '        raise GrantError("invalid_grant" if user else "invalid_request")\n',
         ),
         (
             "auth/routes.ts",
-            "      // LOGIN-07\n",
-            '      if (!user) throw new GrantError("invalid_request");\n',
+            '    throw new GrantError("invalid_grant");\n',
+            '    throw new GrantError(user ? "invalid_grant" : "invalid_request");\n',
         ),
     ),
     _one(
@@ -1337,16 +1343,20 @@ _INSIDE = [
         "A success counts as a failure.",
         (
             "auth/routes.py",
-            "        # LOGIN-08\n",
+            "    if is_outdated(kept, settings):\n",
             (
-                "        async with database.transaction() as connection:\n"
-                "            await count_failure(connection, whom, now)\n"
+                "    async with database.transaction() as connection:\n"
+                "        await count_failure(connection, whom, now)\n"
+                "    if is_outdated(kept, settings):\n"
             ),
         ),
         (
             "auth/routes.ts",
-            "    // LOGIN-08\n",
-            "    await database.transaction((one) => countFailure(one, whom, now));\n",
+            "  if (isOutdated(kept, settings)) {\n",
+            (
+                "  await database.transaction((one) => countFailure(one, whom, now));\n"
+                "  if (isOutdated(kept, settings)) {\n"
+            ),
         ),
     ),
     _one(

@@ -1,16 +1,18 @@
 """The services' sources, read as text: which clause is named where, and what stands beside what.
 
-A comment of nothing but clauses (`# JSON-05, JSON-06`) names the code below it as what keeps them:
-the statement that follows, with whatever stands deeper. Both sides are formatted, so indentation
-tells, in Python as in TypeScript.
+The doc of a function or a class ends with the clauses that it keeps (`Clauses: JSON-05, JSON-06.`,
+`@clauses JSON-05, JSON-06`); a comment that names one tells of the statement that follows, with
+whatever stands deeper. Both sides are formatted, so indentation tells, in Python as in TypeScript.
 """
 
+import ast
 import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract_tests.harness import clauses
 from contract_tests.harness.services import ROOT
 
 SIDES = {"python": ("python_api", ".py"), "node": ("node_api/src", ".ts")}
@@ -21,7 +23,7 @@ COMMON = (
 )
 
 _CLAUSE = r"[A-Z]+(?:-[A-Z]+)*-\d\d"
-_NAMES = re.compile(rf" *(?:#|//) ({_CLAUSE}(?:, {_CLAUSE})*),?")
+_COMMENT = re.compile(r" *(?:#|//|/\*\*| \*)")
 _GOES_ON = re.compile(r"[)\]}]|else\b|elif\b|except\b|finally\b|catch\b")
 _TITLE = re.compile(
     r"""(?x)
@@ -75,15 +77,33 @@ def named() -> dict[str, dict[str, list[Block]]]:
 
 
 def _named_in(source: Path) -> Iterator[tuple[str, Block]]:
-    lines = source.read_text("utf-8").splitlines()
-    for begin, line in enumerate(lines):
-        if match := _NAMES.fullmatch(line):
-            first = begin
-            while first and _NAMES.fullmatch(lines[first - 1]):
-                first -= 1
-            block = Block(str(source.relative_to(ROOT)), first + 1, _end(lines, begin) + 1)
-            for clause in match[1].split(", "):
-                yield clause, block
+    text, file = source.read_text("utf-8"), str(source.relative_to(ROOT))
+    lines = text.splitlines()
+    for first, last in _comments(lines):
+        block = Block(file, first + 1, _end(lines, last) + 1)
+        yield from ((clause, block) for clause in _clauses(lines[first : last + 1]))
+    for node in ast.walk(ast.parse(text)) if source.suffix == ".py" else ():
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            first = min(one.lineno for one in (node, *node.decorator_list))
+            block = Block(file, first, node.end_lineno or first)
+            yield from ((clause, block) for clause in _clauses([ast.get_docstring(node) or ""]))
+
+
+def _comments(lines: list[str]) -> Iterator[tuple[int, int]]:
+    """The first and the last line of each comment, but for the one that the file begins with."""
+    first = 0
+    for number, line in enumerate([*lines, ""]):
+        if not _COMMENT.match(line):
+            if first and first < number:
+                yield first, number - 1
+            first = number + 1
+
+
+def _clauses(lines: list[str]) -> list[str]:
+    """The clauses that are named there, once each."""
+    groups = {clause.rpartition("-")[0] for clause in clauses.clauses()}
+    named = dict.fromkeys(re.findall(_CLAUSE, " ".join(lines)))
+    return [clause for clause in named if clause.rpartition("-")[0] in groups]
 
 
 def _end(lines: list[str], begin: int) -> int:
@@ -179,8 +199,8 @@ def _parts(name: str) -> list[_Part]:
             title = _title(lines[begin:end]) or (IMPORTS if at_the_top else lines[begin].strip())
             goes_on = bool(found) and title == found[-1].title == IMPORTS
             start = found.pop().block.first - 1 if goes_on else begin
-            ids = re.findall(_CLAUSE, " ".join(filter(_NAMES.fullmatch, lines[start:end])))
-            found.append(_Part(title, Block(name, start + 1, end), frozenset(ids)))
+            block = Block(name, start + 1, end)
+            found.append(_Part(title, block, frozenset(_clauses(lines[start:end]))))
     return found
 
 

@@ -39,9 +39,12 @@ const NO_SERVER: Below = {
   readToEnd: async (c) => c.req.raw.body?.pipeTo(new WritableStream()),
 };
 
-/** The service over this database, to be served by whatever can serve a `fetch`. */
+/**
+ * The service over this database, to be served by whatever can serve a `fetch`.
+ *
+ * @clauses ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15, OPS-11, RIGHT-13
+ */
 export function createApp(settings: Settings, database: Database, below = NO_SERVER) {
-  // ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
   const app = new Hono<UsersEnv>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
   const guard = new Guard(settings, database);
   const users = new Users(settings, database, guard);
@@ -54,10 +57,8 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     await next();
   });
   app.use(commonHeaders(app, settings.corsOrigins, below));
-  // OPS-11
   app.onError(answerError);
   app.notFound((c) => answerUnrouted(app, c));
-  // RIGHT-13
   return app
     .route("/", authRoutes)
     .route("/", usersRoutes)
@@ -65,7 +66,11 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }));
 }
 
-/** Middleware: the header fields that every answer carries. */
+/**
+ * Middleware: the header fields that every answer carries.
+ *
+ * @clauses HDR-01, IDEM-03, HDR-05, HDR-06, CORS-02, CORS-03
+ */
 function commonHeaders(
   app: Routed,
   corsOrigins: readonly string[],
@@ -77,13 +82,9 @@ function commonHeaders(
     c.set("requestId", thisRequest);
     await next();
     below.addFields(c, {
-      // HDR-01, IDEM-03
       "X-Request-Id": thisRequest,
-      // HDR-05
       "X-Content-Type-Options": "nosniff",
-      // HDR-06
       "Cache-Control": "no-store",
-      // CORS-02, CORS-03
       ...corsHeaders(
         corsOrigins,
         c.req.header("origin"),
@@ -91,22 +92,25 @@ function commonHeaders(
         c.res.status === 204 ? c.res.headers.get("Allow") : null,
       ),
     });
-    // ROUTE-10, ROUTE-11, USR-READ-03, USR-LIST-21, COND-12, METRICS-06
-    // Hono answers HEAD as GET, and drops the body, and with it its length.
+    // Hono answers HEAD as GET, and drops the body, and with it its length (ROUTE-10, ROUTE-11,
+    // USR-READ-03, USR-LIST-21, COND-12, METRICS-06).
     if (c.req.method === "HEAD" && !c.res.headers.has("Content-Length") && c.res.body) {
       const { byteLength } = await c.res.arrayBuffer();
       c.res.headers.set("Content-Length", String(byteLength));
     }
-    // LOG-01, METRICS-02, METRICS-03
-    // Where the client has gone before its request was read, nothing is answered.
+    // Where the client has gone before its request was read, nothing is answered (LOG-01,
+    // METRICS-02, METRICS-03).
     if (!(c.error instanceof ClientGone)) {
       observation.end(routeTemplate(app, c), c.res.status);
     }
   };
 }
 
-// LOG-02, METRICS-04
-/** The template of the path, such as `/users/{id}`, whatever its method. */
+/**
+ * The template of the path, such as `/users/{id}`, whatever its method.
+ *
+ * @clauses LOG-02, METRICS-04
+ */
 function routeTemplate(app: Routed, c: Context<UsersEnv>): string {
   const matched = matchedRoutes(c).at(-1);
   const method = c.req.method === "HEAD" ? "GET" : c.req.method;
@@ -119,43 +123,42 @@ function answerError(error: Error, c: Context<UsersEnv>): Response {
   return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
 }
 
-/** 503 if the database is unavailable, else 500; the cause goes into the log. */
+/**
+ * 503 if the database is unavailable, else 500; the cause goes into the log.
+ *
+ * @clauses OPS-12, HEALTH-03, HEALTH-05, OPS-11
+ */
 function answerFailure(error: Error, c: Context<UsersEnv>): Response {
   if (error instanceof ClientGone) {
     return c.body(null);
   }
   const cause = error.stack ?? String(error);
-  // OPS-12
   log("error", "request failed", { request_id: c.get("requestId"), error: cause });
-  // HEALTH-03, HEALTH-05
   if (isUnavailable(error)) {
     return renderProblem(new Problem("unavailable", [], { "Retry-After": "1" }));
   }
-  // OPS-11
   return renderProblem(new Problem("internal"));
 }
 
-// ROUTE-13, BODY-07
-/** 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method. */
+/**
+ * 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method.
+ *
+ * @clauses ROUTE-13, BODY-07, ROUTE-03, PROB-10, ROUTE-12, ROUTE-16, ROUTE-01, PROB-11
+ */
 function answerUnrouted(app: Routed, c: Context<UsersEnv>): Response {
   const methods = allowedMethods(app, c.req.path);
-  // ROUTE-03, PROB-10
   if (methods.length === 0) {
     return renderProblem(new Problem("not-found"));
   }
   const allow = { Allow: methods.join(", ") };
-  // ROUTE-12
   if (c.req.method === "OPTIONS") {
-    // ROUTE-16
     const accept = methods.includes("PATCH") ? { "Accept-Patch": ACCEPT_PATCH } : {};
     return c.body(null, 204, { ...allow, ...accept });
   }
-  // ROUTE-01, PROB-11
   return renderProblem(new Problem("method-not-allowed", [], allow));
 }
 
-// ROUTE-02
-/** The path's methods, in alphabetical order; none if it has no route. */
+/** The path's methods, in alphabetical order; none if it has no route. @clauses ROUTE-02 */
 function allowedMethods(app: Routed, path: string): string[] {
   const methods = routesOf(app, path).map((route) => route.method);
   if (methods.includes("GET")) {

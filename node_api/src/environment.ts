@@ -8,7 +8,6 @@
 // Our worker processes may need these to find the interpreter's own parts.
 const NEEDED = new Set(["DYLD_LIBRARY_PATH", "LD_LIBRARY_PATH"]);
 
-// OPS-45
 export const ENVIRONMENT: Readonly<Record<string, string | undefined>> = { ...process.env };
 for (const name of Object.keys(ENVIRONMENT)) {
   if (!NEEDED.has(name)) {

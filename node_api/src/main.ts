@@ -1,7 +1,6 @@
 /** Start the service: read the settings, open the database, listen, and stop gracefully. */
 
-// OPS-45
-// First: no library that is imported may read it.
+// First: no library that is imported may read it (OPS-45).
 import "./environment.ts";
 import cluster from "node:cluster";
 import type { AddressInfo } from "node:net";
@@ -15,9 +14,12 @@ import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { openDatabase } from "./storage/database.ts";
 import { SchemaError } from "./storage/migrate.ts";
 
-/** Serve until told to stop. Exits with one clear line when that can't even begin. */
+/**
+ * Serve until told to stop. Exits with one clear line when that can't even begin.
+ *
+ * @clauses OPS-17, RIGHT-12, OPS-04
+ */
 async function run(settings: Settings): Promise<void> {
-  // OPS-17
   const database = await openDatabase(settings).catch((error: Error) =>
     exit(
       error instanceof SchemaError
@@ -25,7 +27,6 @@ async function run(settings: Settings): Promise<void> {
         : `The database cannot be opened: ${error.message}`,
     ),
   );
-  // RIGHT-12
   await createFirstAdmin(database, settings).catch((error: Error) =>
     exit(
       error instanceof AdminError
@@ -40,7 +41,6 @@ async function run(settings: Settings): Promise<void> {
   }
   try {
     const app = createApp(settings, database, NODE_SERVER);
-    // OPS-04
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(
         error.code === "EADDRINUSE"
@@ -65,14 +65,12 @@ function exit(line: string): never {
   process.exit(1);
 }
 
-/** Run the service as the environment says. */
+/** Run the service as the environment says. @clauses OPS-03 */
 function main(): Promise<void> {
   endWellOnSignals();
-  // OPS-46
-  // Node would open a debugger.
+  // Node would open a debugger (OPS-46).
   process.on("SIGUSR1", () => undefined);
   letStderrFail();
-  // OPS-03
   try {
     return run(readSettings(ENVIRONMENT));
   } catch (error) {
@@ -84,6 +82,6 @@ function main(): Promise<void> {
 }
 
 await main();
-// OPS-06
-// Left to itself, Node stops handling signals before it ends, and a further one would kill it.
+// Left to itself, Node stops handling signals before it ends, and a further one would kill it
+// (OPS-06).
 process.exit();

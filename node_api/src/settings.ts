@@ -26,12 +26,11 @@ const OPTION = /^(sslmode|sslrootcert)=((?:[A-Za-z0-9._~!$'()*+,;:@/?-]|%[0-9A-F
 const SSLMODES = ["disable", "prefer", "require", "verify-ca", "verify-full"];
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
 const CONTROLS = /[\x00-\x1f]/;
-// OPS-03
 const NOT_UTF_8 = /[\ud800-\udfff\ufffd]/u;
-// AUTH-12
+// Long enough that nobody guesses it (AUTH-12).
 const SECRET = /^[!-~]{32,1024}$/;
 const WORD = /^[!-~]{1,255}$/;
-// AUTH-14
+// Where only the machine itself can ask (AUTH-14).
 const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|::1)$/;
 const JWKS_URL =
   /^https?:\/\/(?:\[([0-9a-f:.]+)\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?(?:\/[!-~]*)?$/;
@@ -41,7 +40,6 @@ const DIGITS = /^[0-9]{1,9}$/;
 const LINE_BREAK = /\r?\n$/;
 const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-// OPS-55
 const SECRETS = ["DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD"] as const;
 
 /** A setting has a value that is not allowed. */
@@ -124,12 +122,14 @@ type Environment = Readonly<Record<string, string | undefined>>;
  * The settings that the environment's variables give.
  *
  * Throws SettingsError for the first that is wrong.
+ *
+ * @clauses OPS-02, PASSWORD-12, PASSWORD-17, AUTH-02, AUTH-33, RIGHT-09, RIGHT-11, LIMIT-01,
+ * LIMIT-02, LIMIT-12, LIMIT-08
  */
 export function readSettings(given: Environment): Settings {
   const environment = withFiles(given);
   return {
     host: host(environment),
-    // OPS-02
     port: integer(environment, "PORT", 3000, 0, 65535),
     webConcurrency: integer(environment, "WEB_CONCURRENCY", 1, 1, 64),
     databaseUrl: databaseUrl(environment),
@@ -137,25 +137,19 @@ export function readSettings(given: Environment): Settings {
     databaseTimeout: integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
-    // PASSWORD-12
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
-    // PASSWORD-17
     hashQueue: integer(environment, "HASH_QUEUE", 64, 1, 10000),
     auth: auth(environment),
     authSecret: secret(environment, "AUTH_SECRET"),
     authSecretPrevious: secret(environment, "AUTH_SECRET_PREVIOUS"),
     authIssuer: word(environment, "AUTH_ISSUER", "users"),
     authAudience: word(environment, "AUTH_AUDIENCE", "users"),
-    // AUTH-02
     authTokenTtl: integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
     authJwksUrl: jwksUrl(environment),
-    // AUTH-33
     authJwksCa: jwksCa(environment),
-    // RIGHT-09
     registration: choice(environment, "REGISTRATION", "open", "closed") !== "closed",
-    // RIGHT-11
     adminEmail: admin(environment, "ADMIN_EMAIL", "an email", emailRule).toLowerCase(),
     adminPassword: admin(
       environment,
@@ -163,15 +157,11 @@ export function readSettings(given: Environment): Settings {
       "a password of 12 to 128 characters",
       passwordRule,
     ),
-    // LIMIT-01
     loginFailuresPerEmail: integer(environment, "LOGIN_FAILURES_PER_EMAIL", 10, 1, 1000),
-    // LIMIT-02
     loginFailuresPerAddress: integer(environment, "LOGIN_FAILURES_PER_ADDRESS", 10, 1, 1000000),
     loginFailuresWindow: integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
-    // LIMIT-12
     registrationsPerAddress: integer(environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000),
     registrationsWindow: integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
-    // LIMIT-08
     trustedProxies: networks(environment),
     corsOrigins: origins(environment),
     maxConnections: integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
@@ -181,8 +171,7 @@ export function readSettings(given: Environment): Settings {
   };
 }
 
-// OPS-55
-/** The environment, with what stands in the files that it names for a secret. */
+/** The environment, with what stands in the files that it names for a secret. @clauses OPS-55 */
 function withFiles(environment: Environment): Environment {
   const read = { ...environment };
   for (const name of SECRETS) {
@@ -212,7 +201,7 @@ function content(name: string, file: string): string {
   return text;
 }
 
-// OPS-03
+/** The setting as an integer, from `lowest` to `highest`. Throws SettingsError. @clauses OPS-03 */
 function integer(
   environment: Environment,
   name: string,
@@ -227,7 +216,7 @@ function integer(
   return Number(text);
 }
 
-// OPS-02, OPS-03
+/** Where to listen. Throws SettingsError. @clauses OPS-02, OPS-03 */
 function host(environment: Environment): string {
   const text = environment["HOST"] || "127.0.0.1";
   if (NOT_UTF_8.test(text)) {
@@ -236,7 +225,7 @@ function host(environment: Environment): string {
   return text;
 }
 
-// OPS-30
+/** Where the database is. Throws SettingsError. @clauses OPS-30 */
 function databaseUrl(environment: Environment): SqliteUrl | PostgresUrl {
   const url = environment["DATABASE_URL"] || "sqlite:///users.db";
   const path = SQLITE_URL.exec(url)?.[1];
@@ -250,7 +239,7 @@ function databaseUrl(environment: Environment): SqliteUrl | PostgresUrl {
   return found;
 }
 
-// OPS-30
+/** The parts of PostgreSQL's URL; null if it isn't one. @clauses OPS-30 */
 function postgresUrl(url: string): PostgresUrl | null {
   const match = POSTGRES_URL.exec(url);
   if (!match) {
@@ -279,13 +268,16 @@ function postgresUrl(url: string): PostgresUrl | null {
   }
 }
 
-// OPS-30, AUTH-19
-/** Whether these are an address and a port, as far as the URL has them. */
+/** Whether these are an address and a port, as far as the URL has them. @clauses OPS-30, AUTH-19 */
 function isPlace(ipv6 = "::", port = "443"): boolean {
   return isIPv6(ipv6) && Number(port) >= 1 && Number(port) <= 65535;
 }
 
-// OPS-30, OPS-31
+/**
+ * What stands behind the URL's `?`; null if it is nothing that is known.
+ *
+ * @clauses OPS-30, OPS-31
+ */
 function options(query: string): { sslmode?: string; sslrootcert?: string } {
   const matches = query.split("&").map((part) => OPTION.exec(part)?.slice(1) ?? []);
   const found = new Map(matches.flatMap(([name, value]) => (name ? [[name, value]] : [])));
@@ -331,7 +323,7 @@ function argon2Memory(environment: Environment): number {
   return memory;
 }
 
-// AUTH-13, AUTH-14
+/** Whether callers have to say who they are. Throws SettingsError. @clauses AUTH-13, AUTH-14 */
 function auth(environment: Environment): boolean {
   const secured = Boolean(environment["AUTH_SECRET"] || environment["AUTH_JWKS_URL"]);
   const chosen = choice(environment, "AUTH", "on", "off");
@@ -344,8 +336,11 @@ function auth(environment: Environment): boolean {
   return secured && chosen !== "off";
 }
 
-// AUTH-40
-/** Whether the service is open on a loopback address, so meant for this machine alone. */
+/**
+ * Whether the service is open on a loopback address, so meant for this machine alone.
+ *
+ * @clauses AUTH-40
+ */
 export function isLocal(settings: Settings): boolean {
   return !settings.auth && LOOPBACK.test(settings.host);
 }
@@ -358,7 +353,7 @@ function choice(environment: Environment, name: string, one: string, other: stri
   return text;
 }
 
-// AUTH-12
+/** A secret; empty if it is not set. Throws SettingsError. @clauses AUTH-12 */
 function secret(environment: Environment, name: string): string {
   const text = environment[name] || "";
   if (text && !SECRET.test(text)) {
@@ -375,7 +370,7 @@ function word(environment: Environment, name: string, preset: string): string {
   return text;
 }
 
-// AUTH-19
+/** Where the provider's keys are; empty if there is none. Throws SettingsError. @clauses AUTH-19 */
 function jwksUrl(environment: Environment): string {
   const url = environment["AUTH_JWKS_URL"] || "";
   const match = JWKS_URL.exec(url);
@@ -388,7 +383,11 @@ function jwksUrl(environment: Environment): string {
   return url;
 }
 
-// AUTH-33
+/**
+ * The certificates that the provider's is judged by. Throws SettingsError.
+ *
+ * @clauses AUTH-33, OPS-03
+ */
 function jwksCa(environment: Environment): string {
   const path = environment["AUTH_JWKS_CA"] || "";
   if (!path) {
@@ -396,7 +395,6 @@ function jwksCa(environment: Environment): string {
   }
   let certificates: string[];
   try {
-    // OPS-03
     const text = NOT_UTF_8.test(path) ? "" : readFileSync(path, "latin1");
     certificates = text.match(CERTIFICATE) ?? [];
     // What isn't one TLS would pass over.
@@ -424,7 +422,7 @@ function admin(
   return text;
 }
 
-// LIMIT-08
+/** The proxies that are trusted. Throws SettingsError. @clauses LIMIT-08 */
 function networks(environment: Environment): Networks {
   const text = environment["TRUSTED_PROXIES"] || "";
   try {

@@ -21,12 +21,13 @@ class AdminError(Exception):
     """The first admin can't be created."""
 
 
-# RIGHT-11, RIGHT-12
 async def create_first_admin(database: Database, settings: Settings) -> None:
     """Create the user of `ADMIN_EMAIL` where there is no admin yet.
 
     Raises AdminError if the email is somebody's who is none: whoever came first may have set the
     password.
+
+    Clauses: RIGHT-11, RIGHT-12.
     """
     if not settings.admin_email or await _has_admin(database):
         return

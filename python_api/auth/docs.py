@@ -55,7 +55,6 @@ TOKEN_ERROR = {
     "error_description": "This service does not give tokens for this grant type.",
 }
 
-# DOC-04
 CREATE_TOKEN: dict[str, Any] = {
     "operationId": "createToken",
     "summary": "Log in",

@@ -39,8 +39,7 @@ KEEP = (
     .where(TABLE.c.key_hash == KEY_HASH)
     .values(failed_at=bindparam("failed_at"), expires_at=bindparam("over"))
 )
-# LIMIT-09
-# Rows that another transaction has locked are skipped, as with idempotency keys.
+# Rows that another transaction has locked are skipped, as with idempotency keys (LIMIT-09).
 EXPIRED_ROWS = (
     select(TABLE.c.key_hash)
     .where(TABLE.c.expires_at <= bindparam("now"))
@@ -62,9 +61,11 @@ class Suspect:
     problem: str = "too-many-failures"
 
 
-# LIMIT-01, LIMIT-02, LIMIT-10
 def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
-    """Whom a failed login counts against; rows are locked in this order, so no two deadlock."""
+    """Whom a failed login counts against; rows are locked in this order, so no two deadlock.
+
+    Clauses: LIMIT-01, LIMIT-02, LIMIT-10.
+    """
     window = settings.login_failures_window
     return [
         Suspect(_hash(f"email {email}"), settings.login_failures_per_email, window),
@@ -72,9 +73,11 @@ def suspects(email: str, address: str, settings: Settings) -> list[Suspect]:
     ]
 
 
-# LIMIT-12, LIMIT-16
 def registrant(address: str, settings: Settings) -> Suspect:
-    """Whom a creation without a token counts against; counted like a failed login."""
+    """Whom a creation without a token counts against; counted like a failed login.
+
+    Clauses: LIMIT-12, LIMIT-16.
+    """
     return Suspect(
         _hash(f"registration {address}"),
         settings.registrations_per_address,
@@ -83,31 +86,32 @@ def registrant(address: str, settings: Settings) -> Suspect:
     )
 
 
-# LIMIT-05
 async def refuse_locked(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
-    """Raise the suspect's problem if one of them has failed too often."""
+    """Raise the suspect's problem if one of them has failed too often. Clauses: LIMIT-05."""
     hashes = [suspect.key_hash for suspect in whom]
     kept = dict(await connection.fetch(FAILED_AT, {"hashes": hashes}))
     for suspect in whom:
         _recent(kept.get(suspect.key_hash, "[]"), suspect, now)
 
 
-# LIMIT-06
 async def refuse_guess(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
     """Raise too-many-failures if one of them has failed too often by the end of what is under way.
 
     For the right password, which is a guess as well: failures that are being counted come first.
+
+    Clauses: LIMIT-06.
     """
     for suspect in whom:
         await _hold(connection, suspect, now)
 
 
-# LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
 async def count_failure(connection: Connection, whom: Sequence[Suspect], now: datetime) -> None:
     """Lay a failure to them. Raises their problem, and counts none, where it is one too many.
 
     Each one's row is held until the commit, so of concurrent failures none is lost, and no more
     than the limit are told from a success.
+
+    Clauses: LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06.
     """
     for suspect in whom:
         failed = [*await _hold(connection, suspect, now), _milliseconds(now)]
@@ -127,9 +131,11 @@ def _over(now: datetime, suspect: Suspect) -> str:
     return timestamp(now + timedelta(seconds=suspect.window))
 
 
-# LIMIT-01, LIMIT-05, LIMIT-14
 def _recent(failed_at: str, suspect: Suspect, now: datetime) -> list[int]:
-    """The failures that still count, as milliseconds. Raises the suspect's problem."""
+    """The failures that still count, as milliseconds. Raises the suspect's problem.
+
+    Clauses: LIMIT-01, LIMIT-05, LIMIT-14.
+    """
     window = suspect.window * 1000
     failed: list[int] = [
         moment for moment in json.loads(failed_at) if moment > _milliseconds(now) - window

@@ -18,8 +18,7 @@ from python_api.http.requests import MAX_INTEGER, TOKEN, header, path_id
 from python_api.settings import Settings
 from python_api.storage.database import Connection, Database
 
-# AUTH-03, AUTH-04
-# RFC 6750, 2.1
+# RFC 6750, 2.1 (AUTH-03, AUTH-04)
 BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
 # Without a comma: of several fields the values are one, with commas between.
 OTHER_SCHEME = re.compile(rf"(?!bearer(?: |$)){TOKEN}(?: [^,]*)?", re.IGNORECASE)
@@ -51,27 +50,32 @@ class Guard:
         self._database = database
         self._keys = ProviderKeys(settings) if settings.auth_jwks_url else None
 
-    # RIGHT-02, RIGHT-09, PROB-20
     async def registration(self, request: Request) -> Caller | None:
-        """The caller, who may create a user: anybody may, unless registration is closed."""
+        """The caller, who may create a user: anybody may, unless registration is closed.
+
+        Clauses: RIGHT-02, RIGHT-09, PROB-20.
+        """
         if not self._settings.registration:
             return await self.admin(request)
         return await self._caller(request)
 
-    # RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
     async def admin(self, request: Request) -> Caller | None:
-        """An admin. Raises unauthorized and forbidden."""
+        """An admin. Raises unauthorized and forbidden.
+
+        Clauses: RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21.
+        """
         caller = await self._known(request)
         if caller and not caller.is_admin:
             raise forbidden()
         return caller
 
-    # RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
     async def user(self, request: Request, user_id: str) -> Target:
         """The user with this id, or with `me` the caller, for whoever may see and change them.
 
         Raises unauthorized and forbidden, that without a look at whether there is such a user, and
         validation.
+
+        Clauses: RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08.
         """
         caller = await self._known(request)
         named = _named(user_id, caller)
@@ -79,22 +83,24 @@ class Guard:
             raise forbidden()
         return Target(path_id(named), caller)
 
-    # RIGHT-03, PROB-08
     async def deletion(self, request: Request, user_id: str) -> Target:
         """The user with this id, for whoever may delete them.
 
         Raises unauthorized, forbidden and validation.
+
+        Clauses: RIGHT-03, PROB-08.
         """
         caller = await self.admin(request)
         return Target(path_id(_named(user_id, caller)), caller)
 
-    # RIGHT-07, RIGHT-08
     def check_role(self, caller: Caller | None, role: str | None) -> None:
-        """Only an admin may make one. Raises unauthorized and forbidden."""
+        """Only an admin may make one. Raises unauthorized and forbidden.
+
+        Clauses: RIGHT-07, RIGHT-08.
+        """
         if self._settings.auth and role == "admin" and not _required(caller).is_admin:
             raise forbidden()
 
-    # RIGHT-15
     async def confirm(
         self, connection: Connection, caller: Caller | None, target_id: int | None = None
     ) -> None:
@@ -102,6 +108,8 @@ class Guard:
 
         `target_id` is the user whom it changes, if any. Raises unauthorized where the token has
         ended or become void by now, and forbidden where the caller is an admin no more.
+
+        Clauses: RIGHT-15.
         """
         if caller is None:
             return
@@ -115,9 +123,11 @@ class Guard:
         caller = await self._caller(request)
         return _required(caller) if self._settings.auth else None
 
-    # AUTH-03, AUTH-04, AUTH-13
     async def _caller(self, request: Request) -> Caller | None:
-        """Whose token it is; None without one. Raises unauthorized for one that is not valid."""
+        """Whose token it is; None without one. Raises unauthorized for one that is not valid.
+
+        Clauses: AUTH-03, AUTH-04, AUTH-13, AUTH-11, AUTH-17.
+        """
         sent = header(request.headers, "authorization")
         if not self._settings.auth or sent is None or OTHER_SCHEME.fullmatch(sent):
             return None
@@ -130,20 +140,25 @@ class Guard:
             raise unauthorized(invalid_token=True) from None
         async with self._database.connection() as connection:
             user = await find_by_id(connection, claims.user_id)
-        # AUTH-11, AUTH-17
         user = _not_void(user, claims)
         return Caller(user.id, user.role == "admin", claims)
 
 
-# AUTH-09, AUTH-10
 def _not_void(user: Credentials | None, claims: Claims) -> Credentials:
+    """The token's owner. Raises unauthorized if they are gone, or have voided it since.
+
+    Clauses: AUTH-09, AUTH-10.
+    """
     if user is None or claims.token_epoch not in (None, user.token_epoch):
         raise unauthorized(invalid_token=True)
     return user
 
 
-# RIGHT-06, AUTH-16
 def _named(user_id: str, caller: Caller | None) -> str:
+    """The id that is meant: for `me` the caller's. Raises unauthorized.
+
+    Clauses: RIGHT-06, AUTH-16.
+    """
     return str(_required(caller).id) if user_id == "me" else user_id
 
 
@@ -153,16 +168,14 @@ def _required(caller: Caller | None) -> Caller:
     return caller
 
 
-# AUTH-03, AUTH-04
 def unauthorized(*, invalid_token: bool = False) -> Problem:
-    """401, with the challenge of RFC 6750, 3."""
+    """401, with the challenge of RFC 6750, 3. Clauses: AUTH-03, AUTH-04."""
     challenge = f'{REALM}, error="invalid_token"' if invalid_token else REALM
     return Problem("unauthorized", headers={"WWW-Authenticate": challenge})
 
 
-# RIGHT-10
 def forbidden() -> Problem:
-    """403, with the challenge of RFC 6750, 3.1."""
+    """403, with the challenge of RFC 6750, 3.1. Clauses: RIGHT-10."""
     return Problem(
         "forbidden", headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'}
     )

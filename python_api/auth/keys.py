@@ -18,13 +18,11 @@ from python_api.http.requests import parse_base64url, parse_json
 from python_api.operation.observability import log
 from python_api.settings import Settings
 
-# AUTH-20
+# How long a provider's keys are used without asking again (AUTH-20).
 CACHED_SECONDS = 600
-# AUTH-21
 COOLDOWN_SECONDS = 30
 
-# AUTH-26
-# RFC 7518, 6.2.2 and 6.3.2
+# RFC 7518, 6.2.2 and 6.3.2 (AUTH-26)
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 RSA_BITS = range(2048, 8192 + 1)
 RSA_EXPONENTS = range(3, 2**31, 2)
@@ -53,25 +51,26 @@ class ProviderKeys:
         self._asking: asyncio.Task[None] | None = None
 
     async def find(self, algorithm: str, key_id: str) -> Key:
-        """The key of this algorithm with this id. Raises KeyNotFoundError, provider-unavailable."""
+        """The key of this algorithm with this id. Raises KeyNotFoundError, provider-unavailable.
+
+        Clauses: AUTH-22.
+        """
         key = self._kept(algorithm, key_id)
         if key is None:
             await self._renew()
             key = self._kept(algorithm, key_id)
         if key:
             return key
-        # AUTH-22
         if self._failed:
             raise Problem("provider-unavailable", headers={"Retry-After": "1"})
         raise KeyNotFoundError
 
-    # AUTH-20, AUTH-30
     def _kept(self, algorithm: str, key_id: str) -> Key | None:
+        """The key, if it was fetched and is still kept. Clauses: AUTH-20, AUTH-30."""
         return self._keys.get((algorithm, key_id)) if time.monotonic() < self._kept_until else None
 
-    # AUTH-21, AUTH-30
     async def _renew(self) -> None:
-        """Fetch the set again, once for all who wait for it."""
+        """Fetch the set again, once for all who wait for it. Clauses: AUTH-21, AUTH-30."""
         if self._asking is None and time.monotonic() >= self._asked_from:
             self._asking = asyncio.create_task(self._ask())
         if self._asking:
@@ -79,22 +78,24 @@ class ProviderKeys:
             await asyncio.shield(self._asking)
 
     async def _ask(self) -> None:
+        """Ask the provider for its keys; a failure is told to the log. Clauses: AUTH-35."""
         try:
             self._keys = parse_key_set(await fetch_document(self._url, self._context))
             self._kept_until = time.monotonic() + CACHED_SECONDS
             self._failed = False
         except (ProviderError, ValueError) as error:
             self._failed = True
-            # AUTH-35
             log("warning", "provider unavailable", error=str(error))
         finally:
             self._asked_from = time.monotonic() + COOLDOWN_SECONDS
             self._asking = None
 
 
-# AUTH-27
 def parse_key_set(document: bytes) -> Keys:
-    """The keys of the set that count. Raises ValueError if it is no set."""
+    """The keys of the set that count. Raises ValueError if it is no set.
+
+    Clauses: AUTH-27, AUTH-28.
+    """
     try:
         key_set = parse_json(document)
     except Problem:
@@ -103,7 +104,6 @@ def parse_key_set(document: bytes) -> Keys:
     if not isinstance(jwks, list):
         raise ValueError("no JSON Web Key Set")  # noqa: TRY004 (it is the document that is wrong)
     keys: Keys = {}
-    # AUTH-28
     for jwk in jwks:
         with contextlib.suppress(ValueError):
             name, key = _parse_key(jwk)
@@ -111,9 +111,11 @@ def parse_key_set(document: bytes) -> Keys:
     return keys
 
 
-# AUTH-26
 def _parse_key(jwk: object) -> tuple[tuple[str, str], Key]:
-    """The key, and the algorithm and the id that name it. Raises ValueError if it doesn't count."""
+    """The key, and the algorithm and the id that name it. Raises ValueError if it doesn't count.
+
+    Clauses: AUTH-26.
+    """
     if not isinstance(jwk, dict) or PRIVATE_MEMBERS & jwk.keys():
         raise ValueError("no public key")
     kind, key_id, operations = jwk.get("kty"), jwk.get("kid"), jwk.get("key_ops", ["verify"])

@@ -15,7 +15,6 @@ from argon2.exceptions import VerifyMismatchError
 from python_api.http.problems import Problem
 from python_api.settings import Settings
 
-# PASSWORD-11
 SALT_BYTES = 16
 HASH_BYTES = 32
 
@@ -25,9 +24,11 @@ LOWER_PRIORITY = 10
 Result = TypeVar("Result")
 
 
-# PASSWORD-14, PASSWORD-18
 class Threads:
-    """Threads for hashing alone, so that nothing else waits behind a hash."""
+    """Threads for hashing alone, so that nothing else waits behind a hash.
+
+    Clauses: PASSWORD-14, PASSWORD-18.
+    """
 
     def __init__(self) -> None:
         count = min(os.cpu_count() or 1, MAX_THREADS)
@@ -35,8 +36,10 @@ class Threads:
         self._under_way = 0
 
     async def run(self, work: Callable[[], Result], settings: Settings) -> Result:
-        """The work's result, once a thread is free. Raises overloaded if too many are waiting."""
-        # PASSWORD-17
+        """The work's result, once a thread is free. Raises overloaded if too many are waiting.
+
+        Clauses: PASSWORD-17.
+        """
         if self._under_way >= settings.hash_queue:
             raise Problem("overloaded", headers={"Retry-After": "1"})
         self._under_way += 1
@@ -55,24 +58,25 @@ def _step_back() -> None:
 threads = Threads()
 
 
-# PASSWORD-11, PASSWORD-13
 async def hash_password(password: str, settings: Settings) -> str:
     """The password's hash, with a new salt, at the cost that the settings name.
 
     Raises overloaded.
+
+    Clauses: PASSWORD-11, PASSWORD-13.
     """
     hasher = _hasher(settings)
     return await threads.run(partial(hasher.hash, password), settings)
 
 
-# LOGIN-03
 async def is_password(password: str, password_hash: str | None, settings: Settings) -> bool:
     """Whether it is the password that was hashed; without a hash as much work, and never.
 
     Raises overloaded.
+
+    Clauses: LOGIN-03, LOGIN-04.
     """
     hasher = _hasher(settings)
-    # LOGIN-04
     kept = password_hash or _nobodys_hash(settings)
     try:
         return await threads.run(partial(hasher.verify, kept, password), settings)
@@ -80,15 +84,14 @@ async def is_password(password: str, password_hash: str | None, settings: Settin
         return False
 
 
-# LOGIN-08
 def is_outdated(password_hash: str, settings: Settings) -> bool:
-    """Whether it was made at another cost than the settings' current one."""
+    """Whether it was made at another cost than the settings' current one. Clauses: LOGIN-08."""
     return _hasher(settings).check_needs_rehash(password_hash)
 
 
 def _hasher(settings: Settings) -> PasswordHasher:
+    """What hashes as the settings say. Clauses: PASSWORD-12."""
     return PasswordHasher(
-        # PASSWORD-12
         memory_cost=settings.argon2_memory,
         time_cost=settings.argon2_iterations,
         parallelism=settings.argon2_parallelism,
@@ -98,9 +101,11 @@ def _hasher(settings: Settings) -> PasswordHasher:
     )
 
 
-# LOGIN-04
 def _nobodys_hash(settings: Settings) -> str:
-    """A hash that no password has, which takes as long to verify as any other."""
+    """A hash that no password has, which takes as long to verify as any other.
+
+    Clauses: LOGIN-04.
+    """
     salt, digest = (
         b64encode(bytes(size)).decode().rstrip("=") for size in (SALT_BYTES, HASH_BYTES)
     )

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import httptools
 
-# AUTH-31
 TIMEOUT_SECONDS = 5
-# AUTH-32
 MAX_HEAD = 16384
 MAX_DOCUMENT = 1048576
 # Such a head's bytes at most, four to one that counts in a field like `A:`, and one read more.
@@ -25,9 +23,11 @@ class ProviderError(Exception):
     """The document can't be had; the message says why."""
 
 
-# AUTH-33
 def tls_context(certificates: str) -> ssl.SSLContext:
-    """What verifies a server: by these certificates (PEM), or by those that the system has."""
+    """What verifies a server: by these certificates (PEM), or by those that the system has.
+
+    Clauses: AUTH-33.
+    """
     # Not `create_default_context`: the environment has a say in that one.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if certificates:
@@ -41,12 +41,13 @@ def tls_context(certificates: str) -> ssl.SSLContext:
     return context
 
 
-# AUTH-31, AUTH-32
 async def fetch_document(url: str, context: ssl.SSLContext | None) -> bytes:
     """The body that a GET is answered with. Raises ProviderError.
 
     No client of HTTP is among the service's libraries, and the standard library's has a time for
     each of its steps, but none for all.
+
+    Clauses: AUTH-31, AUTH-32.
     """
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

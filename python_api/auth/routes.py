@@ -21,8 +21,7 @@ from python_api.storage.database import Database
 from python_api.users.schemas import email_rule
 
 GRANT_TYPE = "password"
-# LOGIN-05, LOGIN-06, LOGIN-07
-# RFC 6749, 5.2
+# RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
 ERRORS = {
     "invalid_request": "The body is not a form with grant_type, username and password, once each.",
     "unsupported_grant_type": "This service does not give tokens for this grant type.",
@@ -61,13 +60,12 @@ Form = Annotated[
 async def create_token(
     form: Form, address: ClientAddress, settings: TheSettings, database: TheDatabase
 ) -> Response:
-    """Give a token for an email and a password."""
+    """Give a token for an email and a password. Clauses: LOGIN-01."""
     try:
         email, password = _parse_grant(form, settings)
         user = await _log_in(database, settings, email, password, address)
     except GrantError as error:
         return _refused(str(error))
-    # LOGIN-01
     token = issue_token(user, datetime.now(UTC), settings)
     answer = {
         "access_token": token,
@@ -84,24 +82,23 @@ async def _log_in(
 
     Raises GrantError and too-many-failures. Whoever is locked out is told so again at the
     end: of guesses that are under way at the same time no more than the limit are judged.
+
+    Clauses: LOGIN-04, LOGIN-07, LOGIN-08.
     """
     whom = suspects(email, address, settings)
     async with database.connection() as connection:
         await refuse_locked(connection, whom, datetime.now(UTC))
         # Nobody has what isn't an email, and PostgreSQL may not take it as text.
         user = None if email_rule(email) else await find_by_email(connection, email)
-    # LOGIN-04
     kept = user.password_hash if user else None
     is_right = await is_password(password, kept, settings)
     now = datetime.now(UTC)
     if not (user and kept and is_right):
         async with database.transaction() as connection:
             await count_failure(connection, whom, now)
-        # LOGIN-07
         raise GrantError("invalid_grant")
     async with database.transaction() as connection:
         await refuse_guess(connection, whom, now)
-    # LOGIN-08
     if is_outdated(kept, settings):
         renewed = await hash_password(password, settings)
         async with database.transaction() as connection:
@@ -109,9 +106,11 @@ async def _log_in(
     return user
 
 
-# LOGIN-02, LOGIN-05, LOGIN-06
 def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
-    """The email, in lower case, and the password that the form holds. Raises GrantError."""
+    """The email, in lower case, and the password that the form holds. Raises GrantError.
+
+    Clauses: LOGIN-02, LOGIN-05, LOGIN-06.
+    """
     try:
         parameters = parse_query(body.decode("utf-8"))
     except (UnicodeDecodeError, Problem):
@@ -121,28 +120,28 @@ def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
     password = _only(parameters, "password")
     if not grant_type:
         raise GrantError("invalid_request")
-    # AUTH-15
-    # An open service needs no tokens, and a provider gives its own.
+    # An open service needs no tokens, and a provider gives its own (AUTH-15).
     gives_tokens = settings.auth and not settings.auth_jwks_url
     if grant_type != GRANT_TYPE or not gives_tokens:
         raise GrantError("unsupported_grant_type")
     if not (username and password):
         raise GrantError("invalid_request")
-    # LOGIN-02
-    # What isn't an email must not become one by lower case.
+    # What isn't an email must not become one by lower case (LOGIN-02).
     return username if email_rule(username) else username.lower(), password
 
 
-# LOGIN-05
 def _only(parameters: Sequence[tuple[str, str]], name: str) -> str:
-    """The parameter's value; an empty one is none (RFC 6749, 3.2). Raises GrantError."""
+    """The parameter's value; an empty one is none (RFC 6749, 3.2). Raises GrantError.
+
+    Clauses: LOGIN-05.
+    """
     values = [value for key, value in parameters if key == name]
     if len(values) > 1:
         raise GrantError("invalid_request")
     return values[0] if values else ""
 
 
-# LOGIN-05
 def _refused(error: str) -> Response:
+    """The answer that tells why there is no token (RFC 6749, 5.2). Clauses: LOGIN-05."""
     answer = {"error": error, "error_description": ERRORS[error]}
     return Response(json.dumps(answer, separators=(",", ":")), 400, media_type="application/json")

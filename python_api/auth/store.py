@@ -42,7 +42,6 @@ async def find_by_id(connection: Connection, user_id: int) -> Credentials | None
     return _credentials(await connection.fetch(BY_ID, {"id": user_id}))
 
 
-# RIGHT-15
 async def hold_caller(
     connection: Connection, caller_id: int, target_id: int | None
 ) -> Credentials | None:
@@ -50,6 +49,8 @@ async def hold_caller(
 
     `target_id` is the user whom the transaction will change. Rows are locked in the order of their
     ids, so that two admins who change each other can't wait for each other for ever.
+
+    Clauses: RIGHT-15.
     """
     if target_id is not None and target_id < caller_id:
         await connection.fetch(FOR_UPDATE, {"id": target_id})
@@ -57,9 +58,11 @@ async def hold_caller(
     return _credentials(await connection.fetch(held, {"id": caller_id}))
 
 
-# LOGIN-08
 async def renew_hash(connection: Connection, user: Credentials, password_hash: str) -> None:
-    """Keep another hash of the same password, unless that has been changed meanwhile."""
+    """Keep another hash of the same password, unless that has been changed meanwhile.
+
+    Clauses: LOGIN-08.
+    """
     # Nothing of the user changes by that, so neither does its version.
     hashes = {"old": user.password_hash, "new": password_hash}
     await connection.execute(RENEW, {"id": user.id, **hashes})

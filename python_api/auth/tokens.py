@@ -15,11 +15,8 @@ from python_api.http.problems import Problem
 from python_api.http.requests import MAX_INTEGER, integer_rule, parse_base64url, parse_json
 from python_api.settings import Settings
 
-# AUTH-01, AUTH-06, AUTH-23
 OWN_HEADER = {"alg": "HS256", "typ": "JWT"}
-# AUTH-19
 PROVIDER_ALGORITHMS = ("RS256", "ES256")
-# AUTH-25
 WHOLE = re.compile("0|[1-9][0-9]{0,15}")
 
 
@@ -41,15 +38,16 @@ class Claims:
     """Seconds since 1970; from then on the token is void."""
 
 
-# AUTH-01, AUTH-02
 def issue_token(user: Credentials, now: datetime, settings: Settings) -> str:
-    """A token for this user, good for `AUTH_TOKEN_TTL` seconds from `now`."""
+    """A token for this user, good for `AUTH_TOKEN_TTL` seconds from `now`.
+
+    Clauses: AUTH-01, AUTH-02, AUTH-09.
+    """
     claims = {
         "iss": settings.auth_issuer,
         "aud": settings.auth_audience,
         "sub": str(user.id),
         "role": user.role,
-        # AUTH-09
         "epoch": user.token_epoch,
         "iat": int(now.timestamp()),
         "exp": int((now + timedelta(seconds=settings.auth_token_ttl)).timestamp()),
@@ -61,16 +59,17 @@ async def read_token(token: str, settings: Settings, keys: ProviderKeys | None) 
     """What the token says, once it is known to be true. Raises TokenError if it isn't.
 
     Raises provider-unavailable where the provider's keys are needed and can't be had.
+
+    Clauses: AUTH-05, AUTH-24.
     """
     text, _, signature = token.rpartition(".")
-    # AUTH-05, AUTH-24
     try:
         header, payload = (_parse_object(part) for part in text.split("."))
         signed, proof = text.encode("ascii"), parse_base64url(signature)
     except ValueError:
         raise TokenError from None
-    # AUTH-34
-    # What the token says comes first: the provider isn't asked about one that is void anyway.
+    # What the token says comes first: the provider isn't asked about one that is void anyway
+    # (AUTH-34).
     claims = _parse_claims(payload, settings, has_epoch=keys is None)
     if keys:
         true = await _is_a_providers(header, signed, proof, keys)
@@ -81,9 +80,8 @@ async def read_token(token: str, settings: Settings, keys: ProviderKeys | None) 
     return claims
 
 
-# AUTH-24
 def _parse_object(part: str) -> Payload:
-    """The header or the payload. Raises ValueError if it is no JSON object."""
+    """The header or the payload. Raises ValueError if it is no JSON object. Clauses: AUTH-24."""
     try:
         value = parse_json(parse_base64url(part), _whole)
     except Problem:
@@ -93,16 +91,17 @@ def _parse_object(part: str) -> Payload:
     return value
 
 
-# AUTH-25
 def _whole(text: str) -> int | None:
-    """The whole number that is written here, None if it is none."""
+    """The whole number that is written here, None if it is none. Clauses: AUTH-25."""
     number = int(text) if WHOLE.fullmatch(text) else None
     return number if number is not None and number <= MAX_INTEGER else None
 
 
-# AUTH-07, AUTH-18
 def _parse_claims(payload: Payload, settings: Settings, *, has_epoch: bool) -> Claims:
-    """What the payload says. Raises TokenError where it isn't all there, or not for here and now."""
+    """What the payload says. Raises TokenError where it isn't all there, or not for here and now.
+
+    Clauses: AUTH-07, AUTH-18.
+    """
     subject, now = payload.get("sub"), time.time()
     expires_at, issued_at = _number(payload, "exp"), _number(payload, "iat")
     not_before = _number(payload, "nbf") if "nbf" in payload else 0
@@ -128,25 +127,31 @@ def _is_for(name: str, audience: object) -> bool:
     return name in audiences and all(isinstance(one, str) for one in audiences)
 
 
-# AUTH-25
 def _number(payload: Payload, name: str) -> int | None:
+    """A moment in seconds; None if there is none. Raises TokenError for what is no number.
+
+    Clauses: AUTH-25.
+    """
     value = payload.get(name)
     # In Python true and false are numbers, too.
     return value if type(value) is int else None
 
 
-# AUTH-05, AUTH-06, AUTH-23
 def _is_our_own(header: Payload, signed: bytes, proof: bytes, settings: Settings) -> bool:
-    """Whether one of the service's secrets has signed it."""
-    # AUTH-08
+    """Whether one of the service's secrets has signed it.
+
+    Clauses: AUTH-05, AUTH-06, AUTH-23, AUTH-08.
+    """
     secrets = filter(None, (settings.auth_secret, settings.auth_secret_previous))
     signatures = (hmac.digest(secret.encode("ascii"), signed, "sha256") for secret in secrets)
     return header == OWN_HEADER and any(hmac.compare_digest(one, proof) for one in signatures)
 
 
-# AUTH-05, AUTH-19, AUTH-29
 async def _is_a_providers(header: Payload, signed: bytes, proof: bytes, keys: ProviderKeys) -> bool:
-    """Whether the key that the header names has signed it. Raises provider-unavailable."""
+    """Whether the key that the header names has signed it. Raises provider-unavailable.
+
+    Clauses: AUTH-05, AUTH-19, AUTH-29.
+    """
     algorithm, key_id = header.get("alg"), header.get("kid")
     if (
         not isinstance(algorithm, str)

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
-# LIMIT-20
-# IPv4's lie in ::ffff:0:0/96.
+# IPv4's lie in ::ffff:0:0/96 (LIMIT-20).
 Network = IPv6Network
 MAPPED = "::ffff:"
 MAPPED_LENGTH = 96
@@ -16,9 +15,11 @@ ADDRESS = re.compile("[0-9A-Fa-f.:]+")
 NETWORK = re.compile("[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?")
 
 
-# LIMIT-20
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """The networks that these are, `10.0.0.0/8` or a single address. Raises ValueError."""
+    """The networks that these are, `10.0.0.0/8` or a single address. Raises ValueError.
+
+    Clauses: LIMIT-20.
+    """
     networks = []
     for text in texts:
         if not NETWORK.fullmatch(text):
@@ -31,12 +32,13 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-# LIMIT-07, LIMIT-08
 def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     """The address that a request comes from, in canonical form.
 
     That is the one at the other end of the connection, unless it is a trusted proxy's: then it is
     the last one in `forwarded`, its `X-Forwarded-For`, that isn't.
+
+    Clauses: LIMIT-07, LIMIT-08.
     """
     address = _address(peer)
     hops = [hop.strip(" \t") for hop in forwarded.split(",")]
@@ -48,8 +50,8 @@ def client_address(peer: str, forwarded: str, trusted: Sequence[Network]) -> str
     return str(address or peer)
 
 
-# LIMIT-20
 def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    """Whether the address is in one of these networks. Clauses: LIMIT-20."""
     mapped = IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address
     return any(mapped in network for network in trusted)
 

@@ -2,12 +2,10 @@
 
 from collections.abc import Collection
 
-# CORS-04
 EXPOSED = (
     "Accept-Patch, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, "
     "X-Request-Id"
 )
-# CORS-06
 ACCEPTED = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
 MAX_AGE = "600"
 
@@ -19,18 +17,15 @@ def cors_headers(
 
     `origin` and `requested` are the request's `Origin` and `Access-Control-Request-Method`, if it
     has them; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
+
+    Clauses: CORS-01, CORS-02, CORS-05, CORS-07, CORS-03, CORS-04, CORS-06.
     """
-    # CORS-01
     if not allowed:
         return {}
-    # CORS-02
     fields = {"Vary": "Origin"}
-    # CORS-05, CORS-07
     if origin is None or origin not in allowed:
         return fields
-    # CORS-03
     fields["Access-Control-Allow-Origin"] = origin
-    # CORS-04, CORS-06
     if allow and requested is not None:
         fields["Access-Control-Allow-Methods"] = allow
         fields["Access-Control-Allow-Headers"] = ACCEPTED

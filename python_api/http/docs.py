@@ -24,10 +24,8 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-# DOC-08
 SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n'
 
-# DOC-10
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; connect-src 'self'; img-src 'self' data:; "
     "script-src 'self'; style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
@@ -35,7 +33,6 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-# DOC-07
 ASSETS = files("fastapi_swagger.resources")
 
 
@@ -43,45 +40,42 @@ ASSETS = files("fastapi_swagger.resources")
 router = APIRouter(include_in_schema=False)
 
 
-# DOC-01
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The document of the service as it runs."""
+    """The document of the service as it runs. Clauses: DOC-01."""
     app: FastAPI = request.app
     document = openapi_document(app, app.state.schemas)
     return JSONResponse(as_it_runs(document, app.state.settings))
 
 
-# DOC-06, DOC-07, DOC-08, DOC-10
 @router.get("/docs")
 async def docs() -> Response:
-    """The page."""
+    """The page. Clauses: DOC-06, DOC-07, DOC-08, DOC-10."""
     return Response(PAGE, headers=PAGE_HEADERS, media_type="text/html")
 
 
-# DOC-09
 @router.get("/docs/init.js")
 async def script() -> Response:
-    """What starts it."""
+    """What starts it. Clauses: DOC-09."""
     return Response(SCRIPT, media_type="text/javascript")
 
 
-# HDR-12, DOC-09
 @router.get("/docs/swagger-ui-bundle.js")
 async def bundle() -> Response:
-    """Swagger UI."""
+    """Swagger UI. Clauses: HDR-12, DOC-09."""
     return Response(asset("swagger-ui-bundle.js"), media_type="text/javascript")
 
 
-# DOC-09
 @router.get("/docs/swagger-ui.css")
 async def style() -> Response:
-    """Its style sheet."""
+    """Its style sheet. Clauses: DOC-09."""
     return Response(asset("swagger-ui.css"), media_type="text/css")
 
 
-# HTTP-22
 @cache
 def asset(name: str) -> bytes:
-    """A file of the page, read once: however many slow clients there are, they share its bytes."""
+    """A file of the page, read once: however many slow clients there are, they share its bytes.
+
+    Clauses: HTTP-22.
+    """
     return ASSETS.joinpath(name).read_bytes()

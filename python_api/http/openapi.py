@@ -24,7 +24,6 @@ INFO: dict[str, Any] = {
     "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
 }
 
-# DOC-04
 HEADERS: dict[str, dict[str, Any]] = {
     "Accept-Patch": {
         "description": "The media types of a `PATCH` (RFC 5789, 3.1).",
@@ -101,7 +100,6 @@ REQUEST_ID = {
     "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
 }
 
-# RIGHT-01
 BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -163,9 +161,8 @@ class _PlainSchema(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-# DOC-02
 def model_schema(model: type) -> dict[str, Any]:
-    """The model's JSON Schema."""
+    """The model's JSON Schema. Clauses: DOC-02."""
     schema = TypeAdapter(model).json_schema(schema_generator=_PlainSchema)
     return {name: value for name, value in schema.items() if name not in ("title", "description")}
 
@@ -182,11 +179,12 @@ def content(
     return {media_type: {"schema": schema, "example": example}}
 
 
-# DOC-04
 def problems(*possible: str | Problem) -> dict[str, Any]:
     """The responses, by status, that tell of these problems or of those that are always possible.
 
     A problem is given by its code, or with issues for the example and with header fields.
+
+    Clauses: DOC-04.
     """
     responses: dict[str, Any] = {}
     given = [Problem(each) if isinstance(each, str) else each for each in (*ALWAYS, *possible)]
@@ -217,11 +215,12 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
     return responses
 
 
-# DOC-05
 def operation(described: Mapping[str, Any], *pieces: Mapping[str, Any]) -> dict[str, Any]:
     """An OpenAPI operation and what its readers add to it, in the words of FastAPI's decorators.
 
     Lists are joined, those of the readers first. `x-problems` become responses.
+
+    Clauses: DOC-05.
     """
     whole: dict[str, Any] = {"parameters": [], "x-problems": []}
     for piece in (*pieces, described, {"parameters": [REQUEST_ID]}):
@@ -246,10 +245,11 @@ def operation(described: Mapping[str, Any], *pieces: Mapping[str, Any]) -> dict[
     }
 
 
-# DOC-02, DOC-03
 def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    """The document of the routes that `app` serves now, with the features' `schemas`."""
-    # DOC-05
+    """The document of the routes that `app` serves now, with the features' `schemas`.
+
+    Clauses: DOC-02, DOC-03, DOC-05.
+    """
     document = get_openapi(**INFO, routes=app.routes)
     document["components"] = {
         "schemas": {
@@ -264,9 +264,11 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
     return document
 
 
-# DOC-11, DOC-12
 def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The document without what only a service of other settings answers or asks for."""
+    """The document without what only a service of other settings answers or asks for.
+
+    Clauses: DOC-11, DOC-12, RIGHT-09, AUTH-15.
+    """
     # The routes' own descriptions are in it, and they stay as they are.
     document = deepcopy(document)
     of_provider = settings.auth and bool(settings.auth_jwks_url)
@@ -282,10 +284,8 @@ def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if not settings.auth:
         del document["components"]["securitySchemes"]
         del document["components"]["headers"]["WWW-Authenticate"]
-    # RIGHT-09
     elif not settings.registration:
         document["paths"]["/users"]["post"]["security"] = SECURED
-    # AUTH-15
     if of_provider or not settings.auth:
         described = document["paths"]["/auth/token"]["post"]
         described["description"] = "This service gives no tokens."

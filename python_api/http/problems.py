@@ -10,7 +10,6 @@ from typing import Literal
 
 from fastapi.responses import JSONResponse
 
-# PROB-01
 CATALOGUE: dict[str, tuple[int, str, str]] = {
     "malformed-json": (
         400,
@@ -124,7 +123,6 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
     ),
 }
 
-# PROB-03
 RULES: dict[str, str] = {
     "missing": "This member is required.",
     "wrong-type": "This value has the wrong type.",
@@ -136,7 +134,6 @@ RULES: dict[str, str] = {
     "unknown": "This member is not known.",
 }
 
-# PROB-09
 MAX_ERRORS = 20
 
 Issue = dict[str, str]
@@ -157,27 +154,28 @@ class Problem(Exception):
         self.headers = headers or {}
 
 
-# PROB-03
 def issue(place: Literal["pointer", "parameter", "header"], name: str, code: str) -> Issue:
-    """One entry of `errors`: the place, the rule that is broken there, and the rule's text."""
+    """One entry of `errors`: the place, the rule that is broken there, and the rule's text.
+
+    Clauses: PROB-03.
+    """
     return {place: name, "code": code, "detail": RULES[code]}
 
 
 def render_problem(problem: Problem) -> JSONResponse:
-    """The answer that tells the client of a problem (RFC 9457, 3)."""
-    # PROB-04
+    """The answer that tells the client of a problem (RFC 9457, 3).
+
+    Clauses: PROB-04, PROB-01, PROB-02, PROB-09, HDR-09, HDR-10, REP-01, REP-02.
+    """
     status, title, detail = CATALOGUE[problem.code]
-    # PROB-01
     document: dict[str, object] = {
         "type": f"/problems/{problem.code}",
         "title": title,
         "status": status,
         "detail": detail,
     }
-    # PROB-02, PROB-09
     if problem.issues:
         document["errors"] = problem.issues[:MAX_ERRORS]
-    # HDR-09, HDR-10, REP-01, REP-02
     return JSONResponse(
         document, status, headers=problem.headers, media_type="application/problem+json"
     )

@@ -91,13 +91,14 @@ class Sent(Generic[Model]):
     fields: Model
 
 
-# PROB-12, PROB-13, PROB-15, PROB-16
 def json_body(
     model: type[Model], example: Mapping[str, Any], broken: str, accepted: Collection[str] = JSON
 ) -> Reader:
     """The body as a `Sent[model]`; `broken` is a member that may be malformed.
 
     Raises unsupported-media-type, body-too-large, malformed-json and validation.
+
+    Clauses: PROB-12, PROB-13, PROB-15, PROB-16.
     """
 
     async def read(request: Request) -> Sent[Model]:
@@ -120,9 +121,8 @@ def json_body(
     )
 
 
-# PROB-14
 def _condition(name: str, description: str) -> Reader:
-    """A conditional header field. Raises malformed-header."""
+    """A conditional header field. Raises malformed-header. Clauses: PROB-14."""
     parameter = {
         "name": name,
         "in": "header",
@@ -136,21 +136,20 @@ def _condition(name: str, description: str) -> Reader:
     )
 
 
-# COND-02, COND-14, COND-17
+# Only a change looks at it (COND-02, COND-14, COND-17).
 IfMatch = Annotated[
     EntityTags | None,
     _condition("If-Match", "Only if one of these ETags, or `*`, is the user's (RFC 9110, 13.1.1)."),
 ]
-# COND-11, COND-14, COND-17
+# Only a read looks at it (COND-11, COND-14, COND-17).
 IfNoneMatch = Annotated[
     EntityTags | None,
     _condition("If-None-Match", "Only if none of these ETags is the user's (RFC 9110, 13.1.2)."),
 ]
 
 
-# LIMIT-07
 def _address(request: Request) -> str:
-    """Where the request comes from."""
+    """Where the request comes from. Clauses: LIMIT-07."""
     settings: Settings = request.app.state.settings
     peer = request.client.host if request.client else ""
     forwarded = header(request.headers, "x-forwarded-for") or ""
@@ -158,5 +157,4 @@ def _address(request: Request) -> str:
 
 
 ClientAddress = Annotated[str, Reader(_address)]
-# BODY-06, HTTP-26
 IgnoredBody = Annotated[None, Reader(read_to_end)]

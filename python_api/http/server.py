@@ -43,22 +43,18 @@ LOOK_SECONDS = 0.5
 # What a process has open besides connections: its libraries, its log, its port.
 OTHER_FILES = 40
 
-# HTTP-02
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
-# AUTH-40
 LOCAL_HOST = re.compile(
     rb"(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?",
     re.IGNORECASE,
 )
-# HTTP-20
-# RFC 9112, 3.2.2
+# RFC 9112, 3.2.2 (HTTP-20)
 ABSOLUTE_FORM = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
-    # OPS-02, OPS-29
-    # Words of Python's own, and zones.
+    # Words of Python's own, and zones (OPS-02, OPS-29).
     if "<" in settings.host or "%" in settings.host:
         raise OSError(f"{settings.host} can't be the name of a host")
     # Of a name the IPv4 address; `::` is all addresses of both families.
@@ -71,30 +67,28 @@ def listen(settings: Settings) -> socket.socket:
         raise OSError(f"{settings.host} can't be the name of a host") from error
 
 
-# OPS-01
 def log_listening(listener: socket.socket, settings: Settings) -> None:
-    """Tell the log where the socket listens, and whether to anybody."""
+    """Tell the log where the socket listens, and whether to anybody. Clauses: OPS-01, AUTH-13."""
     address, port = listener.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
     log("info", "listening", url=f"http://{host}:{port}")
-    # AUTH-13
     if not settings.auth:
         log("warning", "open to everybody: AUTH_SECRET is not set, or AUTH is off")
 
 
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
-    """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return."""
+    """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
+
+    Clauses: LOG-04, ROUTE-15, HDR-07, HDR-08.
+    """
     config = uvicorn.Config(
         app,
         http=cast(Any, partial(Protocol, settings, max_connections(settings), OrderedDict())),
         ws="none",
         lifespan="off",
         log_config=None,
-        # LOG-04
         access_log=False,
-        # ROUTE-15
         proxy_headers=False,
-        # HDR-07, HDR-08
         server_header=False,
     )
     # Objects that exist by now stay; collecting them again and again would stop everything.
@@ -102,9 +96,11 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     await Server(config, settings).serve(sockets=[listener])
 
 
-# OPS-28
 def max_connections(settings: Settings) -> int:
-    """As many connections as the settings allow, or as the process may have files open."""
+    """As many connections as the settings allow, or as the process may have files open.
+
+    Clauses: OPS-28.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return settings.max_connections
@@ -112,18 +108,21 @@ def max_connections(settings: Settings) -> int:
     return max(1, min(settings.max_connections, left))
 
 
-# OPS-07
 def end_well_on_signals() -> None:
     """Exit with status 0 on a signal during start-up.
 
     And after any: uvicorn raises the one that stopped it once more.
+
+    Clauses: OPS-07.
     """
     on_signal(sys.exit)
 
 
-# OPS-06
 def on_signal(act: Callable[[], object]) -> None:
-    """On SIGTERM or SIGINT do this, in place of what was done before; a second signal is ignored."""
+    """On SIGTERM or SIGINT do this, in place of what was done before; a second signal is ignored.
+
+    Clauses: OPS-06.
+    """
 
     def act_once(*_: object) -> None:
         for number in STOP_SIGNALS:
@@ -141,24 +140,27 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.settings = settings
 
-    # OPS-06
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at the first signal; another one changes nothing."""
+        """Stop at the first signal; another one changes nothing. Clauses: OPS-06."""
         if not self.should_exit:
             super().handle_exit(sig, frame)
 
-    # OPS-25, OPS-26, OPS-27
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: look, now and then, for clients that keep us waiting for too long."""
+        """Ten times a second: look, now and then, for clients that keep us waiting for too long.
+
+        Clauses: OPS-25, OPS-26, OPS-27.
+        """
         if counter % round(LOOK_SECONDS * 10) == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 cast(Protocol, connection).look(now)
         return await super().on_tick(counter)
 
-    # OPS-06, OPS-07, OPS-23
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, let the requests under way end, cut off those that don't in time."""
+        """Close the port, let the requests under way end, cut off those that don't in time.
+
+        Clauses: OPS-06, OPS-07, OPS-23.
+        """
         loop = asyncio.get_running_loop()
         cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
         await super().shutdown(sockets)
@@ -169,20 +171,20 @@ class Server(uvicorn.Server):
             cast(Protocol, connection).transport.abort()
 
 
-# HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03
 def refuse(code: str) -> ASGIApp:
-    """An application that answers everything with this problem and closes the connection."""
+    """An application that answers everything with this problem and closes the connection.
+
+    Clauses: HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03, HTTP-06.
+    """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        # HDR-04
-        # Nothing in such a request is trusted, neither its method nor its id.
+        # Nothing in such a request is trusted, neither its method nor its id (HDR-04).
         this_request = request_id(None)
         observation = Observation(OTHER_METHOD, this_request)
         response = render_problem(Problem(code))
         response.headers["X-Request-Id"] = this_request
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
-        # HTTP-06
         response.headers["Connection"] = "close"
         observation.end(NO_ROUTE, response.status_code)
         await response(scope, receive, send)
@@ -197,36 +199,34 @@ def refusal(
     headers: Sequence[tuple[bytes, bytes]],
     settings: Settings,
 ) -> str | None:
-    """The code of the problem that this request is refused with before any route; none if it isn't."""
-    # HTTP-04
+    """The code of the problem that this request is refused with before any route; none if it isn't.
+
+    Clauses: HTTP-04, HTTP-05, HTTP-20, HTTP-01, HTTP-02, AUTH-40, HTTP-23, HTTP-24.
+    """
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
-    # HTTP-04, HTTP-05
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
         return "headers-too-large"
     hosts = [value for name, value in headers if name == b"host"]
     authority, target = split_target(target)
-    # HTTP-20
     if authority is not None:
         hosts.append(authority)
-    # HTTP-01, HTTP-02
     if len(hosts) != (1 if authority is None else 2) or not all(map(HOST.fullmatch, hosts)):
         return "bad-request"
-    # AUTH-40
     if is_local(settings) and not LOCAL_HOST.fullmatch(hosts[-1]):
         return "bad-request"
     codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-    # HTTP-23, HTTP-24
     if codings and (codings != [b"chunked"] or version == "1.0"):
         return "bad-request"
-    # HTTP-03
-    # In particular not `*` or host:port.
+    # In particular not `*` or host:port (HTTP-03).
     origin_form = target.startswith(b"/") and b"#" not in target and method != b"CONNECT"
     return None if origin_form else "bad-request"
 
 
-# HTTP-20
 def split_target(target: bytes) -> tuple[bytes | None, bytes]:
-    """The authority that a target in absolute-form names, and the target in origin-form."""
+    """The authority that a target in absolute-form names, and the target in origin-form.
+
+    Clauses: HTTP-20.
+    """
     absolute = None if target.startswith(b"/") else ABSOLUTE_FORM.fullmatch(target)
     if not absolute:
         return None, target
@@ -260,20 +260,20 @@ class Protocol(HttpToolsProtocol):
         self.refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
+        """A client has connected. Clauses: OPS-28, OPS-26."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
         self.flow = Flow(self)
-        # OPS-28
         if len(self.connections) > self._most and not self._make_room():
             transport.abort()
             return
         self._waiting[self] = None
-        # OPS-26
         self._deadline = self.loop.time() + self._settings.request_timeout
 
-    # OPS-28
     def _make_room(self) -> bool:
-        """Close the connection that has waited longest for a request; whether there is one."""
+        """Close the connection that has waited longest for a request; whether there is one.
+
+        Clauses: OPS-28.
+        """
         for connection in self._waiting:
             if not connection.transport.get_write_buffer_size():
                 del self._waiting[connection]
@@ -286,10 +286,11 @@ class Protocol(HttpToolsProtocol):
         self._waiting.pop(self, None)
         super().connection_lost(exc)
 
-    # HTTP-11
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more, but may wait for answers: stay open until they are given."""
-        # HTTP-08
+        """The client sends no more, but may wait for answers: stay open until they are given.
+
+        Clauses: HTTP-11, HTTP-08.
+        """
         if self.reading != "nothing" and not self.refused:
             self._give_up("bad-request")
         self.reading = "nothing"
@@ -299,9 +300,11 @@ class Protocol(HttpToolsProtocol):
         cycle.keep_alive = False
         return True
 
-    # OPS-25, OPS-26, OPS-27
     def look(self, now: float) -> None:
-        """Cut the connection if its client has kept us waiting for too long."""
+        """Cut the connection if its client has kept us waiting for too long.
+
+        Clauses: OPS-25, OPS-26, OPS-27.
+        """
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self._taken = unsent, now
@@ -313,37 +316,37 @@ class Protocol(HttpToolsProtocol):
             self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come; after a refusal, it is read and forgotten."""
-        # HTTP-06
+        """Parse what has come; after a refusal, it is read and forgotten. Clauses: HTTP-06."""
         if self.refused or self.transport.is_closing():
             return
         self._unparsed += data
         self._parse()
 
-    # HTTP-22
     def must_wait(self) -> bool:
-        """Whether there is something to wait for: earlier requests, or a client that doesn't read."""
+        """Whether there is something to wait for: earlier requests, or a client that doesn't read.
+
+        Clauses: HTTP-22.
+        """
         return bool(self.pipeline) or self.flow.write_paused
 
-    # HTTP-22
     def _parse(self) -> None:
-        """Parse what has come, as far as there is nothing that has to come first."""
+        """Parse what has come, as far as there is nothing that has to come first.
+
+        Clauses: HTTP-22, HTTP-08, HTTP-09, HTTP-04, HTTP-28.
+        """
         while self._unparsed and not self.must_wait():
             piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
             size = len(piece)
-            # HTTP-08, HTTP-09
             try:
                 while rest := self._feed(piece):
                     piece = rest
             except httptools.HttpParserError:
                 self._give_up("bad-request")
-            # HTTP-04
             if self.reading == "head":
                 # The piece in which a head begins holds the end of what came before, too.
                 self.head_bytes = 0 if self.head_bytes is None else self.head_bytes + size
                 if self.head_bytes > MAX_HEAD_BYTES:
                     self._give_up("headers-too-large")
-            # HTTP-28
             elif self.reading == "body":
                 # Extensions of a chunk, and trailers: what is no part of the body itself.
                 self.framing_bytes += size
@@ -354,15 +357,13 @@ class Protocol(HttpToolsProtocol):
         if self._unparsed:
             self.flow.pause_reading()
 
-    # HTTP-22
     def pause_writing(self) -> None:
-        """The client doesn't read: read nothing from it either."""
+        """The client doesn't read: read nothing from it either. Clauses: HTTP-22."""
         super().pause_writing()
         self.flow.pause_reading()
 
-    # HTTP-22
     def resume_writing(self) -> None:
-        """The client has read."""
+        """The client has read. Clauses: HTTP-22."""
         super().resume_writing()
         self._go_on()
 
@@ -371,18 +372,16 @@ class Protocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
-        """A request has been answered."""
+        """A request has been answered. Clauses: OPS-25."""
         self._answering = False
         self._waiting[self] = None
-        # OPS-25
         if self.reading == "nothing":
             self._deadline = self.loop.time() + self._settings.keep_alive_timeout
         if not self.transport.is_closing():
             self._go_on()
 
-    # HTTP-22
     def _go_on(self) -> None:
-        """Answer the next request, once the answers before it have been taken."""
+        """Answer the next request, once the answers before it have been taken. Clauses: HTTP-22."""
         if self.pipeline and not self._answering and not self.flow.write_paused:
             self._waiting.pop(self, None)
             self._deadline = math.inf if self.reading == "nothing" else self._deadline
@@ -391,12 +390,13 @@ class Protocol(HttpToolsProtocol):
         if not self._unparsed:
             self.flow.resume_reading()
 
-    # HTTP-12, HTTP-13
     def _feed(self, data: bytes) -> bytes:
         """Parse, up to a request that asks for an upgrade; what is to be parsed then is returned.
 
         httptools takes such a request for the last, and its body for another protocol's. Nothing
         here upgrades (RFC 9110, 7.8), so it is parsed again as one that doesn't ask.
+
+        Clauses: HTTP-12, HTTP-13.
         """
         try:
             self.parser.feed_data(data)
@@ -411,65 +411,66 @@ class Protocol(HttpToolsProtocol):
             return b"\r\n".join([*head, b"", data[upgrade.args[0] :]])
         return b""
 
-    # HTTP-09, HTTP-18
     def _renew_parser(self) -> None:
+        """Take another parser for the next request. Clauses: HTTP-09, HTTP-18."""
         self.parser = httptools.HttpRequestParser(self)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """A request begins. Clauses: OPS-26."""
         super().on_message_begin()
-        # OPS-26
         self._deadline = self.loop.time() + self._settings.request_timeout
         self.reading = "head"
         self.head_bytes = None
 
-    # HTTP-14, HTTP-15, HTTP-17, HTTP-27, BODY-05
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field; a trailer field isn't one (RFC 9110, 6.5)."""
+        """A header field; a trailer field isn't one (RFC 9110, 6.5).
+
+        Clauses: HTTP-14, HTTP-15, HTTP-17, HTTP-27, BODY-05.
+        """
         if self.reading == "head":
             super().on_header(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
-        """A request's head is there: hand it over, with its raw target, or refuse it."""
+        """A request's head is there: hand it over, with its raw target, or refuse it.
+
+        Clauses: HTTP-07, ROUTE-14.
+        """
         if self.refused:
             return
         version = self.parser.get_http_version()
-        # HTTP-25
-        # RFC 9110, 15.2
+        # RFC 9110, 15.2 (HTTP-25)
         self.expect_100_continue = self.expect_100_continue and version != "1.0"
         method = self.parser.get_method()
         code = refusal(method, self.url, version, self.headers, self._settings)
-        # HTTP-07
         if code:
             self.refused = True
             self._hand_over(refuse(code))
         elif not self.parser.should_upgrade():
-            # ROUTE-14
             path, _, query = split_target(self.url)[1].partition(b"?")
             self._hand_over(self.config.loaded_app)
             self.scope["raw_path"] = path
             self.scope["query_string"] = query
 
-    # HTTP-19, BODY-04, BODY-06, BODY-07
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """A part of the body. Clauses: HTTP-19, BODY-04, BODY-06, BODY-07."""
         self.framing_bytes = 0
         if self.reading == "body":
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """The request has been read."""
+        """The request has been read. Clauses: OPS-25."""
         if self.reading == "body":
             self.reading = "nothing"
             super().on_message_complete()
-            # OPS-25
             answered = self.cycle.response_complete
             idle = self.loop.time() + self._settings.keep_alive_timeout
             self._deadline = idle if answered else math.inf
 
-    # HTTP-10, HTTP-11, HTTP-16
     def _hand_over(self, app: ASGIApp) -> None:
-        """Have `app` answer the request, once those before it are answered."""
+        """Have `app` answer the request, once those before it are answered.
+
+        Clauses: HTTP-10, HTTP-11, HTTP-16.
+        """
         self._waiting.pop(self, None)
         self.app = cast(Any, app)
         self.url = b"/"
@@ -477,12 +478,13 @@ class Protocol(HttpToolsProtocol):
         self.framing_bytes = 0
         super().on_headers_complete()
 
-    # HTTP-08, HTTP-09
     def _give_up(self, code: str) -> None:
-        """Answer an unreadable request with a problem, after those before it, and close."""
+        """Answer an unreadable request with a problem, after those before it, and close.
+
+        Clauses: HTTP-08, HTTP-09, HTTP-21.
+        """
         self.refused = True
         if self.reading == "body":
-            # HTTP-21
             if self.cycle.response_started:
                 self.cycle.keep_alive = False
                 if self.cycle.response_complete:
@@ -502,9 +504,11 @@ class Protocol(HttpToolsProtocol):
         self.scope["method"] = "GET"
 
 
-# HTTP-22
 class Flow(FlowControl):
-    """uvicorn's flow control, which doesn't read on while earlier requests wait."""
+    """uvicorn's flow control, which doesn't read on while earlier requests wait.
+
+    Clauses: HTTP-22.
+    """
 
     def __init__(self, protocol: Protocol) -> None:
         super().__init__(protocol.transport)
@@ -535,9 +539,11 @@ class LingeringTransport:
         """Whether nothing more can be sent."""
         return self._lingering or self._transport.is_closing()
 
-    # BODY-04
     def close(self) -> None:
-        """Close: at once if the client has sent its whole request, else when it has, or after a while."""
+        """Close: at once if the client has sent its whole request, else when it has, or after a while.
+
+        Clauses: BODY-04.
+        """
         if self._protocol.reading == "nothing":
             self._transport.close()
         elif not self.is_closing():

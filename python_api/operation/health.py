@@ -41,23 +41,20 @@ METRICS = {
 router = APIRouter(route_class=ReadingRoute)
 
 
-# HEALTH-01, HEALTH-04
 @router.get("/healthz", openapi_extra=HEALTHZ)
 async def healthz() -> Response:
-    """Whether the service is alive."""
+    """Whether the service is alive. Clauses: HEALTH-01, HEALTH-04."""
     return JSONResponse({"status": "ok"})
 
 
-# HEALTH-02, HEALTH-03
 @router.get("/readyz", openapi_extra=READYZ)
 async def readyz(database: TheDatabase) -> Response:
-    """Whether it can serve."""
+    """Whether it can serve. Clauses: HEALTH-02, HEALTH-03."""
     await database.ping()
     return JSONResponse({"status": "ok"})
 
 
-# METRICS-01
 @router.get("/metrics", openapi_extra=METRICS)
 async def metrics() -> Response:
-    """What it has done."""
+    """What it has done. Clauses: METRICS-01."""
     return Response(render_metrics(), headers={"Content-Type": METRICS_TYPE})

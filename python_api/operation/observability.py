@@ -21,24 +21,19 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from python_api.operation.output import Output
 
-# HDR-02
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-# LOG-03, METRICS-04
-# A label's values are all known beforehand, so no client can add to them.
+# A label's values are all known beforehand, so no client can add to them (LOG-03, METRICS-04).
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 OTHER_METHOD = "other"
 NO_ROUTE = "none"
 LABELS = ("method", "route", "status")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-# METRICS-01
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
-# METRICS-02
 REQUESTS = Counter("http_requests_total", "Requests answered.", LABELS)
-# METRICS-03
 DURATIONS = Histogram(
     "http_request_duration_seconds",
     "Seconds from a request's head to its answer's.",
@@ -47,21 +42,21 @@ DURATIONS = Histogram(
 )
 
 
-# HDR-02, HDR-03
 def request_id(sent: str | None) -> str:
-    """The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID."""
+    """The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID.
+
+    Clauses: HDR-02, HDR-03.
+    """
     return sent if sent is not None and REQUEST_ID.fullmatch(sent) else str(uuid4())
 
 
-# REP-04
 def timestamp(moment: datetime) -> str:
-    """A moment (in UTC) as RFC 3339 text with three fraction digits and `Z`."""
+    """A moment (in UTC) as RFC 3339 text with three fraction digits and `Z`. Clauses: REP-04."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-# OPS-01, OPS-12, LOG-01
 def log(level: str, message: str, **fields: str | float) -> None:
-    """Write one line to the log."""
+    """Write one line to the log. Clauses: OPS-01, OPS-12, LOG-01."""
     LINES.write(_line(level, message, **fields))
 
 
@@ -70,9 +65,7 @@ def _line(level: str, message: str, **fields: str | float) -> str:
     return json.dumps(line)
 
 
-# LOG-07
 LINES = Output(lambda count: _line("warning", "log lines dropped", count=count))
-# LOG-06
 atexit.register(LINES.end)
 
 
@@ -80,23 +73,23 @@ class Observation:
     """A request under way, timed from here on."""
 
     def __init__(self, method: str, this_request: str) -> None:
-        # LOG-03, METRICS-04
+        """Begin to measure an answer. Clauses: LOG-03, METRICS-04."""
         self._method = method if method in METHODS else OTHER_METHOD
         self._request_id = this_request
         self._start = perf_counter()
 
     def end(self, route: str, status: int) -> None:
-        """Count the request, and log it, as its answer leaves; `route` is the path's template."""
+        """Count the request, and log it, as its answer leaves; `route` is the path's template.
+
+        Clauses: METRICS-02, METRICS-03, LOG-01, LOG-04.
+        """
         seconds = perf_counter() - self._start
         labels = (self._method, route, str(status))
-        # METRICS-05
-        # Files that several processes count into may be gone: no request fails for that.
+        # Files that several processes count into may be gone: no request fails for that
+        # (METRICS-05).
         with suppress(OSError):
-            # METRICS-02
             REQUESTS.labels(*labels).inc()
-            # METRICS-03
             DURATIONS.labels(*labels).observe(seconds)
-        # LOG-01, LOG-04
         log(
             "info",
             "request",
@@ -108,15 +101,19 @@ class Observation:
         )
 
 
-# METRICS-05
 def share_metrics(directory: str) -> None:
-    """Have the processes that are started from now on count in files in this directory."""
+    """Have the processes that are started from now on count in files in this directory.
+
+    Clauses: METRICS-05.
+    """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
 
 
-# METRICS-05, METRICS-07, METRICS-08
 def render_metrics() -> bytes:
-    """The metrics in Prometheus' text format, of all processes behind one port together."""
+    """The metrics in Prometheus' text format, of all processes behind one port together.
+
+    Clauses: METRICS-05, METRICS-07, METRICS-08.
+    """
     registry = CollectorRegistry()
     try:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

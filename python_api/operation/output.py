@@ -38,11 +38,12 @@ class Output:
         self._retry: asyncio.TimerHandle | None = None
         self._complained = False
 
-    # LOG-05, LOG-06
     def write(self, line: str) -> None:
-        """Write a line: without an event loop at once, else at the end of its turn."""
-        # LOG-07
-        # Once a line is dropped, none follows until the log can say how many were.
+        """Write a line: without an event loop at once, else at the end of its turn.
+
+        Clauses: LOG-05, LOG-06.
+        """
+        # Once a line is dropped, none follows until the log can say how many were (LOG-07).
         if self._dropped or self._size > MAX_WAITING:
             self._dropped += 1
         else:
@@ -57,9 +58,11 @@ class Output:
             self._turn_will_end = True
             loop.call_soon(self._end_turn, loop)
 
-    # LOG-06
     def end(self) -> None:
-        """Write what still waits, as the process ends; a reader that is slow is given a moment."""
+        """Write what still waits, as the process ends; a reader that is slow is given a moment.
+
+        Clauses: LOG-06.
+        """
         deadline = time.monotonic() + LAST_SECONDS
         while not self._write_waiting() and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -79,9 +82,8 @@ class Output:
         self._retry = None
         self._end_turn(loop)
 
-    # LOG-05
     def _write_waiting(self) -> bool:
-        """Write what can be written now; gives whether that was all."""
+        """Write what can be written now; gives whether that was all. Clauses: LOG-05, LOG-07."""
         while self._lines:
             try:
                 self._forget(os.write(self._descriptor, self._first_lines()))
@@ -90,7 +92,6 @@ class Output:
             except OSError as error:
                 self._complain(error)
                 return True
-            # LOG-07
             if self._dropped and not self._lines:
                 self._append(self._dropped_line(self._dropped))
                 self._dropped = 0
@@ -142,9 +143,8 @@ class _Stderr:
         """Nothing waits."""
 
 
-# LOG-05
 def let_stderr_fail() -> None:
-    """Let nobody fail who writes to stderr when nobody can read it."""
+    """Let nobody fail who writes to stderr when nobody can read it. Clauses: LOG-05."""
     sys.stderr = cast(TextIO, _Stderr())
 
 

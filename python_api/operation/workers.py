@@ -29,11 +29,12 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 (a directory in it is ours alone)
 spawn = multiprocessing.get_context("spawn")
 
 
-# OPS-24
 async def supervise(settings: Settings, listener: socket.socket) -> None:
     """Keep `settings.web_concurrency` processes serving until SIGTERM or SIGINT; then stop them.
 
     One that ends by itself is replaced.
+
+    Clauses: OPS-24.
     """
     told_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,10 +56,10 @@ async def supervise(settings: Settings, listener: socket.socket) -> None:
                 group.create_task(_keep_one(settings, listener, directory, stop))
 
 
-# OPS-24
 async def _keep_one(
     settings: Settings, listener: socket.socket, directory: str | None, stop: asyncio.Task[Any]
 ) -> None:
+    """Start a worker anew whenever it dies, until all are to stop. Clauses: OPS-24."""
     while not stop.done():
         process = spawn.Process(target=work, args=(settings, listener), daemon=True)
         # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
@@ -97,9 +98,11 @@ def work(settings: Settings, listener: socket.socket) -> None:
     uvloop.run(_work(settings, listener))
 
 
-# OPS-47
 def stop_with_first() -> None:
-    """In a worker: stop as on SIGTERM once the first process is gone, however it ended."""
+    """In a worker: stop as on SIGTERM once the first process is gone, however it ended.
+
+    Clauses: OPS-47.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     loop = asyncio.get_running_loop()
@@ -111,8 +114,8 @@ def stop_with_first() -> None:
     loop.add_reader(parent.sentinel, stop)
 
 
-# OPS-24
 async def _work(settings: Settings, listener: socket.socket) -> None:
+    """Serve from a process of its own. Clauses: OPS-24."""
     stop_with_first()
     async with open_database(settings) as database:
         log("info", "worker started", pid=os.getpid())

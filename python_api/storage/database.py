@@ -56,11 +56,12 @@ class Database(Protocol):
         """Ask the database for an answer. Raises a driver's error when there is none."""
 
 
-# OPS-15
 def open_database(settings: Settings) -> AbstractAsyncContextManager[Database]:
     """Open the database that the settings name and prepare its schema.
 
     Raises a driver's error when it can't be opened, and SchemaError when it is newer.
+
+    Clauses: OPS-15.
     """
     if isinstance(settings.database_url, SqliteUrl):
         return sqlite.open_sqlite(settings, settings.database_url)

@@ -14,9 +14,8 @@ from sqlalchemy import Connection
 VERSION_TABLE = "schema_version"
 STEPS = Path(__file__).parent / "migrations"
 
-# OPS-16
 # The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it
-# is the same in all services.
+# is the same in all services (OPS-16).
 LOCK = 7_249_811_404
 
 
@@ -24,18 +23,18 @@ class SchemaError(Exception):
     """The database's schema is newer than this service knows."""
 
 
-# OPS-05
 def migrate(connection: Connection) -> None:
     """Run the steps that are missing, in the transaction that holds the lock.
 
     Raises SchemaError if the database is newer than the newest step.
+
+    Clauses: OPS-05, OPS-17.
     """
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
     script = ScriptDirectory(STEPS, version_locations=[str(STEPS)])
     newest = script.get_current_head()
     version = context.get_current_revision()
     known = [step.revision for step in script.walk_revisions()]
-    # OPS-17
     if version is not None and version not in known:
         raise SchemaError(
             f"The database has the schema version {version}, this service knows {newest} at most."
@@ -44,6 +43,5 @@ def migrate(connection: Connection) -> None:
     with Operations.context(context):
         for step in reversed(missing):
             step.module.upgrade()
-    # OPS-37
-    # Changes nothing where nothing is missing.
+    # Changes nothing where nothing is missing (OPS-37).
     context.stamp(script, "head")

@@ -31,23 +31,20 @@ __all__ = [
     "open_postgres",
 ]
 
-# OPS-18, OPS-21, OPS-37
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
 # the moment: connection, read-only, a transaction's time limit, serialization and deadlock, a right
 # that is missing, resources, lock not available, intervention (a time limit among them), system.
-# Whatever refuses a connection does so too.
+# Whatever refuses a connection does so too (OPS-18, OPS-21, OPS-37).
 LOST = ("08", "25006", "25P0", "40", "42501", "53", "55P03", "57", "58")
 
-# OPS-35
-# Raised for a prepared statement whose tables have changed since.
+# Raised for a prepared statement whose tables have changed since (OPS-35).
 STALE = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError)
 
 # Raised when a connection can't be made, breaks, or takes too long (an OSError).
 BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, *STALE)
 
-# OPS-32
 # What a session has whatever the server, the database and the role are set to, but for the encoding,
-# which asyncpg asks for itself.
+# which asyncpg asks for itself (OPS-32).
 SESSION = {
     "application_name": "python_api",
     "datestyle": "ISO",
@@ -57,7 +54,6 @@ SESSION = {
     "lock_timeout": "0",
     "search_path": "public",
     "standard_conforming_strings": "on",
-    # OPS-08
     "synchronous_commit": "on",
     "timezone": "UTC",
 }
@@ -70,9 +66,8 @@ CHECK = "SELECT pg_backend_pid(), current_setting('server_encoding')"
 POOLER = "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer."
 SAYS_NOTHING = "The server refuses, and says nothing."
 
-# OPS-36
 # Seconds that a connection is silent before its other end is asked, and between two questions; and
-# how many stay without an answer until it is given up. As Node asks them.
+# how many stay without an answer until it is given up. As Node asks them (OPS-36).
 KEEP_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 1, "TCP_KEEPCNT": 10}
 
 # What asyncpg says when the server hangs up on being asked for TLS.
@@ -134,10 +129,12 @@ class PostgresDatabase:
         # When a connection in use was last lost.
         self._lost_at = 0.0
 
-    # OPS-08
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresConnection]:
-        """A connection in a transaction. Waits for a free one as long as the settings allow."""
+        """A connection in a transaction. Waits for a free one as long as the settings allow.
+
+        Clauses: OPS-08.
+        """
         async with self._borrowed() as connection, connection.transaction():
             yield PostgresConnection(connection)
 
@@ -152,10 +149,9 @@ class PostgresDatabase:
         async with self.connection() as connection:
             await connection.fetch(PING)
 
-    # OPS-18, OPS-20
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection of the pool; what is lost of it is a LostError."""
+        """A connection of the pool; what is lost of it is a LostError. Clauses: OPS-18, OPS-20."""
         connection = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -169,17 +165,19 @@ class PostgresDatabase:
                     connection.terminate()
             raise LostError(str(error)) from error
         except PostgresError as error:
-            # LOG-04
-            # Its text would have the refused row, and goes into the log; that of Node's driver hasn't.
+            # Its text would have the refused row, and goes into the log; that of Node's driver
+            # hasn't (LOG-04).
             error.detail = None
             raise
         finally:
             if connection:
                 await self._pool.release(connection)
 
-    # OPS-35, OPS-36
     async def _acquire(self) -> asyncpg.Connection:
-        """A connection made after the last loss: whatever broke that one broke all older ones."""
+        """A connection made after the last loss: whatever broke that one broke all older ones.
+
+        Clauses: OPS-35, OPS-36.
+        """
         while True:
             connection = await self._pool.acquire()
             if connection.born > self._lost_at:
@@ -194,9 +192,9 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
     def __init__(
         self, protocol: Any, transport: asyncio.Transport, *others: Any, **named: Any
     ) -> None:
+        """Prepare a connection for what is asked of it. Clauses: OPS-36."""
         super().__init__(protocol, transport, *others, **named)
         self.born = asyncio.get_running_loop().time()
-        # OPS-36
         own = transport.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEP_ALIVE.items():
@@ -207,7 +205,10 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 
 @asynccontextmanager
 async def open_postgres(settings: Settings, url: PostgresUrl) -> AsyncIterator[PostgresDatabase]:
-    """Connect to the database at the URL, and prepare its schema."""
+    """Connect to the database at the URL, and prepare its schema.
+
+    Clauses: OPS-10, OPS-21, OPS-20.
+    """
     session = NEWER_SESSION
     try:
         await _prepare(settings, url, session)
@@ -218,14 +219,12 @@ async def open_postgres(settings: Settings, url: PostgresUrl) -> AsyncIterator[P
         await _prepare(settings, url, session)
     limit = settings.database_statement_timeout
     limits = {
-        # OPS-10, OPS-21
         "statement_timeout": f"{limit}s",
         # A service that stands still doesn't hold its locks for ever.
         "idle_in_transaction_session_timeout": f"{2 * limit}s",
     }
     pool = asyncpg.create_pool(
         connect=_connector(settings, url, session | limits, limit + GRACE_SECONDS),
-        # OPS-20
         min_size=0,
         max_size=settings.database_pool_size,
         # Connections stay, and nothing here changes a session that would have to be reset.
@@ -236,8 +235,7 @@ async def open_postgres(settings: Settings, url: PostgresUrl) -> AsyncIterator[P
     try:
         yield PostgresDatabase(pool, settings.database_timeout)
     finally:
-        # OPS-07
-        # Not closed: a server that is gone would not answer.
+        # Not closed: a server that is gone would not answer (OPS-07).
         pool.terminate()
 
 
@@ -245,11 +243,12 @@ async def _leave(_connection: asyncpg.Connection) -> None:
     pass
 
 
-# OPS-05, OPS-16
 async def _prepare(settings: Settings, url: PostgresUrl, session: dict[str, str]) -> None:
     """Bring the schema up to date, one service at a time; a long step may take its time.
 
     Raises LostError for a server that will not do, or doesn't know what the session is to have.
+
+    Clauses: OPS-05, OPS-16.
     """
     unlimited = {"statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
     connect = _connector(settings, url, session | unlimited)
@@ -270,9 +269,8 @@ async def _prepare(settings: Settings, url: PostgresUrl, session: dict[str, str]
         raise LostError(_reason(cause or error, url)) from error
 
 
-# OPS-33, OPS-34
 async def _check(connection: asyncpg.Connection) -> None:
-    """LostError for a server that will not do."""
+    """LostError for a server that will not do. Clauses: OPS-33, OPS-34."""
     pid, encoding = await connection.fetchrow(CHECK)
     if pid != connection.get_server_pid():
         raise LostError(POOLER)
@@ -289,11 +287,12 @@ def _connector(
     """A function that opens a connection with such a session.
 
     Raises LostError where the certificates of the URL can't be read.
+
+    Clauses: OPS-21.
     """
     tls = _tls(url)
 
-    # OPS-30
-    # All that asyncpg would look for in the environment and in files, if it weren't told.
+    # All that asyncpg would look for in the environment and in files, if it weren't told (OPS-30).
     async def attempt(tls: ssl.SSLContext | None) -> asyncpg.Connection:
         return await asyncpg.connect(
             host=url.host,
@@ -306,7 +305,6 @@ def _connector(
             target_session_attrs="any",
             gsslib="gssapi",
             timeout=settings.database_timeout,
-            # OPS-21
             command_timeout=command_timeout,
             server_settings=session,
             connection_class=Session,
@@ -317,8 +315,7 @@ def _connector(
             connection = await _by_tls_or_not(url, attempt, tls)
         except (*BROKEN, UnicodeError, PostgresError) as error:
             raise LostError(_reason(error, url)) from error
-        # REP-04, OPS-15
-        # A moment comes and goes as the text that SQLite keeps.
+        # A moment comes and goes as the text that SQLite keeps (REP-04, OPS-15).
         await connection.set_type_codec(
             "timestamptz", schema="pg_catalog", encoder=str, decoder=_moment, format="text"
         )
@@ -327,9 +324,8 @@ def _connector(
     return connect
 
 
-# OPS-31
 def _tls(url: PostgresUrl) -> ssl.SSLContext | None:
-    """Whom to trust by TLS; none without TLS."""
+    """Whom to trust by TLS; none without TLS. Clauses: OPS-31."""
     if url.sslmode == "disable":
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -344,13 +340,12 @@ def _tls(url: PostgresUrl) -> ssl.SSLContext | None:
     return context
 
 
-# OPS-31
 async def _by_tls_or_not(
     url: PostgresUrl,
     attempt: Callable[[ssl.SSLContext | None], Awaitable[asyncpg.Connection]],
     tls: ssl.SSLContext | None,
 ) -> asyncpg.Connection:
-    """With `prefer`, once more without TLS if TLS failed."""
+    """With `prefer`, once more without TLS if TLS failed. Clauses: OPS-31."""
     try:
         return await attempt(tls)
     except (OSError, PostgresError) as error:
@@ -368,9 +363,8 @@ def _refuses_tls(error: BaseException) -> bool:
     return isinstance(error, ssl.SSLError | ConnectionError)
 
 
-# OPS-17
 def _reason(error: BaseException, url: PostgresUrl) -> str:
-    """Why there is no connection, in the server's words or in the contract's."""
+    """Why there is no connection, in the server's words or in the contract's. Clauses: OPS-17."""
     # What asyncpg says of itself has no severity.
     if isinstance(error, PostgresError) and error.severity:
         said = str(error.args[0])

@@ -31,12 +31,10 @@ __all__ = [
     "open_sqlite",
 ]
 
-# OPS-08, OPS-09
-# A power cut loses nothing that was answered: FULL syncs the log at each commit.
+# A power cut loses nothing that was answered: FULL syncs the log at each commit (OPS-08, OPS-09).
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
-# OPS-10, OPS-22
-# SQLite's primary result codes for a database that can't be had at the moment.
+# SQLite's primary result codes for a database that can't be had at the moment (OPS-10, OPS-22).
 LOST = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -104,19 +102,20 @@ class SqliteDatabase:
         self._timeout = timeout
         self._files: list[tuple[int, int]] | None = None
 
-    # OPS-41
     def remember_files(self) -> None:
-        """From now on, refuse to write and to be ready unless the files are still the same."""
+        """From now on, refuse to write and to be ready unless the files are still the same.
+
+        Clauses: OPS-41.
+        """
         self._files = _identities(self._paths)
 
     def _check_files(self) -> None:
         if self._files and self._files != _identities(self._paths):
             raise FileError("The database's file is not where it was.")
 
-    # UNIQ-09, OPS-08, OPS-14
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
-        """The connection in a transaction."""
+        """The connection in a transaction. Clauses: UNIQ-09, OPS-08, OPS-14."""
         async with self._turn:
             await self._begin()
             try:
@@ -139,8 +138,8 @@ class SqliteDatabase:
         async with self.connection() as connection:
             await connection.fetch(PING)
 
-    # OPS-10
     async def _begin(self) -> None:
+        """Begin a transaction as the one writer. Clauses: OPS-10."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         while not self._has_begun(last_try=loop.time() >= deadline):  # noqa: ASYNC110
@@ -155,8 +154,8 @@ class SqliteDatabase:
             return False
         return True
 
-    # OPS-22
     def _roll_back(self) -> None:
+        """Undo what the transaction did. Clauses: OPS-22."""
         # Where the disk is full or broken, SQLite has rolled back by itself.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
@@ -165,8 +164,7 @@ class SqliteDatabase:
 @asynccontextmanager
 async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[SqliteDatabase]:
     """Open the file at the URL, and prepare its schema."""
-    # OPS-38
-    # `./` keeps SQLite from reading a path's `:memory:` or `file:` as words of its own.
+    # `./` keeps SQLite from reading a path's `:memory:` or `file:` as words of its own (OPS-38).
     path = url.path if url.path.startswith("/") else f"./{url.path}"
     _make(path)
     timeout = settings.database_timeout
@@ -177,8 +175,7 @@ async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[Sqlit
     ) as connection:
         _configure(connection)
         database = SqliteDatabase(connection, path, timeout)
-        # OPS-05, OPS-16
-        # The steps are SQLAlchemy's, so it is lent the connection.
+        # The steps are SQLAlchemy's, so it is lent the connection (OPS-05, OPS-16).
         engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
         with engine.connect() as lent:
             async with database.transaction():
@@ -187,9 +184,11 @@ async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[Sqlit
         yield database
 
 
-# OPS-39, OPS-40
 def _make(path: str) -> None:
-    """The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it."""
+    """The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it.
+
+    Clauses: OPS-39, OPS-40.
+    """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -231,8 +230,8 @@ def _sqlite_code(error: Exception) -> int | None:
     return getattr(error, "sqlite_errorcode", None)
 
 
-# OPS-09
 def _configure(connection: sqlite3.Connection) -> None:
+    """What every connection is set to. Clauses: OPS-09."""
     for name, value in PRAGMAS.items():
         connection.execute(f"PRAGMA {name} = {value}")
         (actual,) = connection.execute(f"PRAGMA {name}").fetchone()

@@ -3,8 +3,7 @@
 from sqlalchemy import BigInteger, Column, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
-# REP-04, OPS-15
-# RFC 3339 text in UTC, which SQLite keeps as it is and PostgreSQL as a moment.
+# RFC 3339 text in UTC, which SQLite keeps as it is and PostgreSQL as a moment (REP-04, OPS-15).
 MOMENT = Text().with_variant(TIMESTAMP(timezone=True, precision=3), "postgresql")
 
 metadata = MetaData()

@@ -29,7 +29,6 @@ ANSWERED = {
 # Of a change; "overloaded" for its password.
 NOT_CHANGED = ["user-not-found", "version-mismatch", "email-taken", "overloaded"]
 
-# DOC-04
 CREATE_USER: dict[str, Any] = {
     "operationId": "createUser",
     "summary": "Create a user",

@@ -23,8 +23,7 @@ from python_api.storage.database import Connection
 from python_api.storage.tables import idempotency_keys
 from python_api.users.schemas import User, UserJson
 
-# IDEM-07
-# The last is no comma: a second field that is empty would leave one there.
+# The last is no comma: a second field that is empty would leave one there (IDEM-07).
 KEY = re.compile(r"[!-~]{0,254}[!-+\--~]")
 SWEPT = 10
 
@@ -32,9 +31,8 @@ TABLE = idempotency_keys
 SAME_KEY = TABLE.c.key_hash == bindparam("key_hash")
 EXPIRED = TABLE.c.expires_at <= bindparam("now")
 NEW_KEY: dict[Any, Any] = {column: bindparam(column.name) for column in TABLE.c}
-# IDEM-12, IDEM-13
 # A key whose time is over is as free as one that nobody used. SQLite's dialect writes PostgreSQL's
-# ON CONFLICT as its own: the two are the same.
+# ON CONFLICT as its own: the two are the same (IDEM-12, IDEM-13).
 CLAIM_KEY = (
     insert(TABLE)
     .values(NEW_KEY)
@@ -43,9 +41,8 @@ CLAIM_KEY = (
 KEPT_ANSWER = select(TABLE.c.body_hash, TABLE.c.response).where(SAME_KEY)
 IS_KEPT = select(literal(1)).where(SAME_KEY, ~EXPIRED)
 KEEP_ANSWER = update(TABLE).where(SAME_KEY).values(response=bindparam("response"))
-# IDEM-17
 # Those that another transaction holds are left to it: waiting for each other, two could wait for
-# ever. SQLite, which has one writer at a time, has no word for that and needs none.
+# ever. SQLite, which has one writer at a time, has no word for that and needs none (IDEM-17).
 EXPIRED_KEYS = (
     select(TABLE.c.key_hash)
     .where(EXPIRED)
@@ -56,16 +53,15 @@ EXPIRED_KEYS = (
 DELETE_EXPIRED = delete(TABLE).where(TABLE.c.key_hash.in_(EXPIRED_KEYS))
 
 
-# IDEM-07
 def _read_key(request: Request) -> str | None:
-    """The `Idempotency-Key`, if one was sent. Raises malformed-header."""
+    """The `Idempotency-Key`, if one was sent. Raises malformed-header. Clauses: IDEM-07."""
     key = header(request.headers, "idempotency-key")
     if key is not None and not KEY.fullmatch(key):
         raise malformed_header("Idempotency-Key")
     return key
 
 
-# IDEM-11
+# Only a creation looks at it (IDEM-11).
 IdempotencyKey = Annotated[
     str | None,
     Reader(
@@ -87,20 +83,20 @@ IdempotencyKey = Annotated[
 ]
 
 
-# IDEM-18
 def scoped_key(key: str | None, caller: Caller | None) -> str | None:
-    """The key as it is kept, so that everybody has their own: no key that is sent has a space."""
+    """The key as it is kept, so that everybody has their own: no key that is sent has a space.
+
+    Clauses: IDEM-18.
+    """
     return f"{caller.id} {key}" if key and caller else key
 
 
-# LIMIT-15
 async def is_kept(connection: Connection, key: str, now: datetime) -> bool:
-    """Whether there is an answer to this key."""
+    """Whether there is an answer to this key. Clauses: LIMIT-15."""
     key_hash, _ = _hashes(key, b"")
     return bool(await connection.fetch(IS_KEPT, {"key_hash": key_hash, "now": timestamp(now)}))
 
 
-# IDEM-15, OPS-23
 async def claim_key(
     connection: Connection, key: str, body: bytes, now: datetime, ttl: int
 ) -> User | None:
@@ -108,39 +104,40 @@ async def claim_key(
 
     Raises idempotency-key-reused when that was done with another body. Of concurrent requests
     with one key the first holds the row until its commit, and the others wait for it here.
+
+    Clauses: IDEM-15, OPS-23, IDEM-12, IDEM-05, PROB-17, IDEM-02, IDEM-04.
     """
     key_hash, body_hash = _hashes(key, body)
     claim = {
         "key_hash": key_hash,
         "body_hash": body_hash,
         "response": "",
-        # IDEM-12
         "expires_at": timestamp(now + timedelta(seconds=ttl)),
         "now": timestamp(now),
     }
-    # IDEM-17
-    # Some keys whose time is over are forgotten: a few more than one, so that they never pile up.
+    # Some keys whose time is over are forgotten: a few more than one, so that they never pile up
+    # (IDEM-17).
     if await connection.execute(CLAIM_KEY, claim):
         await connection.execute(DELETE_EXPIRED, {"now": timestamp(now)})
         return None
     ((kept_body, response),) = await connection.fetch(KEPT_ANSWER, {"key_hash": key_hash})
-    # IDEM-05, PROB-17
     if kept_body != body_hash:
         raise Problem("idempotency-key-reused")
-    # IDEM-02, IDEM-04
     return UserJson.validate_json(response)
 
 
-# IDEM-04, IDEM-15
 async def keep_response(connection: Connection, key: str, user: User) -> None:
-    """Keep the user that was created under a claimed key, as it is now, to be given again."""
+    """Keep the user that was created under a claimed key, as it is now, to be given again.
+
+    Clauses: IDEM-04, IDEM-15.
+    """
     key_hash, _ = _hashes(key, b"")
     response = UserJson.dump_json(user).decode("utf-8")
     await connection.execute(KEEP_ANSWER, {"key_hash": key_hash, "response": response})
 
 
-# IDEM-06, IDEM-16
 def _hashes(key: str, body: bytes) -> tuple[str, str]:
+    """What is kept of the key and of the body. Clauses: IDEM-06, IDEM-16."""
     name = key.encode("ascii")
     return (
         hashlib.sha256(name).hexdigest(),

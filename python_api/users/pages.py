@@ -20,9 +20,7 @@ from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query, per
 from python_api.operation.observability import timestamp
 from python_api.users.schemas import FORBIDDEN, TEXT_PATTERN, TRIMMED, User, text_rule
 
-# USR-LIST-05, USR-LIST-09
 SORTS = ("id", "name", "email", "created_at")
-# USR-LIST-03
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 DEFAULT_SORT = "id"
@@ -55,42 +53,39 @@ class Page:
         """The column that the list is sorted by."""
         return self.sort.removeprefix("-")
 
-    # USR-LIST-06
     @property
     def descending(self) -> bool:
-        """Whether it goes from high to low; ties go by ascending id all the same."""
+        """Whether it goes from high to low; ties go by ascending id all the same.
+
+        Clauses: USR-LIST-06.
+        """
         return self.sort.startswith("-")
 
 
 def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
-    """The page that the query asks for; unknown parameters are ignored. Raises validation."""
+    """The page that the query asks for; unknown parameters are ignored. Raises validation.
+
+    Clauses: QUERY-07, USR-LIST-03, USR-LIST-05, USR-LIST-14, USR-LIST-20, QUERY-09, PROB-06,
+    USR-LIST-04, USR-LIST-09, USR-LIST-15, QUERY-08.
+    """
     sent: dict[str, list[str]] = {"limit": [], "sort": [], "q": [], "cursor": []}
-    # QUERY-07
     for name, value in parameters:
         if name in sent:
             sent[name].append(value)
-    # USR-LIST-03
     limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)
-    # USR-LIST-05
     sort = sent["sort"][0] if sent["sort"] else DEFAULT_SORT
-    # USR-LIST-14
     q = sent["q"][0].strip(TRIMMED) if sent["q"] else None
     after = _decode_cursor(sent["cursor"][0]) if sent["cursor"] else None
 
-    # USR-LIST-20, QUERY-09, PROB-06
     rules = {
-        # USR-LIST-04
         "limit": integer_rule(limit, MAX_LIMIT),
-        # USR-LIST-09
         "sort": None if sort.removeprefix("-") in SORTS else "malformed",
-        # USR-LIST-15
         "q": None if q is None else text_rule(q),
         "cursor": "malformed" if sent["cursor"] and not after else None,
     }
-    # QUERY-08
     rules |= {name: "malformed" for name, values in sent.items() if len(values) > 1}
-    # CURSOR-05, CURSOR-06, CURSOR-07, CURSOR-11
-    # A cursor belongs to the list that it was made for.
+    # A cursor belongs to the list that it was made for (CURSOR-05, CURSOR-06, CURSOR-07,
+    # CURSOR-11).
     if after and not (rules["sort"] or rules["q"]) and (after.sort, after.q) != (sort, q):
         rules["cursor"] = "malformed"
     issues = [issue("parameter", name, rule) for name, rule in rules.items() if rule]
@@ -99,9 +94,11 @@ def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
     return Page(int(limit), sort, q, after)
 
 
-# QUERY-01
 def _read_page(request: Request) -> Page:
-    """The page that the query asks for. Raises malformed-query and validation."""
+    """The page that the query asks for. Raises malformed-query and validation.
+
+    Clauses: QUERY-01.
+    """
     return parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
 
 
@@ -158,30 +155,31 @@ PageQuery = Annotated[
 ]
 
 
-# USR-LIST-16
 def next_link(page: Page, last: User) -> str:
-    """The `Link` (RFC 8288) to the page after the one that ends with the user `last`."""
-    # CURSOR-01
+    """The `Link` (RFC 8288) to the page after the one that ends with the user `last`.
+
+    Clauses: USR-LIST-16, CURSOR-01, USR-LIST-17.
+    """
     cursor = Cursor(page.sort, page.q, getattr(last, page.column), last.id)
     parameters = {"limit": str(page.limit), "sort": page.sort}
     if page.q is not None:
         parameters["q"] = page.q
     parameters["cursor"] = _encode_cursor(cursor)
-    # USR-LIST-17
     query = "&".join(f"{name}={percent_encode(value)}" for name, value in parameters.items())
     return f'</users?{query}>; rel="next"'
 
 
-# CURSOR-01
 def _encode_cursor(cursor: Cursor) -> str:
+    """The cursor as it is given out: JSON in base64url. Clauses: CURSOR-01."""
     text = json.dumps(cursor, ensure_ascii=False, separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode("utf-8")).decode("ascii").rstrip("=")
 
 
-# CURSOR-02
 def _decode_cursor(text: str) -> Cursor | None:
-    """The cursor; None if it isn't, to the letter, one that could have been given out."""
-    # CURSOR-08
+    """The cursor; None if it isn't, to the letter, one that could have been given out.
+
+    Clauses: CURSOR-02, CURSOR-08, CURSOR-09.
+    """
     if not BASE64URL.fullmatch(text):
         return None
     try:
@@ -191,14 +189,13 @@ def _decode_cursor(text: str) -> Cursor | None:
                 cursor = Cursor(sort, q, key, id_)
             case _:
                 return None
-        # CURSOR-08, CURSOR-09
         return cursor if _is_place(cursor) and _encode_cursor(cursor) == text else None
     except (ValueError, RecursionError):
         return None
 
 
-# CURSOR-10
 def _is_place(cursor: Cursor) -> bool:
+    """Whether there could be a user at this place of the list. Clauses: CURSOR-10."""
     column = cursor.sort.removeprefix("-")
     is_key = {"id": _is_id, "created_at": _is_moment}.get(column, _is_text)
     return is_key(cursor.key) and _is_id(cursor.id)
@@ -208,9 +205,11 @@ def _is_id(value: object) -> bool:
     return type(value) is int and 1 <= value <= MAX_INTEGER
 
 
-# CURSOR-10
 def _is_moment(value: object) -> bool:
-    """Whether it is a timestamp as users have them, of a day that there is from the year 1 on."""
+    """Whether it is a timestamp as users have them, of a day that there is from the year 1 on.
+
+    Clauses: CURSOR-10.
+    """
     if not isinstance(value, str) or not value.endswith("Z"):
         return False
     try:
@@ -219,6 +218,6 @@ def _is_moment(value: object) -> bool:
         return False
 
 
-# CURSOR-10
 def _is_text(value: object) -> bool:
+    """Whether it is what a name or an email could be. Clauses: CURSOR-10."""
     return isinstance(value, str) and len(value) <= MAX_KEY and not FORBIDDEN.search(value)

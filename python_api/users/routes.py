@@ -30,15 +30,14 @@ from python_api.users.service import Users
 router = APIRouter(route_class=ReadingRoute)
 
 TheUsers = Annotated[Users, from_app("users")]
-# USR-CREATE-04, USR-REPLACE-01, USR-REPLACE-02
+# A creation and a replacement take the same body (USR-CREATE-04, USR-REPLACE-01, USR-REPLACE-02).
 WholeUser = Annotated[Sent[NewUser], json_body(NewUser, docs.NEW_USER, "email")]
-# CTYPE-08, USR-PATCH-01, USR-PATCH-02
+# A change takes any of the members (CTYPE-08, USR-PATCH-01, USR-PATCH-02).
 Changes = Annotated[
     Sent[UserChanges], json_body(UserChanges, docs.CHANGES, "email", accepted=MERGE_PATCH)
 ]
 
 
-# IDEM-09
 @router.post("/users", openapi_extra=docs.CREATE_USER)
 async def create_user(
     caller: MayRegister,
@@ -47,9 +46,11 @@ async def create_user(
     address: ClientAddress,
     users: TheUsers,
 ) -> Response:
-    """Create a user, or with a key of before give the answer of then."""
+    """Create a user, or with a key of before give the answer of then.
+
+    Clauses: IDEM-09, USR-CREATE-01, USR-CREATE-02, USR-CREATE-03.
+    """
     user, replayed = await users.create(caller, key, sent, address)
-    # USR-CREATE-01, USR-CREATE-02, USR-CREATE-03
     headers = {"Location": f"/users/{user.id}"}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
@@ -58,25 +59,25 @@ async def create_user(
 
 @router.get("/users", openapi_extra=docs.LIST_USERS)
 async def list_users(_: Admin, page: PageQuery, users: TheUsers) -> Response:
-    """List users: a bare array, with a link to the next page if there is one."""
+    """List users: a bare array, with a link to the next page if there is one.
+
+    Clauses: USR-LIST-03, USR-LIST-02, USR-LIST-18, CURSOR-12, REP-10, USR-LIST-01.
+    """
     found = await users.list(page)
-    # USR-LIST-03
     shown = found[: page.limit]
-    # USR-LIST-02, USR-LIST-18, CURSOR-12
     headers = {"Link": next_link(page, shown[-1])} if len(found) > page.limit else {}
-    # REP-10, USR-LIST-01
     return Response(UsersJson.dump_json(shown), 200, headers, media_type="application/json")
 
 
-# HDR-11, HDR-12
 @router.get("/users/{id}", openapi_extra=docs.GET_USER)
 async def get_user(target: OwnUser, condition: IfNoneMatch, users: TheUsers) -> Response:
-    """Get a user, unless it is still as the client knows it."""
+    """Get a user, unless it is still as the client knows it.
+
+    Clauses: HDR-11, HDR-12, COND-11, COND-13, USR-READ-01.
+    """
     user = await users.read(target.id)
-    # COND-11, COND-13
     if condition and condition.match_weakly(user.etag):
         return Response(None, 304, {"ETag": user.etag})
-    # USR-READ-01
     return answered(user)
 
 
@@ -100,14 +101,15 @@ async def patch_user(
 async def delete_user(
     target: DeletableUser, condition: IfMatch, _: IgnoredBody, users: TheUsers
 ) -> Response:
-    """Delete a user."""
+    """Delete a user. Clauses: USR-DELETE-01."""
     await users.delete(target, condition)
-    # USR-DELETE-01
     return Response(None, 204)
 
 
-# HDR-09, HDR-10, REP-01, REP-02, COND-01
 def answered(user: User, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The user, with the entity tag of its version."""
+    """The user, with the entity tag of its version.
+
+    Clauses: HDR-09, HDR-10, REP-01, REP-02, COND-01.
+    """
     fields = {"ETag": user.etag, **(headers or {})}
     return Response(UserJson.dump_json(user), status, fields, media_type="application/json")

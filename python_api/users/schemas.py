@@ -9,66 +9,62 @@ from pydantic_core import PydanticCustomError
 
 from python_api.http.requests import MAX_INTEGER
 
-# NAME-01
-# The languages' own trims differ in what they take for white space.
+# The languages' own trims differ in what they take for white space (NAME-01).
 TRIMMED = " \t\r\n"
-# NAME-04, NAME-05
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# EMAIL-01
-# The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain.
+# The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain
+# (EMAIL-01).
 LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]"
-# EMAIL-04
+# No hyphen at its ends, 63 characters at most (EMAIL-04).
 LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
-# EMAIL-01, EMAIL-02, EMAIL-03
+# At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
 
 
-# PASSWORD-04
 SURROGATE = re.compile("[\ud800-\udfff]")
 
-# ROLE-01
+# All the roles there are (ROLE-01).
 Role = Literal["admin", "member"]
 
 
-# NAME-06, USR-LIST-15
 def text_rule(text: str) -> LiteralString | None:
-    """The rule that a trimmed name or search text breaks, if any. Lengths are in code points."""
-    # NAME-02
+    """The rule that a trimmed name or search text breaks, if any. Lengths are in code points.
+
+    Clauses: NAME-06, USR-LIST-15, NAME-02, NAME-03, NAME-04, NAME-05.
+    """
     if not text:
         return "too-short"
-    # NAME-03
     if len(text) > 100:
         return "too-long"
-    # NAME-04, NAME-05
     return "malformed" if FORBIDDEN.search(text) else None
 
 
 def email_rule(email: str) -> LiteralString | None:
-    """The rule that an email breaks, if any: its length is judged before its form."""
-    # EMAIL-06, EMAIL-07
+    """The rule that an email breaks, if any: its length is judged before its form.
+
+    Clauses: EMAIL-06, EMAIL-07, EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09.
+    """
     if len(email) > 254 or len(email.rpartition("@")[0]) > 64:
         return "too-long"
-    # EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09
     return None if re.fullmatch(EMAIL, email) else "malformed"
 
 
-# PASSWORD-05
 def password_rule(password: str) -> LiteralString | None:
-    """The rule that a password breaks, if any. Lengths are in code points."""
-    # PASSWORD-01, PASSWORD-02
+    """The rule that a password breaks, if any. Lengths are in code points.
+
+    Clauses: PASSWORD-05, PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04.
+    """
     if len(password) < 12:
         return "too-short"
-    # PASSWORD-03
     if len(password) > 128:
         return "too-long"
-    # PASSWORD-04
     return "malformed" if SURROGATE.search(password) else None
 
 
-# NAME-01, NAME-06, NAME-07, NAME-08
 def _name(value: object) -> str:
+    """A name, trimmed. Clauses: NAME-01, NAME-06, NAME-07, NAME-08."""
     name = _string(value).strip(TRIMMED)
     _check_rule(text_rule(name))
     return name
@@ -77,39 +73,42 @@ def _name(value: object) -> str:
 def _email(value: object) -> str:
     email = _string(value)
     _check_rule(email_rule(email))
-    # EMAIL-05, EMAIL-10
-    # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k).
+    # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k; EMAIL-05,
+    # EMAIL-10).
     return email.lower()
 
 
-# ROLE-01, ROLE-02
 def _role(value: object) -> str:
+    """A role. Clauses: ROLE-01, ROLE-02."""
     role = _string(value)
     _check_rule(None if role in get_args(Role) else "malformed")
     return role
 
 
-# PASSWORD-05, PASSWORD-06
 def _password(value: object) -> str:
+    """A password, as it was sent. Clauses: PASSWORD-05, PASSWORD-06."""
     password = _string(value)
     _check_rule(password_rule(password))
     return password
 
 
-# PASSWORD-07
 def _password_or_null(value: object) -> str | None:
+    """A password, or None to take it away. Clauses: PASSWORD-07."""
     return None if value is None else _password(value)
 
 
-# JSON-15, USR-PATCH-04, PASSWORD-06
 def _string(value: object) -> str:
+    """The text; nothing is made into one. Clauses: JSON-15, USR-PATCH-04, PASSWORD-06."""
     if not isinstance(value, str):
         raise PydanticCustomError("wrong-type", "not a string")
     return value
 
 
-# PROB-04, PROB-06
 def _check_rule(broken_rule: LiteralString | None) -> None:
+    """Refuse the value where it breaks a rule; the error's type is the contract's code.
+
+    Clauses: PROB-04, PROB-06.
+    """
     # The error's type is the contract's code; pydantic's own texts are never shown.
     if broken_rule:
         raise PydanticCustomError(broken_rule, "a rule is broken")
@@ -166,53 +165,57 @@ NewPasswordOrNull = Annotated[
 ]
 
 
-# USR-CREATE-04, USR-REPLACE-02
 class NewUser(BaseModel):
-    """The body of a creation or a replacement."""
+    """The body of a creation or a replacement.
+
+    Clauses: USR-CREATE-04, USR-REPLACE-02, ROLE-04, PASSWORD-08.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: Name
     email: Email
-    # ROLE-04, PASSWORD-08
     role: NewRole = None
     password: NewPassword = None
 
 
-# USR-PATCH-01, USR-PATCH-04
 class UserChanges(BaseModel):
-    """The body of a change: a JSON Merge Patch (RFC 7396)."""
+    """The body of a change: a JSON Merge Patch (RFC 7396).
+
+    Clauses: USR-PATCH-01, USR-PATCH-04, ROLE-04, PASSWORD-08.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: NewName = None
     email: NewEmail = None
-    # ROLE-04, PASSWORD-08
     role: NewRole = None
     password: NewPasswordOrNull = None
 
 
-# REP-03, PASSWORD-10
 @dataclass(slots=True)
 class User:
-    """A user as clients see it; its members stand in this order."""
+    """A user as clients see it; its members stand in this order.
+
+    Clauses: REP-03, PASSWORD-10, REP-08.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    # REP-08
     id: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
     name: str
     email: str
     role: Role
     created_at: Annotated[str, Field(pattern=TIMESTAMP)]
     updated_at: Annotated[str, Field(pattern=TIMESTAMP)]
-    # REP-08
     version: Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 
-    # USR-CREATE-03, COND-01
     @property
     def etag(self) -> str:
-        """The strong entity tag of this version (RFC 9110, 8.8.3)."""
+        """The strong entity tag of this version (RFC 9110, 8.8.3).
+
+        Clauses: USR-CREATE-03, COND-01.
+        """
         return f'"{self.version}"'
 
 

@@ -37,25 +37,22 @@ class Users:
 
         `address` is where the request comes from. Raises unauthorized, forbidden,
         too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+
+        Clauses: PROB-22, LIMIT-13, REP-05, REP-06, USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14,
+        OPS-19, IDEM-10, PROB-17, IDEM-02, IDEM-01.
         """
-        # PROB-22
         self._guard.check_role(caller, sent.fields.role)
-        # LIMIT-13
         is_counted = self._settings.auth and not caller
         whom = [registrant(address, self._settings)] if is_counted else []
         key = scoped_key(sent_key, caller)
         await self._refuse_crowd(whom, key)
         fields = await self._stored(sent.fields)
-        # REP-05, REP-06
         now = datetime.now(UTC)
-        # USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
         async with self._counted(whom, now) as connection:
             await self._guard.confirm(connection, caller)
-            # IDEM-10, PROB-17
             if key:
                 ttl = self._settings.idempotency_ttl
                 kept = await claim_key(connection, key, sent.content, now, ttl)
-                # IDEM-02
                 if kept:
                     return kept, True
             if whom:
@@ -63,22 +60,18 @@ class Users:
             user = await store.create_user(connection, fields, now)
             if key:
                 await keep_response(connection, key, user)
-        # IDEM-01
         return user, False
 
-    # USR-LIST-19
     async def list(self, page: Page) -> list[User]:
-        """The users of a page, and one more if there is another page."""
+        """The users of a page, and one more if there is another page. Clauses: USR-LIST-19."""
         async with self._database.connection() as connection:
             return await store.list_users(connection, page)
 
-    # USR-READ-04, COND-15
     async def read(self, user_id: int) -> User:
-        """The user. Raises user-not-found."""
+        """The user. Raises user-not-found. Clauses: USR-READ-04, COND-15."""
         async with self._database.connection() as connection:
             return await store.read_user(connection, user_id)
 
-    # USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09
     async def change(
         self, target: Target, condition: EntityTags | None, sent: NewUser | UserChanges
     ) -> User:
@@ -86,8 +79,9 @@ class Users:
 
         Raises unauthorized, forbidden, user-not-found, version-mismatch, email-taken and
         overloaded.
+
+        Clauses: USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09, PROB-22.
         """
-        # PROB-22
         self._guard.check_role(target.caller, sent.role)
         changes = await self._stored(sent)
         now = datetime.now(UTC)
@@ -95,16 +89,20 @@ class Users:
             await self._guard.confirm(connection, target.caller, target.id)
             return await store.change_user(connection, target.id, changes, condition, now)
 
-    # USR-DELETE-03
     async def delete(self, target: Target, condition: EntityTags | None) -> None:
-        """Delete the user. Raises unauthorized, forbidden, user-not-found and version-mismatch."""
+        """Delete the user. Raises unauthorized, forbidden, user-not-found and version-mismatch.
+
+        Clauses: USR-DELETE-03.
+        """
         async with self._database.transaction() as connection:
             await self._guard.confirm(connection, target.caller, target.id)
             await store.delete_user(connection, target.id, condition)
 
-    # LIMIT-15
     async def _refuse_crowd(self, whom: Sequence[Suspect], key: str | None) -> None:
-        """Raise too-many-registrations before there is work, unless there is an answer already."""
+        """Raise too-many-registrations before there is work, unless there is an answer already.
+
+        Clauses: LIMIT-15.
+        """
         if not whom:
             return
         now = datetime.now(UTC)
@@ -112,12 +110,13 @@ class Users:
             if not (key and await is_kept(connection, key, now)):
                 await refuse_locked(connection, whom, now)
 
-    # LIMIT-12, LIMIT-14
     @asynccontextmanager
     async def _counted(self, whom: Sequence[Suspect], now: datetime) -> AsyncIterator[Connection]:
         """A transaction, and where it ends with email-taken, one more that counts that.
 
         Whoever is told that an email is taken has learned who has an account.
+
+        Clauses: LIMIT-12, LIMIT-14.
         """
         try:
             async with self._database.transaction() as connection:
@@ -128,15 +127,15 @@ class Users:
                     await count_failure(connection, whom, now)
             raise
 
-    # USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
     async def _stored(self, sent: NewUser | UserChanges) -> dict[str, Any]:
         """The members that were sent, as they are kept: in place of a password its hash.
 
         Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+
+        Clauses: USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15, PASSWORD-07.
         """
         fields = sent.model_dump(exclude_unset=True)
         if "password" in fields:
             password = fields.pop("password")
-            # PASSWORD-07
             fields["password_hash"] = password and await hash_password(password, self._settings)
         return fields

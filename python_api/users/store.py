@@ -31,12 +31,12 @@ from python_api.storage.tables import users
 from python_api.users.pages import Page
 from python_api.users.schemas import User
 
-# REP-10
+# The members of a user, in their order (REP-10).
 COLUMNS = [users.c[field.name] for field in dataclasses.fields(User)]
 
 # Each statement is built and compiled once, with parameters in place of values.
 SAME_ID = users.c.id == bindparam("id")
-# COND-02, COND-03
+# Whether the version is one of those (COND-02, COND-03).
 SAME_VERSION = users.c.version.in_(bindparam("versions", expanding=True))
 CREATE = (
     insert(users)
@@ -44,13 +44,11 @@ CREATE = (
     .returning(*COLUMNS)
 )
 READ = select(*COLUMNS).where(SAME_ID)
-# UNIQ-07
 DELETE = delete(users).where(SAME_ID)
 DELETE_VERSION = DELETE.where(SAME_VERSION)
-# USR-LIST-12
+# What `LIKE` would read as something else (USR-LIST-12).
 WILDCARD = re.compile("[%_/]")
-# PASSWORD-16
-# With another one of these, what was granted before has to be granted anew.
+# Changing one of these voids all tokens (PASSWORD-16).
 GRANTED = ("role", "password_hash")
 
 # What a write gives the columns that a client has a say in; None is for a `password_hash` alone.
@@ -58,23 +56,20 @@ Fields = Mapping[str, Any]
 
 
 async def create_user(connection: Connection, fields: Fields, now: datetime) -> User:
-    """Create a user. Raises email-taken: the constraint decides, so no look before the insert."""
-    # REP-06
+    """Create a user. Raises email-taken: the constraint decides, so no look before the insert.
+
+    Clauses: REP-06, ROLE-03, USR-LIST-11, REP-07, PASSWORD-16, USR-CREATE-07, UNIQ-01.
+    """
     values = {
-        # ROLE-03
         "role": "member",
         "password_hash": None,
         **fields,
-        # USR-LIST-11
         "name_lower": fields["name"].lower(),
         "created_at": timestamp(now),
         "updated_at": timestamp(now),
-        # REP-07
         "version": 1,
-        # PASSWORD-16
         "token_epoch": 1,
     }
-    # USR-CREATE-07, UNIQ-01
     try:
         (row,) = await connection.fetch(CREATE, values)
     except INTEGRITY_ERRORS as error:
@@ -82,19 +77,18 @@ async def create_user(connection: Connection, fields: Fields, now: datetime) -> 
     return User(*row)
 
 
-# UNIQ-08, OPS-14
 async def read_user(connection: Connection, user_id: int) -> User:
-    """The user with this id. Raises user-not-found."""
+    """The user with this id. Raises user-not-found. Clauses: UNIQ-08, OPS-14."""
     return User(*_existing(await connection.fetch(READ, {"id": user_id})))
 
 
 async def list_users(connection: Connection, page: Page) -> list[User]:
-    """The page's users, and one more if there is a further page."""
-    # USR-LIST-18
+    """The page's users, and one more if there is a further page.
+
+    Clauses: USR-LIST-18, USR-LIST-10, USR-LIST-13, USR-LIST-11, USR-LIST-12.
+    """
     parameters: dict[str, object] = {"limit": page.limit + 1}
-    # USR-LIST-10, USR-LIST-13
     if page.q is not None:
-        # USR-LIST-11, USR-LIST-12
         text = WILDCARD.sub(r"/\g<0>", page.q.lower())
         parameters["pattern"] = f"%{text}%"
     if page.after:
@@ -120,61 +114,57 @@ async def change_user(
     Raises user-not-found, version-mismatch and email-taken. The update itself holds the
     condition, so of several writers with one version only the first gets through. Whoever finds
     nothing to update looks why, and tries again if the reason is gone by then.
+
+    Clauses: UNIQ-03, PROB-19, REP-11, USR-LIST-11, UNIQ-09, USR-PATCH-02, USR-REPLACE-05,
+    USR-PATCH-06, UNIQ-02, USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04, COND-16.
     """
     versions = condition.versions if condition else None
-    # UNIQ-03, PROB-19
     update_one, look = _change(tuple(changes), conditional=versions is not None)
-    # REP-11
     parameters = {**changes, "id": user_id, "versions": versions, "updated_at": timestamp(now)}
-    # USR-LIST-11
     if "name" in changes:
         parameters["name_lower"] = changes["name"].lower()
-    # UNIQ-09
     while True:
-        # USR-PATCH-02
         if changes:
-            # USR-REPLACE-05, USR-PATCH-06, UNIQ-02
             try:
                 rows = await connection.fetch(update_one, parameters)
             except INTEGRITY_ERRORS as error:
                 raise _email_taken(error) from error
             if rows:
                 return User(*rows[0])
-        # USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
         *row, differs = _existing(await connection.fetch(look, parameters))
         current = User(*row)
-        # COND-16
         _check(condition, current)
         if not differs:
             return current
 
 
 async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> None:
-    """Delete the user. Raises user-not-found and version-mismatch."""
+    """Delete the user. Raises user-not-found and version-mismatch.
+
+    Clauses: UNIQ-06, USR-DELETE-02, COND-15.
+    """
     versions = condition.versions if condition else None
     statement = DELETE if versions is None else DELETE_VERSION
     while True:
-        # UNIQ-06
         if await connection.execute(statement, {"id": user_id, "versions": versions}):
             return
-        # USR-DELETE-02, COND-15
         _check(condition, await read_user(connection, user_id))
 
 
-# USR-REPLACE-04, USR-PATCH-03, ROLE-05
 @cache
 def _change(names: tuple[str, ...], *, conditional: bool) -> tuple[Update, Select[Any]]:
-    """The update of these columns where they differ, and the look at whether they do."""
+    """The update of these columns where they differ, and the look at whether they do.
+
+    Clauses: USR-REPLACE-04, USR-PATCH-03, ROLE-05, REP-07, USR-PATCH-08, UNIQ-05, PASSWORD-16,
+    USR-LIST-11.
+    """
     differs = _differs(names)
     granted = [name for name in GRANTED if name in names]
     values: dict[str, object] = {
         **{name: bindparam(name) for name in (*names, "updated_at")},
-        # REP-07, USR-PATCH-08, UNIQ-05
         "version": users.c.version + 1,
-        # PASSWORD-16
         "token_epoch": users.c.token_epoch + case((_differs(granted), 1), else_=0),
     }
-    # USR-LIST-11
     if "name" in names:
         values["name_lower"] = bindparam("name_lower")
     changed = update(users).where(SAME_ID, differs).values(values).returning(*COLUMNS)
@@ -182,32 +172,41 @@ def _change(names: tuple[str, ...], *, conditional: bool) -> tuple[Update, Selec
     return changed.where(SAME_VERSION) if conditional else changed, look
 
 
-# PASSWORD-07, PASSWORD-09
 def _differs(names: Collection[str]) -> ColumnElement[bool]:
-    """Whether a user has other values; a hash is never that of before, for it has a new salt."""
+    """Whether a user has other values; a hash is never that of before, for it has a new salt.
+
+    Clauses: PASSWORD-07, PASSWORD-09.
+    """
     return or_(false(), *(users.c[name].is_distinct_from(bindparam(name)) for name in names))
 
 
-# ID-04, USR-READ-02, PROB-18
 def _existing(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The row. Raises user-not-found if there is none. Clauses: ID-04, USR-READ-02, PROB-18."""
     if not rows:
         raise Problem("user-not-found")
     return rows[0]
 
 
-# COND-02, PROB-19
 def _check(condition: EntityTags | None, user: User) -> None:
+    """Raise version-mismatch if the condition is not the user's. Clauses: COND-02, PROB-19."""
     if condition and not condition.match(user.etag):
         raise Problem("version-mismatch")
 
 
-# USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
 def _email_taken(error: Exception) -> Exception:
+    """The problem that a broken constraint stands for; any other error as it is.
+
+    Clauses: USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06.
+    """
     return Problem("email-taken") if is_unique_violation(error) else error
 
 
 @cache
 def _list(column: str, *, descending: bool, searched: bool, continued: bool) -> Select[Any]:
+    """The statement that lists a page.
+
+    Clauses: USR-LIST-05, USR-LIST-06, USR-LIST-07, CURSOR-03.
+    """
     statement = select(*COLUMNS).limit(bindparam("limit"))
     if searched:
         pattern: BindParameter[str] = bindparam("pattern")
@@ -219,14 +218,12 @@ def _list(column: str, *, descending: bool, searched: bool, continued: bool) -> 
         )
     if continued:
         statement = statement.where(_after(column, descending=descending))
-    # USR-LIST-05, USR-LIST-06
     statement = statement.order_by(users.c[column].desc() if descending else users.c[column].asc())
-    # USR-LIST-07, CURSOR-03
     return statement if column == "id" else statement.order_by(users.c.id.asc())
 
 
-# CURSOR-03, CURSOR-04
 def _after(name: str, *, descending: bool) -> ColumnElement[bool]:
+    """Which users come after the cursor. Clauses: CURSOR-03, CURSOR-04."""
     column = users.c[name]
     key: BindParameter[str | int] = bindparam("key")
     beyond = column < key if descending else column > key

@@ -13,12 +13,13 @@ const NAME = "Admin";
 /** The first admin can't be created. */
 export class AdminError extends Error {}
 
-// RIGHT-11, RIGHT-12
 /**
  * Create the user of `ADMIN_EMAIL` where there is no admin yet.
  *
  * Throws AdminError if the email is somebody's who is none: whoever came first may have set the
  * password.
+ *
+ * @clauses RIGHT-11, RIGHT-12
  */
 export async function createFirstAdmin(database: Database, settings: Settings): Promise<void> {
   if (!settings.adminEmail || (await hasAdmin(database))) {

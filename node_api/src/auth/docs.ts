@@ -53,7 +53,6 @@ const TOKEN_ERROR = {
   error_description: "This service does not give tokens for this grant type.",
 };
 
-// DOC-04
 export const CREATE_TOKEN: Piece = {
   operationId: "createToken",
   summary: "Log in",

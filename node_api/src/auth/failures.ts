@@ -23,8 +23,11 @@ export type Suspect = Readonly<{
   problem: Code;
 }>;
 
-// LIMIT-01, LIMIT-02, LIMIT-10
-/** Whom a failed login counts against; rows are locked in this order, so no two deadlock. */
+/**
+ * Whom a failed login counts against; rows are locked in this order, so no two deadlock.
+ *
+ * @clauses LIMIT-01, LIMIT-02, LIMIT-10
+ */
 export function suspects(email: string, address: string, settings: Settings): Suspect[] {
   const { loginFailuresPerEmail, loginFailuresPerAddress } = settings;
   const common = { window: settings.loginFailuresWindow, problem: "too-many-failures" } as const;
@@ -34,8 +37,11 @@ export function suspects(email: string, address: string, settings: Settings): Su
   ];
 }
 
-// LIMIT-12, LIMIT-16
-/** Whom a creation without a token counts against; counted like a failed login. */
+/**
+ * Whom a creation without a token counts against; counted like a failed login.
+ *
+ * @clauses LIMIT-12, LIMIT-16
+ */
 export function registrant(address: string, settings: Settings): Suspect {
   return {
     keyHash: hash(`registration ${address}`),
@@ -45,8 +51,7 @@ export function registrant(address: string, settings: Settings): Suspect {
   };
 }
 
-// LIMIT-05
-/** Throw the suspect's problem if one of them has failed too often. */
+/** Throw the suspect's problem if one of them has failed too often. @clauses LIMIT-05 */
 export async function refuseLocked(
   connection: Connection,
   whom: readonly Suspect[],
@@ -64,11 +69,12 @@ export async function refuseLocked(
   }
 }
 
-// LIMIT-06
 /**
  * Throw too-many-failures if one of them has failed too often by the end of what is under way.
  *
  * For the right password, which is a guess as well: failures that are being counted come first.
+ *
+ * @clauses LIMIT-06
  */
 export async function refuseGuess(
   connection: Connection,
@@ -80,12 +86,13 @@ export async function refuseGuess(
   }
 }
 
-// LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
 /**
  * Lay a failure to them. Throws their problem, and counts none, where it is one too many.
  *
  * Each one's row is held until the commit, so of concurrent failures none is lost, and no more than
  * the limit are told from a success.
+ *
+ * @clauses LIMIT-01, LIMIT-03, LIMIT-04, LIMIT-06
  */
 export async function countFailure(
   connection: Connection,
@@ -100,8 +107,7 @@ export async function countFailure(
       .where("key_hash", "=", suspect.keyHash)
       .execute();
   }
-  // LIMIT-09
-  // Rows that another transaction has locked are skipped, as with idempotency keys.
+  // Rows that another transaction has locked are skipped, as with idempotency keys (LIMIT-09).
   const some = connection
     .selectFrom("login_failures")
     .select("key_hash")
@@ -129,8 +135,11 @@ function over(now: Date, suspect: Suspect): string {
   return timestamp(new Date(now.getTime() + suspect.window * 1000));
 }
 
-// LIMIT-01, LIMIT-05, LIMIT-14
-/** The failures that still count, as milliseconds. Throws the suspect's problem. */
+/**
+ * The failures that still count, as milliseconds. Throws the suspect's problem.
+ *
+ * @clauses LIMIT-01, LIMIT-05, LIMIT-14
+ */
 function recent(failedAt: string, suspect: Suspect, now: Date): number[] {
   const window = suspect.window * 1000;
   const moments: number[] = JSON.parse(failedAt);

@@ -12,8 +12,7 @@ import { ProviderKeys } from "./keys.ts";
 import { type Credentials, findById, holdCaller } from "./store.ts";
 import { type Claims, readToken, TokenError } from "./tokens.ts";
 
-// AUTH-03, AUTH-04
-// RFC 6750, 2.1
+// RFC 6750, 2.1 (AUTH-03, AUTH-04)
 const BEARER = /^bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 // Without a comma: of several fields the values are one, with commas between.
 const OTHER_SCHEME = new RegExp(`^(?!bearer(?: |$))${TOKEN}(?: [^,]*)?$`, "i");
@@ -37,14 +36,20 @@ export class Guard {
     this.#keys = settings.authJwksUrl ? new ProviderKeys(settings) : null;
   }
 
-  // RIGHT-02, RIGHT-09, PROB-20
-  /** The caller, who may create a user: anybody may, unless registration is closed. */
+  /**
+   * The caller, who may create a user: anybody may, unless registration is closed.
+   *
+   * @clauses RIGHT-02, RIGHT-09, PROB-20
+   */
   registration(request: Fields): Promise<Caller | null> {
     return this.#settings.registration ? this.#caller(request) : this.admin(request);
   }
 
-  // RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
-  /** An admin. Throws unauthorized and forbidden. */
+  /**
+   * An admin. Throws unauthorized and forbidden.
+   *
+   * @clauses RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
+   */
   async admin(request: Fields): Promise<Caller | null> {
     const caller = await this.#known(request);
     if (caller && !caller.isAdmin) {
@@ -53,12 +58,13 @@ export class Guard {
     return caller;
   }
 
-  // RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
   /**
    * The user with this id, or with `me` the caller, for whoever may see and change them.
    *
    * Throws unauthorized and forbidden, that without a look at whether there is such a user, and
    * validation.
+   *
+   * @clauses RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
    */
   async user(request: Fields, id: string): Promise<Target> {
     const caller = await this.#known(request);
@@ -69,31 +75,32 @@ export class Guard {
     return { id: pathId(meant), caller };
   }
 
-  // RIGHT-03, PROB-08
   /**
    * The user with this id, for whoever may delete them.
    *
    * Throws unauthorized, forbidden and validation.
+   *
+   * @clauses RIGHT-03, PROB-08
    */
   async deletion(request: Fields, id: string): Promise<Target> {
     const caller = await this.admin(request);
     return { id: pathId(named(id, caller)), caller };
   }
 
-  // RIGHT-07, RIGHT-08
-  /** Only an admin may make one. Throws unauthorized and forbidden. */
+  /** Only an admin may make one. Throws unauthorized and forbidden. @clauses RIGHT-07, RIGHT-08 */
   checkRole(caller: Caller | null, role: Role | undefined): void {
     if (this.#settings.auth && role === "admin" && !required(caller).isAdmin) {
       throw forbidden();
     }
   }
 
-  // RIGHT-15
   /**
    * Judge the caller of a write once more, in its transaction: the body may have come late.
    *
    * `targetId` is the user whom it changes, if any. Throws unauthorized where the token has ended
    * or become void by now, and forbidden where the caller is an admin no more.
+   *
+   * @clauses RIGHT-15
    */
   async confirm(
     connection: Connection,
@@ -116,8 +123,11 @@ export class Guard {
     return this.#settings.auth ? this.#caller(request).then(required) : null;
   }
 
-  // AUTH-03, AUTH-04, AUTH-13
-  /** Whose token it is; null without one. Throws unauthorized for one that is not valid. */
+  /**
+   * Whose token it is; null without one. Throws unauthorized for one that is not valid.
+   *
+   * @clauses AUTH-03, AUTH-04, AUTH-13, AUTH-11, AUTH-17
+   */
   async #caller(request: Fields): Promise<Caller | null> {
     const sent = request.header("authorization");
     if (!this.#settings.auth || sent === undefined || OTHER_SCHEME.test(sent)) {
@@ -133,13 +143,16 @@ export class Guard {
     } catch (error) {
       throw error instanceof TokenError ? unauthorized(true) : error;
     }
-    // AUTH-11, AUTH-17
     const user = notVoid(await findById(this.#database.connection, claims.userId), claims);
     return { id: user.id, isAdmin: user.role === "admin", claims };
   }
 }
 
-// AUTH-09, AUTH-10
+/**
+ * The token's owner. Throws unauthorized if they are gone, or have voided it since.
+ *
+ * @clauses AUTH-09, AUTH-10
+ */
 function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
   if (!(user && [null, user.token_epoch].includes(claims.tokenEpoch))) {
     throw unauthorized(true);
@@ -147,7 +160,7 @@ function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
   return user;
 }
 
-// RIGHT-06, AUTH-16
+/** The id that is meant: for `me` the caller's. Throws unauthorized. @clauses RIGHT-06, AUTH-16 */
 function named(id: string, caller: Caller | null): string {
   return id === "me" ? String(required(caller).id) : id;
 }
@@ -159,15 +172,13 @@ function required(caller: Caller | null): Caller {
   return caller;
 }
 
-// AUTH-03, AUTH-04
-/** 401, with the challenge of RFC 6750, 3. */
+/** 401, with the challenge of RFC 6750, 3. @clauses AUTH-03, AUTH-04 */
 export function unauthorized(invalidToken = false): Problem {
   const challenge = invalidToken ? `${REALM}, error="invalid_token"` : REALM;
   return new Problem("unauthorized", [], { "WWW-Authenticate": challenge });
 }
 
-// RIGHT-10
-/** 403, with the challenge of RFC 6750, 3.1. */
+/** 403, with the challenge of RFC 6750, 3.1. @clauses RIGHT-10 */
 export function forbidden(): Problem {
   return new Problem("forbidden", [], {
     "WWW-Authenticate": `${REALM}, error="insufficient_scope"`,

@@ -8,13 +8,11 @@ import { log } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
 import { fetchDocument, tlsContext } from "./provider.ts";
 
-// AUTH-20
+// How long a provider's keys are used without asking again (AUTH-20).
 const CACHED_SECONDS = 600;
-// AUTH-21
 const COOLDOWN_SECONDS = 30;
 
-// AUTH-26
-// RFC 7518, 6.2.2 and 6.3.2
+// RFC 7518, 6.2.2 and 6.3.2 (AUTH-26)
 const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth"];
 const [MIN_RSA_BITS, MAX_RSA_BITS] = [2048, 8192];
 const [MIN_RSA_EXPONENT, MAX_RSA_EXPONENT] = [3n, 2n ** 31n - 1n];
@@ -42,7 +40,11 @@ export class ProviderKeys {
     this.#context = this.#url.startsWith("https:") ? tlsContext(settings.authJwksCa) : null;
   }
 
-  /** The key of this algorithm with this id. Throws KeyNotFoundError, provider-unavailable. */
+  /**
+   * The key of this algorithm with this id. Throws KeyNotFoundError, provider-unavailable.
+   *
+   * @clauses AUTH-22
+   */
   async find(algorithm: string, keyId: string): Promise<KeyObject> {
     let key = this.#kept(algorithm, keyId);
     if (key === undefined) {
@@ -52,22 +54,20 @@ export class ProviderKeys {
     if (key) {
       return key;
     }
-    // AUTH-22
     if (this.#failed) {
       throw new Problem("provider-unavailable", [], { "Retry-After": "1" });
     }
     throw new KeyNotFoundError();
   }
 
-  // AUTH-20, AUTH-30
+  /** The key, if it was fetched and is still kept. @clauses AUTH-20, AUTH-30 */
   #kept(algorithm: string, keyId: string): KeyObject | undefined {
     return performance.now() < this.#keptUntil
       ? this.#keys.get(nameOf(algorithm, keyId))
       : undefined;
   }
 
-  // AUTH-21, AUTH-30
-  /** Fetch the set again, once for all who wait for it. */
+  /** Fetch the set again, once for all who wait for it. @clauses AUTH-21, AUTH-30 */
   async #renew(): Promise<void> {
     if (this.#asking === null && performance.now() >= this.#askedFrom) {
       this.#asking = this.#ask();
@@ -75,6 +75,7 @@ export class ProviderKeys {
     await this.#asking;
   }
 
+  /** Ask the provider for its keys; a failure is told to the log. @clauses AUTH-35 */
   async #ask(): Promise<void> {
     try {
       this.#keys = parseKeySet(await fetchDocument(this.#url, this.#context));
@@ -82,7 +83,6 @@ export class ProviderKeys {
       this.#failed = false;
     } catch (error) {
       this.#failed = true;
-      // AUTH-35
       log("warning", "provider unavailable", { error: (error as Error).message });
     } finally {
       this.#askedFrom = performance.now() + COOLDOWN_SECONDS * 1000;
@@ -91,8 +91,7 @@ export class ProviderKeys {
   }
 }
 
-// AUTH-27
-/** The keys of the set that count. Throws TypeError if it is no set. */
+/** The keys of the set that count. Throws TypeError if it is no set. @clauses AUTH-27, AUTH-28 */
 export function parseKeySet(document: Buffer): Keys {
   let jwks: unknown;
   try {
@@ -104,7 +103,6 @@ export function parseKeySet(document: Buffer): Keys {
     throw new TypeError("no JSON Web Key Set");
   }
   const keys = new Map<string, KeyObject>();
-  // AUTH-28
   for (const jwk of jwks) {
     try {
       const [name, key] = parseKey(asObject(jwk));
@@ -118,8 +116,7 @@ export function parseKeySet(document: Buffer): Keys {
   return keys;
 }
 
-// AUTH-26
-/** The key, and what names it. Throws an Error if it doesn't count. */
+/** The key, and what names it. Throws an Error if it doesn't count. @clauses AUTH-26 */
 function parseKey(jwk: Jwk): [name: string, key: KeyObject] {
   const algorithm = jwk["kty"] === "EC" ? "ES256" : "RS256";
   // A default stands for what isn't there, but not for null.

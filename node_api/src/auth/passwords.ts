@@ -7,8 +7,7 @@ import { hashSync, type Options, verifySync } from "@node-rs/argon2";
 import { Problem } from "../http/problems.ts";
 import type { Settings } from "../settings.ts";
 
-// PASSWORD-11
-// The salt has 16 bytes and the algorithm is Argon2id, without being asked.
+// The salt has 16 bytes and the algorithm is Argon2id, without being asked (PASSWORD-11).
 const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 
@@ -18,11 +17,12 @@ const LOWER_PRIORITY = 10;
 /** A password to hash with these options, or to hold against a hash that is kept. */
 type Work = Readonly<{ password: string; options: Options } | { password: string; kept: string }>;
 
-// PASSWORD-14, PASSWORD-18
 /**
  * Threads for hashing alone, so that nothing else waits behind a hash.
  *
  * Node's own, in which the library would hash, are four for everything: names, files, signatures.
+ *
+ * @clauses PASSWORD-14, PASSWORD-18
  */
 class Threads {
   readonly #count = Math.min(availableParallelism(), MAX_THREADS);
@@ -30,9 +30,12 @@ class Threads {
   readonly #waiting: ((thread: Worker) => void)[] = [];
   #underWay = 0;
 
-  /** The work's result, once a thread is free. Throws overloaded if too many are waiting. */
+  /**
+   * The work's result, once a thread is free. Throws overloaded if too many are waiting.
+   *
+   * @clauses PASSWORD-17
+   */
   async run<Result>(work: Work, settings: Settings): Promise<Result> {
-    // PASSWORD-17
     if (this.#underWay >= settings.hashQueue) {
       throw new Problem("overloaded", [], { "Retry-After": "1" });
     }
@@ -95,11 +98,13 @@ function serveThread(): void {
 
 const threads = new Threads();
 
-// PASSWORD-11, PASSWORD-13
-/** The password's hash, with a new salt, at the cost that the settings name. Throws overloaded. */
+/**
+ * The password's hash, with a new salt, at the cost that the settings name. Throws overloaded.
+ *
+ * @clauses PASSWORD-11, PASSWORD-13, PASSWORD-12
+ */
 export async function hashPassword(password: string, settings: Settings): Promise<string> {
   const options = {
-    // PASSWORD-12
     memoryCost: settings.argon2Memory,
     timeCost: settings.argon2Iterations,
     parallelism: settings.argon2Parallelism,
@@ -108,30 +113,28 @@ export async function hashPassword(password: string, settings: Settings): Promis
   return await threads.run<string>({ password, options }, settings);
 }
 
-// LOGIN-03
 /**
  * Whether it is the password that was hashed; without a hash as much work, and never.
  *
  * Throws overloaded.
+ *
+ * @clauses LOGIN-03, LOGIN-04
  */
 export async function isPassword(
   password: string,
   passwordHash: string | null,
   settings: Settings,
 ): Promise<boolean> {
-  // LOGIN-04
   const kept = passwordHash ?? nobodysHash(settings);
   return await threads.run<boolean>({ password, kept }, settings);
 }
 
-// LOGIN-08
-/** Whether it was made at another cost than the settings' current one. */
+/** Whether it was made at another cost than the settings' current one. @clauses LOGIN-08 */
 export function isOutdated(passwordHash: string, settings: Settings): boolean {
   return !passwordHash.startsWith(prefix(settings));
 }
 
-// LOGIN-04
-/** A hash that no password has, which takes as long to verify as any other. */
+/** A hash that no password has, which takes as long to verify as any other. @clauses LOGIN-04 */
 function nobodysHash(settings: Settings): string {
   const [salt, digest] = [SALT_BYTES, HASH_BYTES].map((size) =>
     Buffer.alloc(size).toString("base64").replaceAll("=", ""),

@@ -4,9 +4,7 @@ import http, { type IncomingMessage } from "node:http";
 import https from "node:https";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 
-// AUTH-31
 const TIMEOUT_SECONDS = 5;
-// AUTH-32
 const MAX_HEAD = 16384;
 const MAX_DOCUMENT = 1048576;
 // The only value that a field may have, if it is there.
@@ -19,19 +17,20 @@ const BRACKETS = /[[\]]/g;
 /** The document can't be had; the message says why. */
 export class ProviderError extends Error {}
 
-// AUTH-33
-/** What verifies a server: by these certificates (PEM), or by those that Node brings along. */
+/**
+ * What verifies a server: by these certificates (PEM), or by those that Node brings along.
+ *
+ * @clauses AUTH-33
+ */
 export function tlsContext(certificates: string): SecureContext {
   // Not without `ca`: the environment has a say in what is trusted then.
   return createSecureContext({ ca: certificates || [...rootCertificates] });
 }
 
-// AUTH-31, AUTH-32
-/** The body that a GET is answered with. Throws ProviderError. */
+/** The body that a GET is answered with. Throws ProviderError. @clauses AUTH-31, AUTH-32 */
 export async function fetchDocument(url: string, context: SecureContext | null): Promise<Buffer> {
   const [, authority = "", host = "", port, target = "/"] = URL_PARTS.exec(url) ?? [];
-  // AUTH-33
-  // Not the global ones, in which the environment has a say: proxies, verification.
+  // Not the global ones, in which the environment has a say: proxies, verification (AUTH-33).
   const agent = context
     ? new https.Agent({ secureContext: context, rejectUnauthorized: true })
     : new http.Agent();

@@ -14,8 +14,7 @@ import { type Credentials, findByEmail, renewHash } from "./store.ts";
 import { issueToken } from "./tokens.ts";
 
 const GRANT_TYPE = "password";
-// LOGIN-05, LOGIN-06, LOGIN-07
-// RFC 6749, 5.2
+// RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
 const ERRORS = {
   invalid_request: "The body is not a form with grant_type, username and password, once each.",
   unsupported_grant_type: "This service does not give tokens for this grant type.",
@@ -41,7 +40,7 @@ const formBody = reader("form", (c: Context<Env>) => readBody(c.req, FORM), {
   "x-problems": ["unsupported-media-type", "body-too-large"],
 });
 
-/** Give a token for an email and a password. */
+/** Give a token for an email and a password. @clauses LOGIN-01 */
 export const authRoutes = new Hono<Env>().post(
   "/auth/token",
   formBody,
@@ -52,7 +51,6 @@ export const authRoutes = new Hono<Env>().post(
     try {
       const [email, password] = parseGrant(form, settings);
       const user = await logIn(database, settings, email, password, address);
-      // LOGIN-01
       const token = await issueToken(user, new Date(), settings);
       return c.json({
         access_token: token,
@@ -73,6 +71,8 @@ export const authRoutes = new Hono<Env>().post(
  *
  * Throws GrantError and too-many-failures. Whoever is locked out is told so again at the end: of
  * guesses that are under way at the same time no more than the limit are judged.
+ *
+ * @clauses LOGIN-04, LOGIN-07, LOGIN-08
  */
 async function logIn(
   database: Database,
@@ -85,17 +85,14 @@ async function logIn(
   await refuseLocked(database.connection, whom, new Date());
   // Nobody has what isn't an email, and PostgreSQL may not take it as text.
   const user = emailRule(email) ? undefined : await findByEmail(database.connection, email);
-  // LOGIN-04
   const kept = user?.password_hash ?? null;
   const isRight = await isPassword(password, kept, settings);
   const now = new Date();
   if (!(user && kept && isRight)) {
     await database.transaction((connection) => countFailure(connection, whom, now));
-    // LOGIN-07
     throw new GrantError("invalid_grant");
   }
   await database.transaction((connection) => refuseGuess(connection, whom, now));
-  // LOGIN-08
   if (isOutdated(kept, settings)) {
     const renewed = await hashPassword(password, settings);
     await database.transaction((connection) => renewHash(connection, user, renewed));
@@ -103,8 +100,11 @@ async function logIn(
   return user;
 }
 
-// LOGIN-02, LOGIN-05, LOGIN-06
-/** The email, in lower case, and the password that the form holds. Throws GrantError. */
+/**
+ * The email, in lower case, and the password that the form holds. Throws GrantError.
+ *
+ * @clauses LOGIN-02, LOGIN-05, LOGIN-06
+ */
 function parseGrant(body: Uint8Array, settings: Settings): [email: string, password: string] {
   let parameters: [name: string, value: string][];
   try {
@@ -119,8 +119,7 @@ function parseGrant(body: Uint8Array, settings: Settings): [email: string, passw
   if (!grantType) {
     throw new GrantError("invalid_request");
   }
-  // AUTH-15
-  // An open service needs no tokens, and a provider gives its own.
+  // An open service needs no tokens, and a provider gives its own (AUTH-15).
   const givesTokens = settings.auth && !settings.authJwksUrl;
   if (grantType !== GRANT_TYPE || !givesTokens) {
     throw new GrantError("unsupported_grant_type");
@@ -128,13 +127,15 @@ function parseGrant(body: Uint8Array, settings: Settings): [email: string, passw
   if (!(username && password)) {
     throw new GrantError("invalid_request");
   }
-  // LOGIN-02
-  // What isn't an email must not become one by lower case.
+  // What isn't an email must not become one by lower case (LOGIN-02).
   return [emailRule(username) ? username : username.toLowerCase(), password];
 }
 
-// LOGIN-05
-/** The parameter's value; an empty one is none (RFC 6749, 3.2). Throws GrantError. */
+/**
+ * The parameter's value; an empty one is none (RFC 6749, 3.2). Throws GrantError.
+ *
+ * @clauses LOGIN-05
+ */
 function only(parameters: readonly [name: string, value: string][], name: string): string {
   const values = parameters.filter(([key]) => key === name).map(([, value]) => value);
   if (values.length > 1) {
@@ -143,7 +144,7 @@ function only(parameters: readonly [name: string, value: string][], name: string
   return values[0] ?? "";
 }
 
-// LOGIN-05
+/** The answer that tells why there is no token (RFC 6749, 5.2). @clauses LOGIN-05 */
 function refused(c: Context, { code }: GrantError) {
   return c.json({ error: code, error_description: ERRORS[code] }, 400);
 }

@@ -46,12 +46,13 @@ export async function findById(
   return user;
 }
 
-// RIGHT-15
 /**
  * The caller, if there still is one, who can't be changed until the transaction ends.
  *
  * `targetId` is the user whom the transaction will change. Rows are locked in the order of their
  * ids, so that two admins who change each other can't wait for each other for ever.
+ *
+ * @clauses RIGHT-15
  */
 export async function holdCaller(
   connection: Connection,
@@ -66,8 +67,11 @@ export async function holdCaller(
   return caller;
 }
 
-// LOGIN-08
-/** Keep another hash of the same password, unless that has been changed meanwhile. */
+/**
+ * Keep another hash of the same password, unless that has been changed meanwhile.
+ *
+ * @clauses LOGIN-08
+ */
 export async function renewHash(
   connection: Connection,
   user: Credentials,

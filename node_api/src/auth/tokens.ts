@@ -8,11 +8,8 @@ import type { Settings } from "../settings.ts";
 import { KeyNotFoundError, type ProviderKeys } from "./keys.ts";
 import type { Credentials } from "./store.ts";
 
-// AUTH-01, AUTH-06, AUTH-23
 const OWN_HEADER = { alg: "HS256", typ: "JWT" };
-// AUTH-19
 const PROVIDER_ALGORITHMS = ["RS256", "ES256"];
-// AUTH-25
 const WHOLE = /^(?:0|[1-9][0-9]{0,15})$/;
 
 type Payload = Readonly<Record<string, unknown>>;
@@ -29,8 +26,11 @@ export type Claims = Readonly<{
   expiresAt: number;
 }>;
 
-// AUTH-01, AUTH-02
-/** A token for this user, good for `AUTH_TOKEN_TTL` seconds from `now`. */
+/**
+ * A token for this user, good for `AUTH_TOKEN_TTL` seconds from `now`.
+ *
+ * @clauses AUTH-01, AUTH-02, AUTH-09
+ */
 export async function issueToken(
   user: Credentials,
   now: Date,
@@ -42,7 +42,6 @@ export async function issueToken(
     aud: settings.authAudience,
     sub: String(user.id),
     role: user.role,
-    // AUTH-09
     epoch: user.token_epoch,
     iat: seconds,
     exp: seconds + settings.authTokenTtl,
@@ -55,6 +54,8 @@ export async function issueToken(
  * What the token says, once it is known to be true. Throws TokenError if it isn't.
  *
  * Throws provider-unavailable where the provider's keys are needed and can't be had.
+ *
+ * @clauses AUTH-05, AUTH-24
  */
 export async function readToken(
   token: string,
@@ -65,7 +66,6 @@ export async function readToken(
   const text = token.slice(0, Math.max(end, 0));
   let parts: Payload[];
   let proof: Buffer;
-  // AUTH-05, AUTH-24
   try {
     parts = text.split(".", 3).map(parseObject);
     proof = parseBase64Url(token.slice(end + 1));
@@ -76,8 +76,8 @@ export async function readToken(
   if (parts.length !== 2 || !header || !payload) {
     throw new TokenError();
   }
-  // AUTH-34
-  // What the token says comes first: the provider isn't asked about one that is void anyway.
+  // What the token says comes first: the provider isn't asked about one that is void anyway
+  // (AUTH-34).
   const claims = parseClaims(payload, settings, keys === null);
   const signed = keys
     ? await isAProviders(header, text, proof, keys)
@@ -88,8 +88,7 @@ export async function readToken(
   return claims;
 }
 
-// AUTH-24
-/** The header or the payload. Throws an Error if it is no JSON object. */
+/** The header or the payload. Throws an Error if it is no JSON object. @clauses AUTH-24 */
 function parseObject(part: string): Payload {
   const value = parseJson(parseBase64Url(part), whole);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -98,14 +97,16 @@ function parseObject(part: string): Payload {
   return value as Payload;
 }
 
-// AUTH-25
-/** The whole number that is written here, null if it is none. */
+/** The whole number that is written here, null if it is none. @clauses AUTH-25 */
 function whole(text: string): number | null {
   return WHOLE.test(text) && Number(text) <= MAX_INTEGER ? Number(text) : null;
 }
 
-// AUTH-07, AUTH-18
-/** What the payload says. Throws TokenError where it isn't all there, or not for here and now. */
+/**
+ * What the payload says. Throws TokenError where it isn't all there, or not for here and now.
+ *
+ * @clauses AUTH-07, AUTH-18
+ */
 function parseClaims(payload: Payload, settings: Settings, hasEpoch: boolean): Claims {
   const now = Date.now() / 1000;
   const { iss, aud, sub } = payload;
@@ -134,16 +135,22 @@ function isFor(name: string, audience: unknown): boolean {
   return audiences.includes(name) && audiences.every((one) => typeof one === "string");
 }
 
-// AUTH-25
+/**
+ * A moment in seconds; null if there is none. Throws TokenError for what is no number.
+ *
+ * @clauses AUTH-25
+ */
 function number(payload: Payload, name: string): number | null {
   const value = payload[name];
   return typeof value === "number" ? value : null;
 }
 
-// AUTH-05, AUTH-06, AUTH-23
-/** Whether one of the service's secrets has signed it. */
+/**
+ * Whether one of the service's secrets has signed it.
+ *
+ * @clauses AUTH-05, AUTH-06, AUTH-23, AUTH-08
+ */
 function isOurOwn(header: Payload, text: string, proof: Buffer, settings: Settings): boolean {
-  // AUTH-08
   const secrets = [settings.authSecret, settings.authSecretPrevious].filter(Boolean);
   const signatures = secrets.map((secret) => createHmac("sha256", secret).update(text).digest());
   return (
@@ -152,8 +159,11 @@ function isOurOwn(header: Payload, text: string, proof: Buffer, settings: Settin
   );
 }
 
-// AUTH-05, AUTH-19, AUTH-29
-/** Whether the key that the header names has signed it. Throws provider-unavailable. */
+/**
+ * Whether the key that the header names has signed it. Throws provider-unavailable.
+ *
+ * @clauses AUTH-05, AUTH-19, AUTH-29
+ */
 async function isAProviders(
   header: Payload,
   text: string,

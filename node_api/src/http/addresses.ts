@@ -7,16 +7,18 @@ const NETWORK = /^([0-9A-Fa-f.:]+)(?:\/([0-9]{1,3}))?$/;
 const ADDRESS = /^[0-9A-Fa-f.:]+$/;
 const MAPPED_ADDRESS = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 
-// LIMIT-20
-// IPv4's lie in ::ffff:0:0/96.
+// IPv4's lie in ::ffff:0:0/96 (LIMIT-20).
 const MAPPED = "::ffff:";
 const MAPPED_LENGTH = 96;
 
 /** Some networks; Node's class for addresses to block serves to know any. */
 export type Networks = BlockList;
 
-// LIMIT-20
-/** The networks that these are, `10.0.0.0/8` or a single address. Throws RangeError. */
+/**
+ * The networks that these are, `10.0.0.0/8` or a single address. Throws RangeError.
+ *
+ * @clauses LIMIT-20
+ */
 export function parseNetworks(texts: readonly string[]): Networks {
   const networks = new BlockList();
   for (const text of texts) {
@@ -32,12 +34,13 @@ export function parseNetworks(texts: readonly string[]): Networks {
   return networks;
 }
 
-// LIMIT-07, LIMIT-08
 /**
  * The address that a request comes from, in canonical form.
  *
  * That is the one at the other end of the connection, unless it is a trusted proxy's: then it is
  * the last one in `forwarded`, its `X-Forwarded-For`, that isn't.
+ *
+ * @clauses LIMIT-07, LIMIT-08
  */
 export function clientAddress(peer: string, forwarded: string, trusted: Networks): string {
   const hops = forwarded.split(",");
@@ -52,7 +55,7 @@ export function clientAddress(peer: string, forwarded: string, trusted: Networks
   return address ?? peer;
 }
 
-// LIMIT-20
+/** Whether the address is in one of these networks. @clauses LIMIT-20 */
 function isTrusted(address: string, trusted: Networks): boolean {
   return trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6");
 }

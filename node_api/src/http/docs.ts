@@ -21,10 +21,8 @@ const PAGE = `<!doctype html>
 </body>
 </html>
 `;
-// DOC-08
 const SCRIPT = 'SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui" });\n';
 
-// DOC-10
 const HTML = {
   "Content-Type": "text/html; charset=utf-8",
   "Content-Security-Policy":
@@ -36,27 +34,24 @@ const HTML = {
 const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
-/** The document of `app`, and the page over it; none of these routes stands in it itself. */
+/**
+ * The document of `app`, and the page over it; none of these routes stands in it itself.
+ *
+ * @clauses DOC-01, DOC-06, DOC-07, DOC-08, DOC-10, DOC-09, HDR-12
+ */
 export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>) {
-  return (
-    new Hono<Env>()
-      // DOC-01
-      .get("/openapi.json", async (c) =>
-        c.json(asItRuns(await openapiDocument(app, schemas), c.get("settings"))),
-      )
+  return new Hono<Env>()
+    .get("/openapi.json", async (c) =>
+      c.json(asItRuns(await openapiDocument(app, schemas), c.get("settings"))),
+    )
 
-      // DOC-06, DOC-07, DOC-08, DOC-10
-      .get("/docs", (c) => c.body(PAGE, 200, HTML))
+    .get("/docs", (c) => c.body(PAGE, 200, HTML))
 
-      // DOC-09
-      .get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT))
+    .get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT))
 
-      // HDR-12, DOC-09
-      .get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT))
+    .get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT))
 
-      // DOC-09
-      .get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS))
-  );
+    .get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS));
 }
 
 async function sendAsset(c: Context, name: string, type: Record<string, string>) {
@@ -67,8 +62,11 @@ async function sendAsset(c: Context, name: string, type: Record<string, string>)
 
 const assets = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
 
-// DOC-07, HTTP-22
-/** A file of the page, read once: however many slow clients there are, they share its bytes. */
+/**
+ * A file of the page, read once: however many slow clients there are, they share its bytes.
+ *
+ * @clauses DOC-07, HTTP-22
+ */
 function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
   const file = new URL(import.meta.resolve(`swagger-ui-dist/${name}`));
   const content = assets.get(name) ?? readFile(file).then((read) => Uint8Array.from(read));

@@ -19,7 +19,6 @@ const INFO = {
     "`HEAD` works wherever `GET` does, `OPTIONS` tells the methods of a path.",
 };
 
-// DOC-04
 const HEADERS = {
   "Accept-Patch": {
     description: "The media types of a `PATCH` (RFC 5789, 3.1).",
@@ -97,7 +96,6 @@ const REQUEST_ID = {
   example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
 };
 
-// RIGHT-01
 const BEARER = {
   type: "http" as const,
   scheme: "bearer",
@@ -160,8 +158,7 @@ type Described = Extract<
   { description: string }
 >;
 
-// DOC-02
-/** The model's JSON Schema. */
+/** The model's JSON Schema. @clauses DOC-02 */
 export function modelSchema(model: z.ZodType): object {
   const { $schema, ...schema } = z.toJSONSchema(model, { io: "input" });
   return schema;
@@ -183,11 +180,12 @@ export function content<Schema extends object>(
   return { [mediaType]: { schema, example } };
 }
 
-// DOC-04
 /**
  * The responses, by status, that tell of these problems or of those that are always possible.
  *
  * A problem is given by its code, or with issues for the example and with header fields.
+ *
+ * @clauses DOC-04
  */
 function problems(possible: readonly (Code | Problem)[]): Record<string, Described> {
   const responses: Record<string, Described> = {};
@@ -216,19 +214,20 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
   return responses;
 }
 
-// DOC-05
-/** A middleware that brings an operation along, as far as no reader knows it. */
+/** A middleware that brings an operation along, as far as no reader knows it. @clauses DOC-05 */
 export function describe(operation: Piece): MiddlewareHandler {
   return describeRoute({ ...operation, parameters: [...(operation.parameters ?? []), REQUEST_ID] });
 }
 
-// DOC-02, DOC-03
-/** The document of the routes that `app` serves now, with the features' `schemas`. */
+/**
+ * The document of the routes that `app` serves now, with the features' `schemas`.
+ *
+ * @clauses DOC-02, DOC-03, DOC-05
+ */
 export async function openapiDocument<E extends Env>(
   app: Hono<E>,
   schemas: Record<string, object>,
 ): Promise<object> {
-  // DOC-05
   const document = await generateSpecs(app, {
     documentation: { openapi: "3.1.0", info: INFO },
   });
@@ -261,8 +260,11 @@ function withProblems(
   return all;
 }
 
-// DOC-11, DOC-12
-/** The document without what only a service of other settings answers or asks for. */
+/**
+ * The document without what only a service of other settings answers or asks for.
+ *
+ * @clauses DOC-11, DOC-12, RIGHT-09, AUTH-15
+ */
 export function asItRuns(document: object, settings: Settings): object {
   // The routes' own descriptions are in it, and they stay as they are.
   const copy: Json = structuredClone(document);
@@ -283,10 +285,8 @@ export function asItRuns(document: object, settings: Settings): object {
     delete copy.components.securitySchemes;
     delete copy.components.headers["WWW-Authenticate"];
   } else if (!settings.registration) {
-    // RIGHT-09
     copy.paths["/users"].post.security = SECURED;
   }
-  // AUTH-15
   if (ofProvider || !settings.auth) {
     const described = copy.paths["/auth/token"].post;
     described.description = "This service gives no tokens.";

@@ -6,7 +6,6 @@
  * name of an unknown member in a pointer.
  */
 
-// PROB-01
 export const CATALOGUE = {
   "malformed-json": [
     400,
@@ -60,7 +59,6 @@ export const CATALOGUE = {
   "provider-unavailable": [503, "Provider unavailable", "The identity provider cannot be reached."],
 } as const;
 
-// PROB-03
 export const RULES = {
   missing: "This member is required.",
   "wrong-type": "This value has the wrong type.",
@@ -72,7 +70,6 @@ export const RULES = {
   unknown: "This member is not known.",
 } as const;
 
-// PROB-09
 export const MAX_ERRORS = 20;
 
 export type Code = keyof typeof CATALOGUE;
@@ -101,27 +98,29 @@ export class Problem extends Error {
   }
 }
 
-// PROB-03
-/** One entry of `errors`: the place, the rule that is broken there, and the rule's text. */
+/**
+ * One entry of `errors`: the place, the rule that is broken there, and the rule's text.
+ *
+ * @clauses PROB-03
+ */
 export function issue(place: "pointer" | "parameter" | "header", name: string, code: Rule): Issue {
   return { [place]: name, code, detail: RULES[code] };
 }
 
-/** The answer that tells the client of a problem (RFC 9457, 3). */
+/**
+ * The answer that tells the client of a problem (RFC 9457, 3).
+ *
+ * @clauses PROB-04, PROB-01, PROB-02, PROB-09, HDR-10, REP-01, REP-02
+ */
 export function renderProblem(problem: Problem): Response {
-  // PROB-04
   const [status, title, detail] = CATALOGUE[problem.code];
-  // PROB-01
   const document = {
     type: `/problems/${problem.code}`,
     title,
     status,
     detail,
-    // PROB-02, PROB-09
     ...(problem.issues.length > 0 && { errors: problem.issues.slice(0, MAX_ERRORS) }),
   };
-  // HDR-10
   const headers = { ...problem.headers, "Content-Type": "application/problem+json" };
-  // REP-01, REP-02
   return new Response(JSON.stringify(document), { status, headers });
 }

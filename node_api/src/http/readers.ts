@@ -33,8 +33,11 @@ export type Below = {
   getConnInfo: GetConnInfo;
   /** Give the answer these header fields, but for those that it has. */
   addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
-  // HTTP-26
-  /** Read a body that is ignored: only then is it known that all of the request can be read. */
+  /**
+   * Read a body that is ignored: only then is it known that all of the request can be read.
+   *
+   * @clauses HTTP-26
+   */
   readToEnd: (c: Context) => Promise<void>;
 };
 
@@ -66,11 +69,12 @@ export function reader<Name extends string, Value, E extends Env = Env>(
 /** A JSON body: its bytes, and what they say. */
 export type Sent<Value> = Readonly<{ content: Uint8Array; fields: Value }>;
 
-// PROB-12, PROB-13, PROB-15, PROB-16
 /**
  * The body as `sent`; `broken` is a member that may be malformed.
  *
  * Throws unsupported-media-type, body-too-large, malformed-json and validation.
+ *
+ * @clauses PROB-12, PROB-13, PROB-15, PROB-16
  */
 export function jsonBody<Shape extends z.ZodRawShape>(
   name: string,
@@ -99,8 +103,7 @@ export function jsonBody<Shape extends z.ZodRawShape>(
   );
 }
 
-// PROB-14
-/** A conditional header field as `condition`. Throws malformed-header. */
+/** A conditional header field as `condition`. Throws malformed-header. @clauses PROB-14 */
 function conditional(name: string, description: string) {
   const parameter = {
     name,
@@ -115,24 +118,22 @@ function conditional(name: string, description: string) {
   });
 }
 
-// COND-02, COND-14, COND-17
+// Only a change looks at it (COND-02, COND-14, COND-17).
 export const ifMatch = conditional(
   "If-Match",
   "Only if one of these ETags, or `*`, is the user's (RFC 9110, 13.1.1).",
 );
-// COND-11, COND-14, COND-17
+// Only a read looks at it (COND-11, COND-14, COND-17).
 export const ifNoneMatch = conditional(
   "If-None-Match",
   "Only if none of these ETags is the user's (RFC 9110, 13.1.2).",
 );
 
-// LIMIT-07
-/** Where the request comes from. */
+/** Where the request comes from. @clauses LIMIT-07 */
 export const clientAddress = reader("address", (c: Context<Env>) => {
   const peer = c.get("below").getConnInfo(c).remote.address ?? "";
   const forwarded = c.req.header("x-forwarded-for") ?? "";
   return addresses.clientAddress(peer, forwarded, c.get("settings").trustedProxies);
 });
 
-// BODY-06, HTTP-26
 export const ignoredBody = reader("ignored", (c: Context<Env>) => c.get("below").readToEnd(c));

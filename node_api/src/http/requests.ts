@@ -8,31 +8,28 @@
 import type { z } from "zod";
 import { issue, MAX_ERRORS, Problem, type Rule } from "./problems.ts";
 
-// BODY-01
 export const MAX_BODY = 65536;
 export const MAX_NESTING = 32;
 export const MAX_INTEGER = Number.MAX_SAFE_INTEGER;
 
-// ROUTE-06, ROUTE-08
-// RFC 3986, 3.3: the characters of a path, but for `%`.
+// RFC 3986, 3.3: the characters of a path, but for `%` (ROUTE-06, ROUTE-08).
 const PLAIN_PATH = /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*$/;
-// ROUTE-07
 const DOT_SEGMENT = /\/\.\.?(?:\/|$)/;
 
 // RFC 9110, 5.6.2, 5.6.4, 5.6.6
 export const TOKEN = "[!#$%&'*+\\-.^_`|~0-9A-Za-z]+";
 // Without a comma: of several fields the values are one, with commas between.
 const QUOTED = '"(?:[\\t !#-+\\--\\[\\]-~\\x80-\\xff]|\\\\[\\t -+\\--~\\x80-\\xff])*"';
-// CTYPE-03
+// One parameter, with or without white space around it (CTYPE-03).
 const PARAMETER = new RegExp(`[ \\t]*;(?:[ \\t]*(${TOKEN})=(${TOKEN}|${QUOTED}))?`, "g");
-// CTYPE-03, CTYPE-04, CTYPE-10
+// A type, and its parameters (CTYPE-03, CTYPE-04, CTYPE-10).
 const MEDIA_TYPE = new RegExp(`^(${TOKEN}/${TOKEN})((?:${PARAMETER.source})*)[ \\t]*$`);
 const QUOTED_PAIR = /\\(.)/g;
 
-// COND-08
-// RFC 9110, 8.8.3 and 5.6.1
+// RFC 9110, 8.8.3 and 5.6.1 (COND-08)
 const ENTITY_TAG = /(?:W\/)?"[!#-~\x80-\xff]*"/g;
-// COND-08, COND-09, COND-18
+// No part of it can match in two ways, so thousands of tags take no time (COND-08, COND-09,
+// COND-18).
 const ENTITY_TAGS = new RegExp(
   `^[ \\t,]*${ENTITY_TAG.source}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG.source})?)*[ \\t]*$`,
 );
@@ -43,16 +40,15 @@ const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
 // What encodeURIComponent leaves although RFC 3986 reserves it.
 const RESERVED = /[!'()*]/g;
 
-// CTYPE-07, CTYPE-08
+// What the body of a creation or a replacement may be (CTYPE-07, CTYPE-08).
 export const JSON_ONLY: ReadonlySet<string> = new Set(["application/json"]);
-// CTYPE-08
+// What the body of a change may be (CTYPE-08).
 export const MERGE_PATCH: ReadonlySet<string> = new Set([
   "application/json",
   "application/merge-patch+json",
 ]);
-// ROUTE-16, ROUTE-17
 export const ACCEPT_PATCH = [...MERGE_PATCH].sort().join(", ");
-// LOGIN-09
+// What the body of a login has to be (LOGIN-09).
 export const FORM: ReadonlySet<string> = new Set(["application/x-www-form-urlencoded"]);
 
 /**
@@ -65,18 +61,18 @@ export type Fields = { header(name: string): string | undefined };
 /** The client has gone before its request was read, as Starlette's ClientDisconnect tells it. */
 export class ClientGone extends Error {}
 
-// ROUTE-06, ROUTE-07, ROUTE-08
 /**
  * The path to match against the routes; empty, which matches none, if it isn't plain.
  *
  * Nothing is decoded or resolved: `/%75sers` and `/./users` are not other names of `/users`.
+ *
+ * @clauses ROUTE-06, ROUTE-07, ROUTE-08
  */
 export function routePath(path: string): string {
   return PLAIN_PATH.test(path) && !DOT_SEGMENT.test(path) ? path : "";
 }
 
-// ROUTE-14
-/** The path and the query of a request's URL, neither decoded. */
+/** The path and the query of a request's URL, neither decoded. @clauses ROUTE-14 */
 export function splitUrl(url: string): [path: string, query: string] {
   const start = url.indexOf("/", url.indexOf("://") + 3);
   const mark = url.indexOf("?", start);
@@ -88,20 +84,19 @@ export function splitUrl(url: string): [path: string, query: string] {
  *
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
  * much, body-too-large; the server below reads the rest and forgets it, or throws ClientGone.
+ *
+ * @clauses PROB-12, BODY-02, PROB-13, BODY-01, BODY-03, BODY-05
  */
 export async function readBody(
   request: Fields & { arrayBuffer(): Promise<ArrayBuffer> },
   accepted: ReadonlySet<string>,
 ): Promise<Uint8Array> {
-  // PROB-12
   if (!hasMediaType(request, accepted)) {
     throw unsupportedMediaType(accepted);
   }
-  // BODY-02, PROB-13
   if (Number(request.header("content-length") ?? 0) > MAX_BODY) {
     throw new Problem("body-too-large");
   }
-  // BODY-01, BODY-03, BODY-05
   const body = await request.arrayBuffer();
   if (body.byteLength > MAX_BODY) {
     throw new Problem("body-too-large");
@@ -109,29 +104,30 @@ export async function readBody(
   return new Uint8Array(body);
 }
 
-// ROUTE-17
-/** 415, with the types that a `PATCH` may have (RFC 5789, 2.2). */
+/** 415, with the types that a `PATCH` may have (RFC 5789, 2.2). @clauses ROUTE-17 */
 export function unsupportedMediaType(accepted: ReadonlySet<string>): Problem {
   const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
   return new Problem("unsupported-media-type", [], headers);
 }
 
+/**
+ * Whether there is one Content-Type, one of these, in UTF-8 and not encoded.
+ *
+ * @clauses CTYPE-01, CTYPE-04, CTYPE-06, CTYPE-02, CTYPE-07, CTYPE-09, CTYPE-05
+ */
 function hasMediaType(request: Fields, accepted: ReadonlySet<string>): boolean {
-  // CTYPE-01, CTYPE-04, CTYPE-06
   const match = MEDIA_TYPE.exec(request.header("content-type") ?? "");
   const [, type = "", parameters = ""] = match ?? [];
-  // CTYPE-02, CTYPE-07, CTYPE-09
   if (!accepted.has(type.toLowerCase()) || request.header("content-encoding") !== undefined) {
     return false;
   }
-  // CTYPE-02, CTYPE-05
   return [...parameters.matchAll(PARAMETER)].every(
     ([, name = "", value = ""]) =>
       name.toLowerCase() !== "charset" || unquote(value).toLowerCase() === "utf-8",
   );
 }
 
-// CTYPE-03
+/** The value of a parameter, a quoted string or a token. @clauses CTYPE-03 */
 function unquote(value: string): string {
   return value.startsWith('"') ? value.slice(1, -1).replace(QUOTED_PAIR, "$1") : value;
 }
@@ -140,16 +136,16 @@ function unquote(value: string): string {
  * The value that the body is JSON of (RFC 8259). Throws malformed-json.
  *
  * Of members with one name the last counts; `number` makes something of a number as it is written.
+ *
+ * @clauses JSON-05, JSON-06, JSON-07, JSON-10, JSON-12, JSON-01, JSON-02, JSON-03, JSON-04,
+ * JSON-08, JSON-09, JSON-13, JSON-17
  */
 export function parseJson(body: Uint8Array, number?: (source: string) => unknown): unknown {
   try {
-    // JSON-05, JSON-06, JSON-07
     const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-    // JSON-10, JSON-12
     if (nesting(text) > MAX_NESTING) {
       throw new Problem("malformed-json");
     }
-    // JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-13, JSON-17
     return JSON.parse(text, number && reviver(number));
   } catch {
     throw new Problem("malformed-json");
@@ -163,8 +159,11 @@ function reviver(number: (source: string) => unknown) {
     typeof value === "number" && context ? number(context.source) : value;
 }
 
-// JSON-10, JSON-11, LIMIT-11
-/** How deep arrays and objects go, counted before parsing: a parser may run out of stack. */
+/**
+ * How deep arrays and objects go, counted before parsing: a parser may run out of stack.
+ *
+ * @clauses JSON-10, JSON-11, LIMIT-11
+ */
 function nesting(text: string): number {
   let depth = 0;
   let deepest = 0;
@@ -175,10 +174,11 @@ function nesting(text: string): number {
   return deepest;
 }
 
-// AUTH-24, AUTH-26
 /**
  * The bytes that the text stands for (RFC 4648, 5), if it is the one that does: without padding
  * and unused bits. Throws RangeError.
+ *
+ * @clauses AUTH-24, AUTH-26
  */
 export function parseBase64Url(text: string): Buffer {
   const data = Buffer.from(text, "base64url");
@@ -189,12 +189,15 @@ export function parseBase64Url(text: string): Buffer {
   return data;
 }
 
-/** The document as `model` has it. Throws validation. */
+/**
+ * The document as `model` has it. Throws validation.
+ *
+ * @clauses JSON-14, JSON-16, PROB-07, PROB-06
+ */
 export function parseBody<Shape extends z.ZodRawShape>(
   model: z.ZodObject<Shape>,
   document: unknown,
 ): z.infer<z.ZodObject<Shape>> {
-  // JSON-14
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
     throw new Problem("validation", [issue("pointer", "#", "wrong-type")]);
   }
@@ -202,13 +205,10 @@ export function parseBody<Shape extends z.ZodRawShape>(
   const members = document as Record<string, unknown>;
   const names = Object.keys(model.shape).filter((name) => Object.hasOwn(document, name));
   const known = Object.fromEntries(names.map((name) => [name, members[name]]));
-  // JSON-16
   const unknown = Object.keys(document).filter((name) => !Object.hasOwn(model.shape, name));
-  // PROB-07
   const shown = unknown.sort(byCodePoint).slice(0, MAX_ERRORS);
   const broken = shown.map((name) => issue("pointer", pointer(name), "unknown"));
   const result = model.safeParse(known);
-  // PROB-06, PROB-07
   if (!result.success) {
     const rules = result.error.issues.map((one) =>
       issue("pointer", `#/${String(one.path[0])}`, one.message as Rule),
@@ -221,8 +221,7 @@ export function parseBody<Shape extends z.ZodRawShape>(
   return result.data;
 }
 
-// PROB-07
-/** Compares as Python does; `<` would compare UTF-16 units. */
+/** Compares as Python does; `<` would compare UTF-16 units. @clauses PROB-07 */
 function byCodePoint(left: string, right: string): number {
   let index = 0;
   while (index < left.length && left.charCodeAt(index) === right.charCodeAt(index)) {
@@ -238,15 +237,17 @@ function byCodePoint(left: string, right: string): number {
   return 0;
 }
 
-// PROB-05
-/** The member's JSON Pointer as a URI fragment (RFC 6901, 6). */
+/** The member's JSON Pointer as a URI fragment (RFC 6901, 6). @clauses PROB-05 */
 function pointer(name: string): string {
   const token = name.replaceAll("~", "~0").replaceAll("/", "~1");
   return `#/${percentEncode(token.toWellFormed())}`;
 }
 
-// USR-LIST-17, PROB-05
-/** The text with everything but RFC 3986's unreserved characters percent-encoded. */
+/**
+ * The text with everything but RFC 3986's unreserved characters percent-encoded.
+ *
+ * @clauses USR-LIST-17, PROB-05
+ */
 export function percentEncode(text: string): string {
   return encodeURIComponent(text).replace(
     RESERVED,
@@ -254,8 +255,11 @@ export function percentEncode(text: string): string {
   );
 }
 
-// ID-01, ID-02, ID-03, ID-04
-/** The id that a path names, in canonical decimal, 1 to 2^53-1. Throws validation. */
+/**
+ * The id that a path names, in canonical decimal, 1 to 2^53-1. Throws validation.
+ *
+ * @clauses ID-01, ID-02, ID-03, ID-04
+ */
 export function pathId(text: string): number {
   const code = integerRule(text, MAX_INTEGER);
   if (code) {
@@ -264,24 +268,27 @@ export function pathId(text: string): number {
   return Number(text);
 }
 
-// USR-LIST-04
-/** Which rule of a canonical decimal from 1 to `highest` the text breaks, if any. */
+/**
+ * Which rule of a canonical decimal from 1 to `highest` the text breaks, if any.
+ *
+ * @clauses USR-LIST-04, ID-02, ID-01, ID-03
+ */
 export function integerRule(text: string, highest: number): Rule | null {
-  // ID-02
   if (text === "0") {
     return "too-small";
   }
-  // ID-01
   if (!NATURAL.test(text)) {
     return "malformed";
   }
-  // ID-03
   const tooLarge = text.length > String(highest).length || Number(text) > highest;
   return tooLarge ? "too-large" : null;
 }
 
-// LIMIT-11, QUERY-02, QUERY-06
-/** The query's parameters in the order sent, `+` being a space. Throws malformed-query. */
+/**
+ * The query's parameters in the order sent, `+` being a space. Throws malformed-query.
+ *
+ * @clauses LIMIT-11, QUERY-02, QUERY-06
+ */
 export function parseQuery(query: string): [name: string, value: string][] {
   return query
     .split("&")
@@ -292,7 +299,11 @@ export function parseQuery(query: string): [name: string, value: string][] {
     });
 }
 
-// QUERY-03, QUERY-04, QUERY-05, QUERY-10
+/**
+ * The text without its percent-encoding. Throws malformed-query.
+ *
+ * @clauses QUERY-03, QUERY-04, QUERY-05, QUERY-10
+ */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text.replace(PLUS, " "));
@@ -322,20 +333,21 @@ export class EntityTags {
     this.tags = tags;
   }
 
-  // COND-03, COND-04, COND-05, COND-06
-  /** Strong comparison: whether a tag that isn't weak is `etag`. */
+  /**
+   * Strong comparison: whether a tag that isn't weak is `etag`.
+   *
+   * @clauses COND-03, COND-04, COND-05, COND-06
+   */
   match(etag: string): boolean {
     return this.tags === null || this.tags.has(etag);
   }
 
-  // COND-11
-  /** Weak comparison: whether a tag, weak or not, is `etag`. */
+  /** Weak comparison: whether a tag, weak or not, is `etag`. @clauses COND-11 */
   matchWeakly(etag: string): boolean {
     return this.match(etag) || this.match(`W/${etag}`);
   }
 
-  // COND-04, COND-05, COND-06
-  /** The versions that match strongly; null stands for all. */
+  /** The versions that match strongly; null stands for all. @clauses COND-04, COND-05, COND-06 */
   get versions(): number[] | null {
     if (this.tags === null) {
       return null;
@@ -346,22 +358,22 @@ export class EntityTags {
   }
 }
 
-/** The condition in the header field `name`, if there is one. Throws malformed-header. */
+/**
+ * The condition in the header field `name`, if there is one. Throws malformed-header.
+ *
+ * @clauses COND-07, COND-03, COND-09, COND-10, COND-04
+ */
 export function entityTags(request: Fields, name: string): EntityTags | null {
-  // COND-07
   const value = request.header(name);
   if (value === undefined) {
     return null;
   }
-  // COND-03
   if (value === "*") {
     return new EntityTags(null);
   }
-  // COND-09, COND-10
   if (!ENTITY_TAGS.test(value)) {
     throw malformedHeader(name);
   }
-  // COND-04
   return new EntityTags(new Set(value.match(ENTITY_TAG)));
 }
 

@@ -41,16 +41,12 @@ const LOOK_SECONDS = 0.5;
 // What a process has open besides connections: its libraries, its log, its port.
 const OTHER_FILES = 40;
 
-// HTTP-02
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
-// AUTH-40
 const LOCAL_HOST =
   /^(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?$/i;
-// HTTP-20
-// RFC 9112, 3.2.2
+// RFC 9112, 3.2.2 (HTTP-20)
 const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
-// HTTP-04, HTTP-28
 const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"]);
 
 type Answer = ReturnType<typeof getRequestListener>;
@@ -79,24 +75,24 @@ export const NODE_SERVER: Below = {
   },
 };
 
-/** A server that listens where the settings say. Rejects if the port is taken. */
+/**
+ * A server that listens where the settings say. Rejects if the port is taken.
+ *
+ * @clauses HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08, HTTP-01
+ */
 export async function listen(settings: Settings): Promise<Server> {
-  // HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
-    // OPS-25, OPS-26
-    // Node's clocks don't stand still while it is we who don't read; `look` has its own.
+    // Node's clocks don't stand still while it is we who don't read; `look` has its own (OPS-25,
+    // OPS-26).
     headersTimeout: 0,
     requestTimeout: 0,
     keepAliveTimeout: 0,
-    // HTTP-01
     requireHostHeader: false,
   });
-  // BODY-05
-  // Of the trailers as well: `refusal` counts those of the head.
+  // Of the trailers as well: `refusal` counts those of the head (BODY-05).
   server.maxHeadersCount = 0;
-  // OPS-02, OPS-29
-  // Words of Python's own, and zones.
+  // Words of Python's own, and zones (OPS-02, OPS-29).
   if (settings.host.includes("<") || settings.host.includes("%")) {
     throw new Error(`${settings.host} can't be the name of a host`);
   }
@@ -107,39 +103,39 @@ export async function listen(settings: Settings): Promise<Server> {
   return server;
 }
 
-// OPS-01
-/** Tell the log where the socket listens, and whether to anybody. */
+/** Tell the log where the socket listens, and whether to anybody. @clauses OPS-01, AUTH-13 */
 export function logListening(
   { address, port }: Pick<AddressInfo, "address" | "port">,
   settings: Settings,
 ): void {
   const host = address.includes(":") ? `[${address}]` : address;
   log("info", "listening", { url: `http://${host}:${port}` });
-  // AUTH-13
   if (!settings.auth) {
     log("warning", "open to everybody: AUTH_SECRET is not set, or AUTH is off", {});
   }
 }
 
-/** Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return. */
+/**
+ * Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
+ *
+ * @clauses HTTP-19, HDR-09, BODY-04, BODY-06, BODY-07, OPS-28, HTTP-12, HTTP-22, HTTP-08, HTTP-09,
+ * HTTP-04, HTTP-28, OPS-25, OPS-26, OPS-27, OPS-06
+ */
 export async function serve(app: App, settings: Settings, server: Server): Promise<void> {
   // V8 comes to take rows for objects that last, and has the collector look at them time and again:
   // that would stop everything else.
   setFlagsFromString("--no-allocation-site-pretenuring");
-  // HTTP-19, HDR-09, BODY-04, BODY-06, BODY-07
   const answer = getRequestListener(
     (request, env) => app.fetch(bounded(request, env.incoming as IncomingMessage), env),
     { autoCleanupIncoming: false },
   );
-  // HTTP-11
-  // A client that sends no more may still wait for answers.
+  // A client that sends no more may still wait for answers (HTTP-11).
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
   const waiting = new Set<Connection>();
   const most = maxConnections(settings);
   server.on("connection", (socket: Socket) => {
     const known = connections.get(socket);
-    // OPS-28
     if (!known && connections.size >= most && !makeRoom(waiting)) {
       socket.destroy();
       return;
@@ -154,40 +150,37 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
       });
     }
   });
-  // HTTP-14, HTTP-15, HTTP-25
-  // An expectation that Node doesn't know is not met with a 417, but ignored.
+  // An expectation that Node doesn't know is not met with a 417, but ignored (HTTP-14, HTTP-15,
+  // HTTP-25).
   for (const event of ["request", "checkExpectation"]) {
     server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
       connections.get(incoming.socket)?.take(incoming, outgoing),
     );
   }
-  // HTTP-12, HTTP-22
   server.on("upgrade", (incoming, socket, rest) =>
     connections.get(socket)?.parseAgain(incoming, rest, server),
   );
-  // HTTP-08
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
-  // HTTP-08, HTTP-09
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
-    // HTTP-04, HTTP-28
     const tooLarge = TOO_LARGE.has(error.code ?? "");
     void connections.get(socket)?.refuse(tooLarge ? "headers-too-large" : "bad-request");
   });
-  // OPS-25, OPS-26, OPS-27
   const looking = setInterval(() => {
     const now = performance.now();
     for (const connection of connections.values()) {
       connection.look(now);
     }
   }, LOOK_SECONDS * 1000);
-  // OPS-06
   await new Promise<void>(onSignal);
   clearInterval(looking);
   await shutdown(server, connections, settings.shutdownTimeout);
 }
 
-// OPS-28
-/** As many connections as the settings allow, or as the process may have files open. */
+/**
+ * As many connections as the settings allow, or as the process may have files open.
+ *
+ * @clauses OPS-28
+ */
 function maxConnections(settings: Settings): number {
   // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
   const report = Object.assign(process.report, { excludeNetwork: true }).getReport();
@@ -200,8 +193,11 @@ function maxConnections(settings: Settings): number {
   return Math.max(1, Math.min(settings.maxConnections, left));
 }
 
-// OPS-28
-/** Close the connection that has waited longest for a request; whether there is one. */
+/**
+ * Close the connection that has waited longest for a request; whether there is one.
+ *
+ * @clauses OPS-28
+ */
 function makeRoom(waiting: Set<Connection>): boolean {
   const [first] = waiting;
   if (first) {
@@ -211,14 +207,16 @@ function makeRoom(waiting: Set<Connection>): boolean {
   return first !== undefined;
 }
 
-// OPS-07
-/** Exit with status 0 on a signal during start-up. */
+/** Exit with status 0 on a signal during start-up. @clauses OPS-07 */
 export function endWellOnSignals(): void {
   onSignal(() => process.exit(0));
 }
 
-// OPS-06
-/** On SIGTERM or SIGINT do this, in place of what was done before; a second one may come. */
+/**
+ * On SIGTERM or SIGINT do this, in place of what was done before; a second one may come.
+ *
+ * @clauses OPS-06
+ */
 export function onSignal(act: () => void): void {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     const before = process.listeners(signal);
@@ -230,8 +228,11 @@ export function onSignal(act: () => void): void {
   }
 }
 
-// OPS-06, OPS-07, OPS-23
-/** Close the port, let the requests under way end, cut off those that don't in time. */
+/**
+ * Close the port, let the requests under way end, cut off those that don't in time.
+ *
+ * @clauses OPS-06, OPS-07, OPS-23
+ */
 async function shutdown(
   server: Server,
   connections: ReadonlyMap<Duplex, Connection>,
@@ -251,33 +252,31 @@ async function shutdown(
   clearTimeout(cut);
 }
 
-/** The code of the problem that this request is refused with before any route; none if it isn't. */
+/**
+ * The code of the problem that this request is refused with before any route; none if it isn't.
+ *
+ * @clauses HTTP-04, HTTP-05, HTTP-01, HTTP-02, HTTP-20, AUTH-40, HTTP-23, HTTP-24
+ */
 function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
   const { url = "", rawHeaders, headersDistinct } = incoming;
-  // HTTP-04
   const size = rawHeaders.reduce((sum, nameOrValue) => sum + nameOrValue.length + 2, url.length);
-  // HTTP-04, HTTP-05
   if (size > MAX_HEADER_BYTES || rawHeaders.length / 2 > MAX_HEADERS) {
     return "headers-too-large";
   }
-  // HTTP-27
-  // An object without a prototype, from Node 24.14.1 on: before, a field `__proto__` ended the process.
+  // An object without a prototype, from Node 24.14.1 on: before, a field `__proto__` ended the
+  // process (HTTP-27).
   const [host, ...others] = headersDistinct["host"] ?? [];
   const [authority, target] = splitTarget(url);
-  // HTTP-01, HTTP-02
   if (host === undefined || others.length > 0 || !HOST.test(host)) {
     return "bad-request";
   }
-  // HTTP-20
   if (authority !== null && !HOST.test(authority)) {
     return "bad-request";
   }
-  // AUTH-40
   if (isLocal(settings) && !LOCAL_HOST.test(authority ?? host)) {
     return "bad-request";
   }
   const codings = headersDistinct["transfer-encoding"];
-  // HTTP-23, HTTP-24
   if (codings) {
     const [coding, ...more] = codings;
     const chunked = coding?.toLowerCase() === "chunked" && more.length === 0;
@@ -285,13 +284,15 @@ function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
       return "bad-request";
     }
   }
-  // HTTP-03
-  // In particular not `*` or host:port.
+  // In particular not `*` or host:port (HTTP-03).
   return target.startsWith("/") && !target.includes("#") ? null : "bad-request";
 }
 
-// HTTP-20
-/** The authority that a target in absolute-form names, and the target in origin-form. */
+/**
+ * The authority that a target in absolute-form names, and the target in origin-form.
+ *
+ * @clauses HTTP-20
+ */
 function splitTarget(target: string): [authority: string | null, target: string] {
   const absolute = target.startsWith("/") ? null : ABSOLUTE_FORM.exec(target);
   if (!absolute) {
@@ -301,8 +302,11 @@ function splitTarget(target: string): [authority: string | null, target: string]
   return [authority, rest.startsWith("/") ? rest : `/${rest}`];
 }
 
-// ROUTE-06, ROUTE-07, ROUTE-08
-/** The target; if its path isn't plain, which a URL would resolve, one that no route has. */
+/**
+ * The target; if its path isn't plain, which a URL would resolve, one that no route has.
+ *
+ * @clauses ROUTE-06, ROUTE-07, ROUTE-08
+ */
 function safeTarget(target: string): string {
   const [path = ""] = target.split("?", 1);
   return routePath(path) ? target : "/%";
@@ -331,13 +335,13 @@ class Connection {
   #unsent = 0;
   #taken = 0;
 
+  /** A connection that has just been made. @clauses OPS-26 */
   constructor(socket: Socket, answer: Answer, settings: Settings, waiting: Set<Connection>) {
     this.#socket = socket as Socket & Inner;
     this.#answer = answer;
     this.#settings = settings;
     this.#waiting = waiting;
     waiting.add(this);
-    // OPS-26
     this.#deadline = performance.now() + settings.requestTimeout * 1000;
     // Node listens for errors only as long as it parses.
     socket.on("error", () => undefined);
@@ -352,16 +356,18 @@ class Connection {
     };
   }
 
-  /** Have the parser that Node has just given the connection tell what Node doesn't. */
+  /**
+   * Have the parser that Node has just given the connection tell what Node doesn't.
+   *
+   * @clauses OPS-26, HTTP-22
+   */
   watchParser(): void {
     const { parser } = this.#socket;
     const { onIncoming } = parser;
-    // OPS-26
     parser[0] = () => {
       this.#head = true;
       this.#deadline = performance.now() + this.#settings.requestTimeout * 1000;
     };
-    // HTTP-22
     parser.onIncoming = (incoming, keepAlive) => {
       if (this.#pending <= MAX_WAITING && (this.#pending === 0 || this.#body <= MAX_BODY)) {
         return onIncoming(incoming, keepAlive);
@@ -372,8 +378,11 @@ class Connection {
     };
   }
 
-  // OPS-25, OPS-26, OPS-27
-  /** Cut the connection if its client has kept us waiting for too long. */
+  /**
+   * Cut the connection if its client has kept us waiting for too long.
+   *
+   * @clauses OPS-25, OPS-26, OPS-27
+   */
   look(now: number): void {
     const timeout = this.#settings.requestTimeout * 1000;
     const unsent = this.#socket.writableLength && (this.#socket._handle?.writeQueueSize ?? 0);
@@ -397,8 +406,7 @@ class Connection {
     this.#socket.destroy();
   }
 
-  // HTTP-10, HTTP-11
-  /** A request has come: answer it after those before it. */
+  /** A request has come: answer it after those before it. @clauses HTTP-10, HTTP-11 */
   take(incoming: IncomingMessage, outgoing: ServerResponse): void {
     this.#waiting.delete(this);
     this.#head = false;
@@ -408,6 +416,7 @@ class Connection {
     this.#answered = this.#answerInTurn(incoming, outgoing, before);
   }
 
+  /** Answer one request once the answers before it are taken. @clauses HTTP-22 */
   async #answerInTurn(
     incoming: IncomingMessage,
     outgoing: ServerResponse,
@@ -416,17 +425,15 @@ class Connection {
     this.#pending += 1;
     this.#body += bodySize(incoming);
     await this.#answeredBefore;
-    // HTTP-22
     if (before && !this.#closing) {
       await taken(before);
     }
-    // HTTP-21
-    // What is wrong with the rest of the same segment is known only when all of it has been parsed.
+    // What is wrong with the rest of the same segment is known only when all of it has been parsed
+    // (HTTP-21).
     if (!incoming.complete) {
       await immediate();
     }
     await this.#handOver(incoming, outgoing);
-    // HTTP-22
     if (this.#socket.writableLength > 0 && outgoing.writableEnded) {
       await taken(outgoing);
     }
@@ -437,29 +444,29 @@ class Connection {
     }
   }
 
-  /** There is no request under way any more. */
+  /** There is no request under way any more. @clauses OPS-25 */
   #wait(): void {
     // One that is closed by now is forgotten already.
     if (this.#socket.destroyed) {
       return;
     }
     this.#waiting.add(this);
-    // OPS-25
     if (!this.#head && this.#last?.incoming.complete) {
       this.#deadline = performance.now() + this.#settings.keepAliveTimeout * 1000;
     }
   }
 
-  /** Hand the request over, with its raw target, or refuse it. */
+  /**
+   * Hand the request over, with its raw target, or refuse it.
+   *
+   * @clauses HTTP-06, HTTP-16, HTTP-07
+   */
   async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    // HTTP-06
     if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
       return;
     }
-    // HTTP-16
     outgoing.shouldKeepAlive &&= incoming.httpVersion !== "1.0";
     const code = refusal(incoming, this.#settings);
-    // HTTP-07
     if (code) {
       const { status, headers, body } = await renderRefusal(code);
       outgoing.writeHead(status, headers).end(body);
@@ -470,12 +477,14 @@ class Connection {
       incoming.headers.host = "localhost";
       await this.#answer(incoming, outgoing);
     }
-    // HTTP-16
     this.#closing ||= !outgoing.shouldKeepAlive;
   }
 
-  // HTTP-08, HTTP-09
-  /** Answer with a problem, after the requests before this one, and close the connection. */
+  /**
+   * Answer with a problem, after the requests before this one, and close the connection.
+   *
+   * @clauses HTTP-08, HTTP-09, HTTP-21
+   */
   async refuse(code: Code, isHead = false): Promise<void> {
     if (this.#refused) {
       return;
@@ -486,7 +495,6 @@ class Connection {
       // It can't be read to its end: nobody answers it any more.
       this.#broken = incoming;
       await this.#answeredBefore;
-      // HTTP-21
       if (outgoing.headersSent) {
         await this.#sent();
         this.#linger();
@@ -508,12 +516,13 @@ class Connection {
     this.#linger();
   }
 
-  // HTTP-12, HTTP-13
   /**
    * Parse a request again as one that asks for no upgrade, once those before it are answered.
    *
    * Node takes it for the last, and its body for another protocol's. Nothing here upgrades
    * (RFC 9110, 7.8).
+   *
+   * @clauses HTTP-12, HTTP-13
    */
   async parseAgain(incoming: IncomingMessage, rest: Buffer, server: Server): Promise<void> {
     this.#head = false;
@@ -550,8 +559,7 @@ class Connection {
     }
   }
 
-  // OPS-06
-  /** Close, once the requests so far are answered. */
+  /** Close, once the requests so far are answered. @clauses OPS-06 */
   shutdown(): void {
     if (this.#pending === 0 || !this.#last) {
       this.#socket.destroySoon();
@@ -560,12 +568,13 @@ class Connection {
     }
   }
 
-  // BODY-04
   /**
    * Close, but not while the client is still sending.
    *
    * That would reset the connection, and the client might never see its answer. So at first only
    * the sending half is closed (RFC 9112, 9.6).
+   *
+   * @clauses BODY-04
    */
   #linger(): void {
     if (this.#socket.destroyed) {
@@ -579,12 +588,13 @@ class Connection {
   }
 }
 
-// LIMIT-11
 /**
  * The request, with an `arrayBuffer` that keeps no more of a body than the limit. Of a larger one it
  * gives at once a byte too many, so that it is refused, and forgets the rest.
  *
  * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
+ *
+ * @clauses LIMIT-11
  */
 function bounded(request: Request, incoming: IncomingMessage): Request {
   const size = bodySize(incoming);
@@ -627,13 +637,15 @@ async function taken(outgoing: ServerResponse): Promise<void> {
   }
 }
 
-// HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03
-/** An answer that refuses a request with this problem and closes the connection. */
+/**
+ * An answer that refuses a request with this problem and closes the connection.
+ *
+ * @clauses HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03, HDR-09, HTTP-06
+ */
 async function renderRefusal(
   code: Code,
 ): Promise<{ status: number; headers: Record<string, string | number>; body: string }> {
-  // HDR-04
-  // Nothing in such a request is trusted, neither its method nor its id.
+  // Nothing in such a request is trusted, neither its method nor its id (HDR-04).
   const thisRequest = requestId(undefined);
   const observation = new Observation(OTHER_METHOD, thisRequest);
   const response = renderProblem(new Problem(code));
@@ -641,12 +653,10 @@ async function renderRefusal(
   const headers = {
     Date: new Date().toUTCString(),
     "Content-Type": response.headers.get("Content-Type") ?? "",
-    // HDR-09
     "Content-Length": Buffer.byteLength(body),
     "X-Request-Id": thisRequest,
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    // HTTP-06
     Connection: "close",
   };
   observation.end(NO_ROUTE, response.status);

@@ -35,18 +35,19 @@ const METRICS: Piece = {
   },
 };
 
-/** `/healthz`, `/readyz` and `/metrics`. */
+/**
+ * `/healthz`, `/readyz` and `/metrics`.
+ *
+ * @clauses HEALTH-01, HEALTH-04, HEALTH-02, HEALTH-03, METRICS-01
+ */
 export const healthRoutes = new Hono<Env>()
-  // HEALTH-01, HEALTH-04
   .get("/healthz", describe(HEALTHZ), (c) => c.json({ status: "ok" }))
 
-  // HEALTH-02, HEALTH-03
   .get("/readyz", describe(READYZ), async (c) => {
     await c.get("database").ping();
     return c.json({ status: "ok" });
   })
 
-  // METRICS-01
   .get("/metrics", describe(METRICS), async (c) =>
     c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
   );

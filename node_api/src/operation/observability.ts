@@ -11,28 +11,23 @@ import {
 } from "prom-client";
 import { Output } from "./output.ts";
 
-// HDR-02
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
-// LOG-03, METRICS-04
-// A label's values are all known beforehand, so no client can add to them.
+// A label's values are all known beforehand, so no client can add to them (LOG-03, METRICS-04).
 const METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);
 export const OTHER_METHOD = "other";
 export const NO_ROUTE = "none";
 const LABELS = ["method", "route", "status"] as const;
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
-// METRICS-01
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 collectDefaultMetrics();
-// METRICS-02
 const REQUESTS = new Counter({
   name: "http_requests_total",
   help: "Requests answered.",
   labelNames: LABELS,
 });
-// METRICS-03
 const DURATIONS = new Histogram({
   name: "http_request_duration_seconds",
   help: "Seconds from a request's head to its answer's.",
@@ -40,20 +35,21 @@ const DURATIONS = new Histogram({
   buckets: BUCKETS,
 });
 
-// HDR-02, HDR-03
-/** The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID. */
+/**
+ * The id of a request: the one in its `X-Request-Id`, when it is alone and valid, or a UUID.
+ *
+ * @clauses HDR-02, HDR-03
+ */
 export function requestId(sent: string | undefined): string {
   return sent !== undefined && REQUEST_ID.test(sent) ? sent : randomUUID();
 }
 
-// REP-04
-/** A moment as RFC 3339 text with three fraction digits and `Z`. */
+/** A moment as RFC 3339 text with three fraction digits and `Z`. @clauses REP-04 */
 export function timestamp(moment: Date): string {
   return moment.toISOString();
 }
 
-// OPS-01, OPS-12, LOG-01
-/** Write one line to the log. */
+/** Write one line to the log. @clauses OPS-01, OPS-12, LOG-01 */
 export function log(level: string, message: string, fields: Fields): void {
   LINES.write(line(level, message, fields));
 }
@@ -64,9 +60,7 @@ function line(level: string, message: string, fields: Fields): string {
   return JSON.stringify({ time: timestamp(new Date()), level, message, ...fields });
 }
 
-// LOG-07
 const LINES = new Output((count) => line("warning", "log lines dropped", { count }));
-// LOG-06
 process.once("exit", () => LINES.end());
 
 // Whether there is something to tell the first process.
@@ -78,22 +72,23 @@ export class Observation {
   readonly #requestId: string;
   readonly #start = performance.now();
 
+  /** Begin to measure an answer. @clauses LOG-03, METRICS-04 */
   constructor(method: string, thisRequest: string) {
-    // LOG-03, METRICS-04
     this.#method = METHODS.has(method) ? method : OTHER_METHOD;
     this.#requestId = thisRequest;
   }
 
-  /** Count the request, and log it, as its answer leaves; `route` is the path's template. */
+  /**
+   * Count the request, and log it, as its answer leaves; `route` is the path's template.
+   *
+   * @clauses METRICS-02, METRICS-03, LOG-01, LOG-04
+   */
   end(route: string, status: number): void {
     const milliseconds = performance.now() - this.#start;
     const labels = { method: this.#method, route, status };
     counted = true;
-    // METRICS-02
     REQUESTS.inc(labels);
-    // METRICS-03
     DURATIONS.observe(labels, milliseconds / 1000);
-    // LOG-01, LOG-04
     log("info", "request", {
       request_id: this.#requestId,
       ...labels,
@@ -114,8 +109,11 @@ const TELL_SECONDS = 1;
 const WAIT_SECONDS = 0.9;
 const WAIT_FOR_FIRST_SECONDS = 5;
 
-// METRICS-05, METRICS-07, METRICS-08
-/** Have the processes that are started from here on answer together for the metrics. */
+/**
+ * Have the processes that are started from here on answer together for the metrics.
+ *
+ * @clauses METRICS-05, METRICS-07, METRICS-08
+ */
 export function shareMetrics(): void {
   // What each has told last, and what those that are gone have counted.
   const told = new Map<number, Counts>();
@@ -188,8 +186,7 @@ if (cluster.isWorker) {
       awaited.get(said.question)?.(said.text);
     }
   });
-  // METRICS-07
-  // `kill -9` takes along no more than was counted since.
+  // `kill -9` takes along no more than was counted since (METRICS-07).
   setInterval(() => {
     if (counted) {
       counted = false;
@@ -200,8 +197,11 @@ if (cluster.isWorker) {
 
 let asked = 0;
 
-// METRICS-05, METRICS-08
-/** The metrics in Prometheus' text format, of all processes behind one port together. */
+/**
+ * The metrics in Prometheus' text format, of all processes behind one port together.
+ *
+ * @clauses METRICS-05, METRICS-08
+ */
 export async function renderMetrics(): Promise<string> {
   if (!cluster.isWorker) {
     return register.metrics();

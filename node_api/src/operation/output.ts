@@ -30,11 +30,9 @@ export class Output {
     this.#droppedLine = dropped;
   }
 
-  // LOG-05, LOG-06
-  /** Write a line at the end of this turn of the event loop. */
+  /** Write a line at the end of this turn of the event loop. @clauses LOG-05, LOG-06 */
   write(line: string): void {
-    // LOG-07
-    // Once a line is dropped, none follows until the log can say how many were.
+    // Once a line is dropped, none follows until the log can say how many were (LOG-07).
     if (this.#dropped > 0 || this.#size > MAX_WAITING) {
       this.#dropped += 1;
     } else {
@@ -46,8 +44,11 @@ export class Output {
     }
   }
 
-  // LOG-06
-  /** Write what still waits, as the process ends; a reader that is slow is given a moment. */
+  /**
+   * Write what still waits, as the process ends; a reader that is slow is given a moment.
+   *
+   * @clauses LOG-06
+   */
   end(): void {
     const deadline = performance.now() + LAST_SECONDS * 1000;
     const nothing = new Int32Array(new SharedArrayBuffer(4));
@@ -75,8 +76,7 @@ export class Output {
     this.#endTurn();
   }
 
-  // LOG-05
-  /** Write what can be written now; gives whether that was all. */
+  /** Write what can be written now; gives whether that was all. @clauses LOG-05, LOG-07 */
   #writeWaiting(): boolean {
     while (this.#lines.length > 0) {
       try {
@@ -89,7 +89,6 @@ export class Output {
         this.#complain(code);
         return true;
       }
-      // LOG-07
       if (this.#dropped > 0 && this.#lines.length === 0) {
         this.#append(this.#droppedLine(this.#dropped));
         this.#dropped = 0;
@@ -139,8 +138,7 @@ export class Output {
   }
 }
 
-// LOG-05
-/** Let nobody fail who writes to stderr when nobody can read it. */
+/** Let nobody fail who writes to stderr when nobody can read it. @clauses LOG-05 */
 export function letStderrFail(): void {
   process.stderr.on("error", () => undefined);
 }

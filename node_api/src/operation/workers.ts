@@ -11,24 +11,24 @@ import { log, shareMetrics } from "./observability.ts";
 
 const RESTART_SECONDS = 1;
 
-// OPS-24
 /**
  * Keep `settings.webConcurrency` processes serving until SIGTERM or SIGINT; then stop them.
  *
  * One that ends by itself is replaced. The first begins alone: if it can't listen, it has said so,
  * and its status is ours.
+ *
+ * @clauses OPS-24, OPS-04
  */
 export async function supervise(settings: Settings): Promise<void> {
   const stop = new AbortController();
   onSignal(() => stop.abort());
   shareMetrics();
-  // METRICS-08
-  // Each takes connections itself, as Python's do: one that stands still is given none.
+  // Each takes connections itself, as Python's do: one that stands still is given none
+  // (METRICS-08).
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   const first = fork();
   const firstEnd = once(first, "exit");
   const listening = await Promise.race([once(first, "listening"), firstEnd]);
-  // OPS-04
   if (first.isDead()) {
     process.exitCode = Number(listening[0]);
     return;
@@ -38,15 +38,18 @@ export async function supervise(settings: Settings): Promise<void> {
   await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
 }
 
-// OPS-47
-/** In a worker: stop as on SIGTERM once the first process is gone, however it ended. */
+/**
+ * In a worker: stop as on SIGTERM once the first process is gone, however it ended.
+ *
+ * @clauses OPS-47
+ */
 export function stopWithFirst(worker: Worker): void {
   // It would end at once by itself.
   worker.exitedAfterDisconnect = true;
   worker.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 }
 
-// OPS-24
+/** Start a worker. @clauses OPS-24 */
 function fork(): Worker {
   const worker = cluster.fork(ENVIRONMENT);
   const { pid = 0 } = worker.process;
@@ -54,7 +57,7 @@ function fork(): Worker {
   return worker;
 }
 
-// OPS-24
+/** Start a worker anew whenever it dies, until all are to stop. @clauses OPS-24 */
 async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
   let worker = begun;
   while (true) {

@@ -58,8 +58,11 @@ export class Database {
     this.#check = check;
   }
 
-  // OPS-08
-  /** What `work` gives, in a transaction: committed at the end, rolled back on an exception. */
+  /**
+   * What `work` gives, in a transaction: committed at the end, rolled back on an exception.
+   *
+   * @clauses OPS-08
+   */
   transaction<T>(work: (connection: Transaction<Tables>) => Promise<T>): Promise<T> {
     return this.connection.transaction().execute(work);
   }
@@ -76,11 +79,12 @@ export class Database {
   }
 }
 
-// OPS-15
 /**
  * Open the database that the settings name and prepare its schema.
  *
  * Throws a driver's error when it can't be opened, and SchemaError when it is newer.
+ *
+ * @clauses OPS-15
  */
 export async function openDatabase(settings: Settings): Promise<Database> {
   const url = settings.databaseUrl;

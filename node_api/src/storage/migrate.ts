@@ -20,24 +20,23 @@ const STEPS = new Map<string, Migration>([
   ["0003", logins],
 ]);
 
-// OPS-16
 // The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it
-// is the same in all services.
+// is the same in all services (OPS-16).
 export const LOCK = 7_249_811_404;
 
 /** The database's schema is newer than this service knows. */
 export class SchemaError extends Error {}
 
-// OPS-05
 /**
  * Run the steps that are missing, in the transaction that holds the lock.
  *
  * Throws SchemaError if the database is newer than the newest step.
+ *
+ * @clauses OPS-05, OPS-37, OPS-17
  */
 export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
   const connection = transaction as unknown as Kysely<{ schema_version: { version_num: string } }>;
   const tables = await connection.introspection.getTables();
-  // OPS-37
   if (
     !tables.some(({ name, schema }) => name === VERSION_TABLE && (schema ?? "public") === "public")
   ) {
@@ -50,7 +49,6 @@ export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
   const record = await connection.selectFrom(VERSION_TABLE).selectAll().executeTakeFirst();
   const versions = [...STEPS.keys()];
   const newest = versions.at(-1) ?? "";
-  // OPS-17
   if (record && !STEPS.has(record.version_num)) {
     throw new SchemaError(
       `The database has the schema version ${record.version_num}, ` +

@@ -20,21 +20,19 @@ import type { Tables } from "./tables.ts";
 
 const UNIQUE_VIOLATION = "23505";
 
-// OPS-18, OPS-21, OPS-37
 // The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
 // the moment: connection, read-only, a transaction's time limit, serialization and deadlock, a right
 // that is missing, resources, lock not available, intervention (a time limit among them), system.
-// Whatever refuses a connection does so too.
+// Whatever refuses a connection does so too (OPS-18, OPS-21, OPS-37).
 const LOST = /^(?:08|25006|25P0|40|42501|53|55P03|57|58)/;
 
-// OPS-35
 // What is thrown where a statement was prepared for tables that have changed since: the first of
-// these with "cached plan" in its text.
+// these with "cached plan" in its text (OPS-35).
 const STALE_PLAN = "0A000";
 const STALE_NAME = "26000";
 
-// OPS-32
-// What a session has whatever the server, the database and the role are set to.
+// What a session has whatever the server, the database and the role are set to (OPS-32).
+/** What every session is set to, whatever the server's own settings are. @clauses OPS-08 */
 const SESSION = {
   client_encoding: "UTF8",
   datestyle: "ISO",
@@ -44,7 +42,6 @@ const SESSION = {
   lock_timeout: "0",
   search_path: "public",
   standard_conforming_strings: "on",
-  // OPS-08
   synchronous_commit: "on",
   timezone: "UTC",
 };
@@ -59,9 +56,8 @@ const POOLER =
   "DATABASE_URL must lead to PostgreSQL itself, and this is a pooler such as PgBouncer.";
 const SAYS_NOTHING = "The server refuses, and says nothing.";
 
-// OPS-36
 // Seconds that a connection is silent before its other end is asked; Node asks again each second,
-// and gives it up after ten.
+// and gives it up after ten (OPS-36).
 const KEEP_ALIVE_SECONDS = 30;
 
 const OTHER_HOST = "ERR_TLS_CERT_ALTNAME_INVALID";
@@ -80,7 +76,7 @@ const PREPARED_PARAMETERS = 16;
 const { INT8, TIMESTAMPTZ } = types.builtins;
 // Such as 2026-11-23 01:02:03.456+00, where zeros at the end of the fraction are left out.
 const MOMENT = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)?\+00$/;
-// REP-04, REP-08, OPS-15
+// Integers are numbers, up to 2^53-1 (REP-04, REP-08, OPS-15).
 const PARSERS = new Map<number, (text: string) => unknown>([
   [INT8, Number],
   [TIMESTAMPTZ, parseMoment],
@@ -92,7 +88,7 @@ const sessions = new WeakMap<ClientBase, Session>();
 /** There was no connection to be had, or it broke; the cause tells how. */
 export class LostError extends Error {}
 
-/** Connect to the database at the URL, and prepare its schema. */
+/** Connect to the database at the URL, and prepare its schema. @clauses OPS-10, OPS-21, OPS-20 */
 export async function openPostgres(settings: Settings, url: PostgresUrl): Promise<Kysely<Tables>> {
   let session: SessionParameters = NEWER_SESSION;
   try {
@@ -106,7 +102,6 @@ export async function openPostgres(settings: Settings, url: PostgresUrl): Promis
   }
   const limit = settings.databaseStatementTimeout;
   const limits = {
-    // OPS-10, OPS-21
     statement_timeout: `${limit}s`,
     // A service that stands still doesn't hold its locks for ever.
     idle_in_transaction_session_timeout: `${2 * limit}s`,
@@ -116,9 +111,7 @@ export async function openPostgres(settings: Settings, url: PostgresUrl): Promis
     url,
     { ...session, ...limits },
     {
-      // OPS-20
       max: settings.databasePoolSize,
-      // OPS-21
       query_timeout: (limit + GRACE_SECONDS) * 1000,
     },
   );
@@ -130,11 +123,12 @@ function parseMoment(text: string): string {
   return `${date}T${time}${fraction.padEnd(4, "0")}Z`;
 }
 
-// OPS-05, OPS-16
 /**
  * Bring the schema up to date, one service at a time; a long step may take its time.
  *
  * Throws LostError for a server that will not do, or doesn't know what the session is to have.
+ *
+ * @clauses OPS-05, OPS-16
  */
 async function prepare(
   settings: Settings,
@@ -156,8 +150,7 @@ async function prepare(
   }
 }
 
-// OPS-33, OPS-34
-/** LostError for a server that will not do. */
+/** LostError for a server that will not do. @clauses OPS-33, OPS-34 */
 async function check(session: Session): Promise<void> {
   const { pid, encoding } = (await session.query(CHECK, [])).rows[0];
   if (pid !== session.processId) {
@@ -181,6 +174,8 @@ type Lender = Pick<Pool, "end" | "options"> & { connect: () => Promise<Session> 
  * A pool of connections with such a session, which are made when they are needed.
  *
  * Throws LostError where the certificates of the URL can't be read.
+ *
+ * @clauses OPS-32, OPS-20, OPS-36, OPS-07
  */
 function connect(
   settings: Settings,
@@ -188,8 +183,7 @@ function connect(
   session: SessionParameters,
   limits: PoolConfig,
 ): Lender {
-  // OPS-30
-  // All that pg would look for in the environment and in files, if it weren't told.
+  // All that pg would look for in the environment and in files, if it weren't told (OPS-30).
   const config = {
     host: url.host,
     port: url.port,
@@ -202,15 +196,12 @@ function connect(
     // Of all that pg asks the environment for this alone has no type.
     replication: "false",
     application_name: "node_api",
-    // OPS-32
     options: Object.entries(session)
       .map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`)
       .join(" "),
-    // OPS-20
     connectionTimeoutMillis: settings.databaseTimeout * 1000,
     // Connections stay.
     idleTimeoutMillis: 0,
-    // OPS-36
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEP_ALIVE_SECONDS * 1000,
     types: {
@@ -221,17 +212,15 @@ function connect(
   };
   const pool = new Pool(config);
   const losses = new Losses();
-  // OPS-18
-  // A connection may break while nobody uses it, and while it is handed over: who uses it finds out.
+  // A connection may break while nobody uses it, and while it is handed over: who uses it finds out
+  // (OPS-18).
   pool.on("error", () => undefined);
   pool.on("connect", (client) => sessions.set(client, new Session(client, losses)));
   const clients = new Set<ClientBase>();
   pool.on("connect", (client) => clients.add(client));
   pool.on("remove", (client) => clients.delete(client));
   return {
-    // OPS-20
     connect: () => lend(pool, url, losses).catch((error: unknown) => lost(error, url)),
-    // OPS-07
     end: async () => {
       const ended = pool.end();
       clients.forEach(cut);
@@ -241,8 +230,7 @@ function connect(
   };
 }
 
-// OPS-31
-/** Whom to trust by TLS; none without TLS. */
+/** Whom to trust by TLS; none without TLS. @clauses OPS-31 */
 function tls(url: PostgresUrl): ConnectionOptions | false {
   if (url.sslmode === "disable") {
     return false;
@@ -261,8 +249,11 @@ function tls(url: PostgresUrl): ConnectionOptions | false {
   }
 }
 
-// OPS-35, OPS-36
-/** A connection made after the last loss: whatever broke that one broke all older ones. */
+/**
+ * A connection made after the last loss: whatever broke that one broke all older ones.
+ *
+ * @clauses OPS-35, OPS-36
+ */
 async function lend(pool: Pool, url: PostgresUrl, losses: Losses): Promise<Session> {
   while (true) {
     const session = sessions.get(await byTlsOrNot(pool, url)) as Session;
@@ -273,8 +264,11 @@ async function lend(pool: Pool, url: PostgresUrl, losses: Losses): Promise<Sessi
   }
 }
 
-// OPS-31
-/** A client of the pool; with `prefer` one without TLS, where that didn't come about. */
+/**
+ * A client of the pool; with `prefer` one without TLS, where that didn't come about.
+ *
+ * @clauses OPS-31
+ */
 async function byTlsOrNot(pool: Pool, url: PostgresUrl): Promise<PoolClient> {
   const { options } = pool;
   const { ssl: asked = false } = options;
@@ -304,8 +298,11 @@ class Losses {
   lastAt = 0;
 }
 
-// OPS-18
-/** A connection of the pool: prepares its statements, and isn't used again once it is lost. */
+/**
+ * A connection of the pool: prepares its statements, and isn't used again once it is lost.
+ *
+ * @clauses OPS-18
+ */
 class Session {
   readonly born = performance.now();
   readonly #client: PoolClient;
@@ -325,7 +322,11 @@ class Session {
     return (this.#client as unknown as { processID: unknown }).processID;
   }
 
-  /** Run the statement. Throws DatabaseError, and LostError if there is no answer to it. */
+  /**
+   * Run the statement. Throws DatabaseError, and LostError if there is no answer to it.
+   *
+   * @clauses OPS-35
+   */
   async query(text: string, values: readonly unknown[]): Promise<QueryResult> {
     if (this.#lost) {
       throw new LostError("The connection is lost.");
@@ -338,7 +339,6 @@ class Session {
         throw error;
       }
       this.#lose();
-      // OPS-35
       if (isStalePlan(error) && this.#client.getTransactionStatus() === "I") {
         return await this.#client.query({ text, values: [...values] });
       }
@@ -377,8 +377,7 @@ function statementName(text: string): string {
   return name;
 }
 
-// OPS-17
-/** Why there is no connection, in the server's words or in the contract's. */
+/** Why there is no connection, in the server's words or in the contract's. @clauses OPS-17 */
 function lost(error: unknown, url: PostgresUrl): never {
   throw new LostError(reason(error, url), { cause: error });
 }

@@ -21,12 +21,10 @@ import type { Settings, SqliteUrl } from "../settings.ts";
 import { migrate } from "./migrate.ts";
 import type { Tables } from "./tables.ts";
 
-// OPS-08, OPS-09
-// A power cut loses nothing that was answered: FULL syncs the log at each commit.
+// A power cut loses nothing that was answered: FULL syncs the log at each commit (OPS-08, OPS-09).
 const PRAGMAS = { journal_mode: "wal", synchronous: 2, foreign_keys: 1 };
 
-// OPS-10, OPS-22
-// SQLite's primary result codes for a database that can't be had at the moment.
+// SQLite's primary result codes for a database that can't be had at the moment (OPS-10, OPS-22).
 const LOST = /^SQLITE_(?:BUSY|LOCKED|READONLY|IOERR|CORRUPT|FULL|CANTOPEN|NOTADB)(?:_|$)/;
 
 const POLL_MILLISECONDS = 10;
@@ -45,16 +43,14 @@ type Opened = {
   checkFiles: () => void;
 };
 
-/** Open the file at the URL, and prepare its schema. */
+/** Open the file at the URL, and prepare its schema. @clauses OPS-41, OPS-05, OPS-16 */
 export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Opened> {
-  // OPS-38
-  // As it is: `:memory:` is a word of SQLite's at a path's beginning only.
+  // As it is: `:memory:` is a word of SQLite's at a path's beginning only (OPS-38).
   const path = url.path.startsWith("/") ? url.path : `./${url.path}`;
   make(path);
   // One connection, because SQLite has one writer: requests queue here, in order, and fairly.
   const database = new Sqlite(path, { timeout: settings.databaseTimeout * 1000 });
   configure(database);
-  // OPS-41
   const paths = pathsOf(path);
   let files = "";
   const checkFiles = () => {
@@ -64,15 +60,17 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   };
   const dialect = new WaitingDialect(database, settings.databaseTimeout, checkFiles);
   const connection = new Kysely<Tables>({ dialect });
-  // OPS-05, OPS-16
   await connection.transaction().execute(migrate);
   // From now on, refuse to write and to be ready unless the files are still the same.
   files = identities(paths);
   return { connection, checkFiles };
 }
 
-// OPS-39, OPS-40
-/** The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it. */
+/**
+ * The file, if it isn't there yet: for its owner alone, as SQLite then makes those beside it.
+ *
+ * @clauses OPS-39, OPS-40
+ */
 function make(path: string): void {
   try {
     closeSync(openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600));
@@ -149,7 +147,7 @@ class WaitingDriver extends SqliteDriver {
     this.#checkFiles = checkFiles;
   }
 
-  // UNIQ-09, OPS-10, OPS-14
+  /** Begin a transaction as the one writer. @clauses UNIQ-09, OPS-10, OPS-14 */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     this.#checkFiles();
     const deadline = Date.now() + this.#timeout * 1000;
@@ -166,7 +164,7 @@ class WaitingDriver extends SqliteDriver {
     }
   }
 
-  // OPS-22
+  /** Undo what the transaction did. @clauses OPS-22 */
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
     // Where the disk is full or broken, SQLite has rolled back by itself.
     if (this.#database.inTransaction) {
@@ -190,7 +188,7 @@ function prepareOnce(database: Sqlite.Database): SqliteDatabase {
   };
 }
 
-// OPS-09
+/** What every connection is set to. @clauses OPS-09 */
 function configure(database: Sqlite.Database): void {
   for (const [name, value] of Object.entries(PRAGMAS)) {
     database.pragma(`${name} = ${value}`);

@@ -31,7 +31,6 @@ const ANSWERED = {
 // Of a change; "overloaded" for its password.
 const NOT_CHANGED = ["user-not-found", "version-mismatch", "email-taken", "overloaded"] as const;
 
-// DOC-04
 export const CREATE_USER: Piece = {
   operationId: "createUser",
   summary: "Create a user",

@@ -16,13 +16,15 @@ import type { Connection } from "../storage/database.ts";
 import { isPostgres } from "../storage/tables.ts";
 import type { User } from "./schemas.ts";
 
-// IDEM-07
-// The last is no comma: a second field that is empty would leave one there.
+// The last is no comma: a second field that is empty would leave one there (IDEM-07).
 const KEY = /^[!-~]{0,254}[!-+\--~]$/;
 const SWEPT = 10;
 
-// IDEM-07, IDEM-11
-/** The `Idempotency-Key` as `key`, if one was sent. Throws malformed-header. */
+/**
+ * The `Idempotency-Key` as `key`, if one was sent. Throws malformed-header.
+ *
+ * @clauses IDEM-07, IDEM-11
+ */
 export const idempotencyKey = reader(
   "key",
   (c: Context<Env>) => {
@@ -46,14 +48,16 @@ export const idempotencyKey = reader(
   },
 );
 
-// IDEM-18
-/** The key as it is kept, so that everybody has their own: no key that is sent has a space. */
+/**
+ * The key as it is kept, so that everybody has their own: no key that is sent has a space.
+ *
+ * @clauses IDEM-18
+ */
 export function scopedKey(key: string | null, caller: Caller | null): string | null {
   return key && caller ? `${caller.id} ${key}` : key;
 }
 
-// LIMIT-15
-/** Whether there is an answer to this key. */
+/** Whether there is an answer to this key. @clauses LIMIT-15 */
 export async function isKept(connection: Connection, key: string, now: Date): Promise<boolean> {
   const [keyHash] = hashes(key, Buffer.of());
   const kept = await connection
@@ -65,12 +69,13 @@ export async function isKept(connection: Connection, key: string, now: Date): Pr
   return kept !== undefined;
 }
 
-// IDEM-15, OPS-23
 /**
  * Claim the key for `ttl` seconds from `now`; gives the user that was created under it, if any.
  *
  * Throws idempotency-key-reused when that was done with another body. Of concurrent requests with
  * one key the first holds the row until its commit, and the others wait for it here.
+ *
+ * @clauses IDEM-15, OPS-23, IDEM-12, IDEM-17, IDEM-05, PROB-17, IDEM-02, IDEM-04
  */
 export async function claimKey(
   connection: Connection,
@@ -84,11 +89,9 @@ export async function claimKey(
     key_hash: keyHash,
     body_hash: bodyHash,
     response: "",
-    // IDEM-12
     expires_at: timestamp(new Date(now.getTime() + ttl * 1000)),
   };
-  // IDEM-12, IDEM-13
-  // A key whose time is over is as free as one that nobody used.
+  // A key whose time is over is as free as one that nobody used (IDEM-12, IDEM-13).
   const claimed = await connection
     .insertInto("idempotency_keys")
     .values(claim)
@@ -99,7 +102,6 @@ export async function claimKey(
         .where("idempotency_keys.expires_at", "<=", timestamp(now)),
     )
     .executeTakeFirst();
-  // IDEM-17
   if (claimed.numInsertedOrUpdatedRows) {
     await sweep(connection, now);
     return null;
@@ -109,16 +111,17 @@ export async function claimKey(
     .selectAll()
     .where("key_hash", "=", keyHash)
     .executeTakeFirstOrThrow();
-  // IDEM-05, PROB-17
   if (row.body_hash !== bodyHash) {
     throw new Problem("idempotency-key-reused");
   }
-  // IDEM-02, IDEM-04
   return JSON.parse(row.response);
 }
 
-// IDEM-04, IDEM-15
-/** Keep the user that was created under a claimed key, as it is now, to be given again. */
+/**
+ * Keep the user that was created under a claimed key, as it is now, to be given again.
+ *
+ * @clauses IDEM-04, IDEM-15
+ */
 export async function keepResponse(connection: Connection, key: string, user: User): Promise<void> {
   const [keyHash] = hashes(key, Buffer.of());
   await connection
@@ -128,12 +131,13 @@ export async function keepResponse(connection: Connection, key: string, user: Us
     .execute();
 }
 
-// IDEM-17
 /**
  * Forget some keys whose time is over: a few more than one, so that they never pile up.
  *
  * Those that another transaction holds are left to it: waiting for each other, two could wait for
  * ever. SQLite, which has one writer at a time, has no word for that and needs none.
+ *
+ * @clauses IDEM-17
  */
 async function sweep(connection: Connection, now: Date): Promise<void> {
   const some = connection
@@ -146,7 +150,7 @@ async function sweep(connection: Connection, now: Date): Promise<void> {
   await connection.deleteFrom("idempotency_keys").where("key_hash", "in", some).execute();
 }
 
-// IDEM-06, IDEM-16
+/** What is kept of the key and of the body. @clauses IDEM-06, IDEM-16 */
 function hashes(key: string, body: Uint8Array): [keyHash: string, bodyHash: string] {
   return [
     createHash("sha256").update(key).digest("hex"),

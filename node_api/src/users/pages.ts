@@ -19,9 +19,7 @@ import {
 import { timestamp } from "../operation/observability.ts";
 import { codePoints, FORBIDDEN, TEXT_PATTERN, TRIMMED, textRule, type User } from "./schemas.ts";
 
-// USR-LIST-05, USR-LIST-09
 export const SORTS = ["id", "name", "email", "created_at"] as const;
-// USR-LIST-03
 export const MAX_LIMIT = 100;
 const DEFAULT_LIMIT = 50;
 const DEFAULT_SORT = "id";
@@ -58,8 +56,11 @@ export class Page {
     return column(this.sort) as (typeof SORTS)[number];
   }
 
-  // USR-LIST-06
-  /** Whether it goes from high to low; ties go by ascending id all the same. */
+  /**
+   * Whether it goes from high to low; ties go by ascending id all the same.
+   *
+   * @clauses USR-LIST-06
+   */
   get descending(): boolean {
     return this.sort.startsWith("-");
   }
@@ -69,38 +70,33 @@ function column(sort: string): string {
   return sort.replace(MINUS, "");
 }
 
-/** The page that the query asks for; unknown parameters are ignored. Throws validation. */
+/**
+ * The page that the query asks for; unknown parameters are ignored. Throws validation.
+ *
+ * @clauses QUERY-07, USR-LIST-03, USR-LIST-05, USR-LIST-14, USR-LIST-20, QUERY-09, PROB-06,
+ * USR-LIST-04, USR-LIST-09, USR-LIST-15, QUERY-08
+ */
 export function parsePage(parameters: readonly (readonly [string, string])[]): Page {
-  // QUERY-07
   const all = (wanted: string) =>
     parameters.filter(([name]) => name === wanted).map(([, value]) => value);
   const sent = { limit: all("limit"), sort: all("sort"), q: all("q"), cursor: all("cursor") };
-  // USR-LIST-03
   const limit = sent.limit[0] ?? String(DEFAULT_LIMIT);
-  // USR-LIST-05
   const sort = sent.sort[0] ?? DEFAULT_SORT;
-  // USR-LIST-14
   const q = sent.q[0] === undefined ? null : trim(sent.q[0], TRIMMED);
   const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
 
-  // USR-LIST-20, QUERY-09, PROB-06
   const rules: Record<keyof typeof sent, Rule | null> = {
-    // USR-LIST-04
     limit: integerRule(limit, MAX_LIMIT),
-    // USR-LIST-09
     sort: SORTS.some((name) => name === column(sort)) ? null : "malformed",
-    // USR-LIST-15
     q: q === null ? null : textRule(q),
     cursor: sent.cursor.length > 0 && !after ? "malformed" : null,
   };
-  // QUERY-08
   for (const name of ["limit", "sort", "q", "cursor"] as const) {
     if (sent[name].length > 1) {
       rules[name] = "malformed";
     }
   }
-  // CURSOR-05, CURSOR-06, CURSOR-07, CURSOR-11
-  // A cursor belongs to the list that it was made for.
+  // A cursor belongs to the list that it was made for (CURSOR-05, CURSOR-06, CURSOR-07, CURSOR-11).
   if (after && !rules.sort && !rules.q && (after.sort !== sort || after.q !== q)) {
     rules.cursor = "malformed";
   }
@@ -113,8 +109,11 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
   return new Page(Number(limit), sort, q, after);
 }
 
-// QUERY-01
-/** The page that the query asks for, as `page`. Throws malformed-query and validation. */
+/**
+ * The page that the query asks for, as `page`. Throws malformed-query and validation.
+ *
+ * @clauses QUERY-01
+ */
 export const pageQuery = reader(
   "page",
   (c: Context<Env>) => {
@@ -160,10 +159,12 @@ export const pageQuery = reader(
   },
 );
 
-// USR-LIST-16
-/** The `Link` (RFC 8288) to the page after the one that ends with the user `last`. */
+/**
+ * The `Link` (RFC 8288) to the page after the one that ends with the user `last`.
+ *
+ * @clauses USR-LIST-16, CURSOR-01, USR-LIST-17
+ */
 export function nextLink(page: Page, last: User): string {
-  // CURSOR-01
   const cursor = { sort: page.sort, q: page.q, key: last[page.column], id: last.id };
   const parameters = Object.entries({
     limit: String(page.limit),
@@ -171,20 +172,21 @@ export function nextLink(page: Page, last: User): string {
     ...(page.q !== null && { q: page.q }),
     cursor: encodeCursor(cursor),
   });
-  // USR-LIST-17
   const query = parameters.map(([name, value]) => `${name}=${percentEncode(value)}`).join("&");
   return `</users?${query}>; rel="next"`;
 }
 
-// CURSOR-01
+/** The cursor as it is given out: JSON in base64url. @clauses CURSOR-01 */
 function encodeCursor({ sort, q, key, id }: Cursor): string {
   return Buffer.from(JSON.stringify([sort, q, key, id])).toString("base64url");
 }
 
-// CURSOR-02
-/** The cursor; null if it isn't, to the letter, one that could have been given out. */
+/**
+ * The cursor; null if it isn't, to the letter, one that could have been given out.
+ *
+ * @clauses CURSOR-02, CURSOR-08, CURSOR-09
+ */
 function decodeCursor(text: string): Cursor | null {
-  // CURSOR-08
   if (!BASE64URL.test(text)) {
     return null;
   }
@@ -196,7 +198,6 @@ function decodeCursor(text: string): Cursor | null {
     }
     const [sort, q, key, id] = value;
     const cursor = { sort, q, key, id };
-    // CURSOR-08, CURSOR-09
     return isPlace(cursor) && encodeCursor(cursor) === text ? cursor : null;
   } catch {
     return null;
@@ -208,7 +209,7 @@ const KEYS = new Map([
   ["created_at", isMoment],
 ]);
 
-// CURSOR-10
+/** Whether there could be a user at this place of the list. @clauses CURSOR-10 */
 function isPlace(cursor: Record<keyof Cursor, unknown>): cursor is Cursor {
   const { sort, q, key, id } = cursor;
   // JSON.stringify would give an unpaired surrogate back, as the escape that it came as.
@@ -224,14 +225,17 @@ function isId(value: unknown): boolean {
   return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INTEGER;
 }
 
-// CURSOR-10
-/** Whether it is a timestamp as users have them, of a day that there is from the year 1 on. */
+/**
+ * Whether it is a timestamp as users have them, of a day that there is from the year 1 on.
+ *
+ * @clauses CURSOR-10
+ */
 function isMoment(value: unknown): boolean {
   const moment = new Date(typeof value === "string" ? value : Number.NaN);
   return !Number.isNaN(moment.getTime()) && timestamp(moment) === value && value >= "0001";
 }
 
-// CURSOR-10
+/** Whether it is what a name or an email could be. @clauses CURSOR-10 */
 function isText(value: unknown): boolean {
   return typeof value === "string" && codePoints(value) <= MAX_KEY && !FORBIDDEN.test(value);
 }

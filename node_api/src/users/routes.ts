@@ -20,14 +20,17 @@ import type { Users } from "./service.ts";
 /** An application with a guard, and users. */
 export type UsersEnv = GuardEnv & { Variables: { users: Users } };
 
-// USR-CREATE-04, USR-REPLACE-01, USR-REPLACE-02
+// A creation and a replacement take the same body (USR-CREATE-04, USR-REPLACE-01, USR-REPLACE-02).
 const wholeUser = jsonBody("NewUser", NewUser, docs.NEW_USER, "email");
-// CTYPE-08, USR-PATCH-01, USR-PATCH-02
+// A change takes any of the members (CTYPE-08, USR-PATCH-01, USR-PATCH-02).
 const changes = jsonBody("UserChanges", UserChanges, docs.CHANGES, "email", MERGE_PATCH);
 
 export const usersRoutes = new Hono<UsersEnv>()
-  // IDEM-09
-  /** Create a user, or with a key of before give the answer of then. */
+  /**
+   * Create a user, or with a key of before give the answer of then.
+   *
+   * @clauses IDEM-09, USR-CREATE-01, USR-CREATE-02, USR-CREATE-03
+   */
   .post(
     "/users",
     mayRegister,
@@ -38,7 +41,6 @@ export const usersRoutes = new Hono<UsersEnv>()
     async (c) => {
       const { caller, key, sent, address, users } = c.var;
       const [user, replayed] = await users.create(caller, key, sent, address);
-      // USR-CREATE-01, USR-CREATE-02, USR-CREATE-03
       const headers = { Location: `/users/${user.id}` };
       return answered(user, 201, {
         ...headers,
@@ -47,28 +49,30 @@ export const usersRoutes = new Hono<UsersEnv>()
     },
   )
 
-  /** List users: a bare array, with a link to the next page if there is one. */
+  /**
+   * List users: a bare array, with a link to the next page if there is one.
+   *
+   * @clauses USR-LIST-03, USR-LIST-02, USR-LIST-18, CURSOR-12, REP-10, USR-LIST-01
+   */
   .get("/users", admin, pageQuery, describe(docs.LIST_USERS), async (c) => {
     const { page, users } = c.var;
     const found = await users.list(page);
-    // USR-LIST-03
     const shown = found.slice(0, page.limit);
-    // USR-LIST-02, USR-LIST-18, CURSOR-12
     const last = found.length > page.limit ? shown.at(-1) : undefined;
-    // REP-10, USR-LIST-01
     return json(shown, 200, last ? { Link: nextLink(page, last) } : {});
   })
 
-  // HDR-11, HDR-12
-  /** Get a user, unless it is still as the client knows it. */
+  /**
+   * Get a user, unless it is still as the client knows it.
+   *
+   * @clauses HDR-11, HDR-12, COND-11, COND-13, USR-READ-01
+   */
   .get("/users/:id", ownUser, ifNoneMatch, describe(docs.GET_USER), async (c) => {
     const { target, condition, users } = c.var;
     const user = await users.read(target.id);
-    // COND-11, COND-13
     if (condition?.matchWeakly(etag(user))) {
       return c.body(null, 304, tagged(user));
     }
-    // USR-READ-01
     return answered(user, 200);
   })
 
@@ -84,7 +88,7 @@ export const usersRoutes = new Hono<UsersEnv>()
     return answered(await users.change(target, condition, sent.fields), 200);
   })
 
-  /** Delete a user. */
+  /** Delete a user. @clauses USR-DELETE-01 */
   .delete(
     "/users/:id",
     deletableUser,
@@ -94,7 +98,6 @@ export const usersRoutes = new Hono<UsersEnv>()
     async (c) => {
       const { target, condition, users } = c.var;
       await users.delete(target, condition);
-      // USR-DELETE-01
       return c.body(null, 204);
     },
   );
@@ -103,8 +106,11 @@ export const usersRoutes = new Hono<UsersEnv>()
 type JsonResponse<Value, Status extends ContentfulStatusCode> = Response &
   TypedResponse<Value, Status, "json">;
 
-// HDR-09, HDR-10, REP-01, REP-02, COND-01
-/** The user, with the entity tag of its version. */
+/**
+ * The user, with the entity tag of its version.
+ *
+ * @clauses HDR-09, HDR-10, REP-01, REP-02, COND-01
+ */
 function answered<Status extends ContentfulStatusCode>(
   user: User,
   status: Status,
@@ -113,14 +119,16 @@ function answered<Status extends ContentfulStatusCode>(
   return json(user, status, { ...tagged(user), ...headers });
 }
 
-// HDR-06
-// Python looks for the ETag in the middleware; here that would make a copy of the fields.
+// Python looks for the ETag in the middleware; here that would make a copy of the fields (HDR-06).
 function tagged(user: User): Record<string, string> {
   return { ETag: etag(user), "Cache-Control": "no-cache" };
 }
 
-// REP-01, REP-02
-/** What `c.json` gives, but for the copy that it makes of more than one header field. */
+/**
+ * What `c.json` gives, but for the copy that it makes of more than one header field.
+ *
+ * @clauses REP-01, REP-02
+ */
 function json<Value extends object, Status extends ContentfulStatusCode>(
   value: Value,
   status: Status,

@@ -34,6 +34,9 @@ export class Users {
    *
    * `address` is where the request comes from. Throws unauthorized, forbidden,
    * too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+   *
+   * @clauses PROB-22, LIMIT-13, REP-05, REP-06, USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14,
+   * OPS-19, IDEM-10, PROB-17, IDEM-02, IDEM-01
    */
   async create(
     caller: Caller | null,
@@ -41,24 +44,18 @@ export class Users {
     sent: Sent<NewUser>,
     address: string,
   ): Promise<[user: User, replayed: boolean]> {
-    // PROB-22
     this.#guard.checkRole(caller, sent.fields.role);
-    // LIMIT-13
     const isCounted = this.#settings.auth && !caller;
     const whom = isCounted ? [registrant(address, this.#settings)] : [];
     const key = scopedKey(sentKey, caller);
     await this.#refuseCrowd(whom, key);
     const fields = await this.#stored(sent.fields);
-    // REP-05, REP-06
     const now = new Date();
-    // USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14, OPS-19
     return await this.#counted(whom, now, async (connection) => {
       await this.#guard.confirm(connection, caller);
-      // IDEM-10, PROB-17
       if (key) {
         const ttl = this.#settings.idempotencyTtl;
         const kept = await claimKey(connection, key, sent.content, now, ttl);
-        // IDEM-02
         if (kept) {
           return [kept, true];
         }
@@ -70,35 +67,32 @@ export class Users {
       if (key) {
         await keepResponse(connection, key, user);
       }
-      // IDEM-01
       return [user, false];
     });
   }
 
-  // USR-LIST-19
-  /** The users of a page, and one more if there is another page. */
+  /** The users of a page, and one more if there is another page. @clauses USR-LIST-19 */
   list(page: Page): Promise<User[]> {
     return store.listUsers(this.#database.connection, page);
   }
 
-  // USR-READ-04, COND-15
-  /** The user. Throws user-not-found. */
+  /** The user. Throws user-not-found. @clauses USR-READ-04, COND-15 */
   read(id: number): Promise<User> {
     return store.readUser(this.#database.connection, id);
   }
 
-  // USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09
   /**
    * Change the members that were sent; gives the user as it is then.
    *
    * Throws unauthorized, forbidden, user-not-found, version-mismatch, email-taken and overloaded.
+   *
+   * @clauses USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09, PROB-22
    */
   async change(
     target: Target,
     condition: EntityTags | null,
     sent: NewUser | UserChanges,
   ): Promise<User> {
-    // PROB-22
     this.#guard.checkRole(target.caller, sent.role);
     const changes = await this.#stored(sent);
     const now = new Date();
@@ -108,8 +102,11 @@ export class Users {
     });
   }
 
-  // USR-DELETE-03
-  /** Delete the user. Throws unauthorized, forbidden, user-not-found and version-mismatch. */
+  /**
+   * Delete the user. Throws unauthorized, forbidden, user-not-found and version-mismatch.
+   *
+   * @clauses USR-DELETE-03
+   */
   async delete(target: Target, condition: EntityTags | null): Promise<void> {
     await this.#database.transaction(async (connection) => {
       await this.#guard.confirm(connection, target.caller, target.id);
@@ -117,8 +114,11 @@ export class Users {
     });
   }
 
-  // LIMIT-15
-  /** Throw too-many-registrations before there is work, unless there is an answer already. */
+  /**
+   * Throw too-many-registrations before there is work, unless there is an answer already.
+   *
+   * @clauses LIMIT-15
+   */
   async #refuseCrowd(whom: readonly Suspect[], key: string | null): Promise<void> {
     if (whom.length === 0) {
       return;
@@ -130,12 +130,13 @@ export class Users {
     }
   }
 
-  // LIMIT-12, LIMIT-14
   /**
    * What `work` gives, in a transaction, and where it ends with email-taken, one more that counts
    * that.
    *
    * Whoever is told that an email is taken has learned who has an account.
+   *
+   * @clauses LIMIT-12, LIMIT-14
    */
   async #counted<Result>(
     whom: readonly Suspect[],
@@ -152,18 +153,18 @@ export class Users {
     }
   }
 
-  // USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15
   /**
    * The members that were sent, as they are kept: in place of a password its hash.
    *
    * Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+   *
+   * @clauses USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15, PASSWORD-07
    */
   async #stored<Fields extends UserChanges>(sent: Fields): Promise<Stored<Fields>> {
     const { password, ...fields } = sent;
     if (password === undefined) {
       return fields;
     }
-    // PASSWORD-07
     const hash = password && (await hashPassword(password, this.#settings));
     return { ...fields, password_hash: hash };
   }

@@ -15,16 +15,16 @@ import type { Tables } from "../storage/tables.ts";
 import type { Cursor, Page } from "./pages.ts";
 import { etag, type NewUser, type Stored, type User, type UserChanges } from "./schemas.ts";
 
-// REP-03, REP-10
+// The members of a user, in their order (REP-03, REP-10).
 const COLUMNS = ["id", "name", "email", "role", "created_at", "updated_at", "version"] as const;
-// USR-LIST-12
+// What `LIKE` would read as something else (USR-LIST-12).
 const WILDCARD = /[%_/]/g;
 
-// PASSWORD-16
-// With another one of these, what was granted before has to be granted anew.
+// Changing one of these voids all tokens (PASSWORD-16).
 const GRANTED = ["role", "password_hash"] as const;
 
 // Those that most requests need.
+/** Creates a user, in version 1. @clauses REP-07, PASSWORD-16 */
 const CREATE = prepared((connection) =>
   connection
     .insertInto("users")
@@ -36,9 +36,7 @@ const CREATE = prepared((connection) =>
       password_hash: parameter("password_hash"),
       created_at: parameter("now"),
       updated_at: parameter("now"),
-      // REP-07
       version: 1,
-      // PASSWORD-16
       token_epoch: 1,
     })
     .returning(COLUMNS),
@@ -51,23 +49,23 @@ type Where = ExpressionBuilder<Tables, "users">;
 // What a write gives the columns that a client has a say in.
 type Fields = Stored<UserChanges>;
 
-/** Create a user. Throws email-taken: the constraint decides, so no look before the insert. */
+/**
+ * Create a user. Throws email-taken: the constraint decides, so no look before the insert.
+ *
+ * @clauses ROLE-03, USR-LIST-11, REP-06, USR-CREATE-07, UNIQ-01
+ */
 export async function createUser(
   connection: Connection,
   fields: Stored<NewUser>,
   now: Date,
 ): Promise<User> {
   const values = {
-    // ROLE-03
     role: "member",
     password_hash: null,
     ...fields,
-    // USR-LIST-11
     name_lower: fields.name.toLowerCase(),
-    // REP-06
     now: timestamp(now),
   };
-  // USR-CREATE-07, UNIQ-01
   try {
     return existing(await CREATE(connection, values));
   } catch (error) {
@@ -75,28 +73,27 @@ export async function createUser(
   }
 }
 
-// UNIQ-08, OPS-14
-/** The user with this id. Throws user-not-found. */
+/** The user with this id. Throws user-not-found. @clauses UNIQ-08, OPS-14 */
 export async function readUser(connection: Connection, id: number): Promise<User> {
   return existing(await READ(connection, { id }));
 }
 
-/** The page's users, and one more if there is a further page. */
+/**
+ * The page's users, and one more if there is a further page.
+ *
+ * @clauses USR-LIST-05, USR-LIST-06, USR-LIST-07, CURSOR-03, USR-LIST-18, USR-LIST-10, USR-LIST-13,
+ * USR-LIST-11
+ */
 export async function listUsers(connection: Connection, page: Page): Promise<User[]> {
   const { q, after } = page;
   return await connection
     .selectFrom("users")
     .select(COLUMNS)
-    // USR-LIST-05, USR-LIST-06
     .orderBy(page.column, page.descending ? "desc" : "asc")
-    // USR-LIST-07, CURSOR-03
     .$if(page.column !== "id", (query) => query.orderBy("id", "asc"))
-    // USR-LIST-18
     .limit(page.limit + 1)
-    // USR-LIST-10, USR-LIST-13
     .$if(q !== null, (query) =>
       query.where((eb) => {
-        // USR-LIST-11
         const text = (q ?? "").toLowerCase();
         return eb.or([contains(eb, "name_lower", text), contains(eb, "email", text)]);
       }),
@@ -111,6 +108,10 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
  * Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
  * so of several writers with one version only the first gets through. Whoever finds nothing to
  * update looks why, and tries again if the reason is gone by then.
+ *
+ * @clauses REP-11, USR-LIST-11, REP-07, USR-PATCH-08, UNIQ-05, PASSWORD-16, USR-REPLACE-04,
+ * USR-PATCH-03, ROLE-05, UNIQ-03, PROB-19, UNIQ-09, USR-PATCH-02, USR-REPLACE-05, USR-PATCH-06,
+ * UNIQ-02, USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04, COND-16
  */
 export async function changeUser(
   connection: Connection,
@@ -121,15 +122,11 @@ export async function changeUser(
 ): Promise<User> {
   const statement = connection
     .updateTable("users")
-    // REP-11
     .set((eb) => ({
       ...changes,
-      // USR-LIST-11
       ...(changes.name !== undefined && { name_lower: changes.name.toLowerCase() }),
       updated_at: timestamp(now),
-      // REP-07, USR-PATCH-08, UNIQ-05
       version: eb("version", "+", 1),
-      // PASSWORD-16
       token_epoch: eb(
         "token_epoch",
         "+",
@@ -141,9 +138,7 @@ export async function changeUser(
           .end(),
       ),
     }))
-    // USR-REPLACE-04, USR-PATCH-03, ROLE-05
     .where((eb) => differs(eb, changes))
-    // UNIQ-03, PROB-19
     .where((eb) => matches(eb, id, condition))
     .returning(COLUMNS);
   const look = connection
@@ -151,11 +146,8 @@ export async function changeUser(
     .select(COLUMNS)
     .select((eb) => differs(eb, changes).as("differs"))
     .where("id", "=", id);
-  // UNIQ-09
   while (true) {
-    // USR-PATCH-02
     if (Object.keys(changes).length > 0) {
-      // USR-REPLACE-05, USR-PATCH-06, UNIQ-02
       try {
         const user = await statement.executeTakeFirst();
         if (user) {
@@ -165,9 +157,7 @@ export async function changeUser(
         throw emailTaken(error);
       }
     }
-    // USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04
     const { differs: isOther, ...current } = existing(await look.execute());
-    // COND-16
     check(condition, current);
     if (!isOther) {
       return current;
@@ -175,27 +165,31 @@ export async function changeUser(
   }
 }
 
-/** Delete the user. Throws user-not-found and version-mismatch. */
+/**
+ * Delete the user. Throws user-not-found and version-mismatch.
+ *
+ * @clauses UNIQ-07, UNIQ-06, USR-DELETE-02, COND-15
+ */
 export async function deleteUser(
   connection: Connection,
   id: number,
   condition: EntityTags | null,
 ): Promise<void> {
-  // UNIQ-07
   const statement = connection.deleteFrom("users").where((eb) => matches(eb, id, condition));
   while (true) {
     const result = await statement.executeTakeFirst();
-    // UNIQ-06
     if (result.numDeletedRows > 0) {
       return;
     }
-    // USR-DELETE-02, COND-15
     check(condition, await readUser(connection, id));
   }
 }
 
-// USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
-/** Whether a user has other values; a hash is never that of before, for it has a new salt. */
+/**
+ * Whether a user has other values; a hash is never that of before, for it has a new salt.
+ *
+ * @clauses USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
+ */
 function differs(
   eb: Where,
   values: Fields,
@@ -205,7 +199,7 @@ function differs(
   return eb.or(named.map((name) => eb(name, "is distinct from", values[name] ?? null)));
 }
 
-// ID-04, USR-READ-02, PROB-18
+/** The row. Throws user-not-found if there is none. @clauses ID-04, USR-READ-02, PROB-18 */
 function existing<Row>([row]: readonly Row[]): Row {
   if (!row) {
     throw new Problem("user-not-found");
@@ -213,7 +207,11 @@ function existing<Row>([row]: readonly Row[]): Row {
   return row;
 }
 
-// COND-02, COND-03
+/**
+ * Whether a row is the user's, in a version that the condition allows.
+ *
+ * @clauses COND-02, COND-03
+ */
 function matches(eb: Where, id: number, condition: EntityTags | null): Expression<SqlBool> {
   const versions = condition?.versions ?? null;
   const found = eb("id", "=", id);
@@ -224,25 +222,29 @@ function matches(eb: Where, id: number, condition: EntityTags | null): Expressio
   return found.and(versions.length > 0 ? eb("version", "in", versions) : eb.lit(false));
 }
 
-// COND-02, PROB-19
+/** Raise version-mismatch if the condition is not the user's. @clauses COND-02, PROB-19 */
 function check(condition: EntityTags | null, user: User): void {
   if (condition && !condition.match(etag(user))) {
     throw new Problem("version-mismatch");
   }
 }
 
-// USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
+/**
+ * The problem that a broken constraint stands for; any other error as it is.
+ *
+ * @clauses USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
+ */
 function emailTaken(error: unknown): unknown {
   return isUniqueViolation(error) ? new Problem("email-taken") : error;
 }
 
-// USR-LIST-12
+/** Whether the column contains the text as it stands. @clauses USR-LIST-12 */
 function contains(eb: Where, column: "name_lower" | "email", text: string): Expression<SqlBool> {
   const pattern = `%${text.replace(WILDCARD, "/$&")}%`;
   return sql<SqlBool>`${eb.ref(column)} LIKE ${pattern} ESCAPE '/'`;
 }
 
-// CURSOR-03, CURSOR-04
+/** Which users come after the cursor. @clauses CURSOR-03, CURSOR-04 */
 function beyond(eb: Where, cursor: Cursor, page: Page): Expression<SqlBool> {
   // It was checked to be of the column's type.
   const key = cursor.key as never;

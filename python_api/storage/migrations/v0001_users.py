@@ -11,7 +11,7 @@ revision = "0001"
 down_revision = None
 
 BIG_INTEGER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-# USR-LIST-08
+# Sorted by code point (USR-LIST-08).
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 TIMESTAMP = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True, precision=3), "postgresql")
 
@@ -25,9 +25,11 @@ SELECT EXISTS (
 """
 
 
-# OPS-13
 def upgrade() -> None:
-    """From an empty database to version 0001."""
+    """From an empty database to version 0001.
+
+    Clauses: OPS-13, REP-09, USR-CREATE-08, UNIQ-01, UNIQ-07.
+    """
     op.create_table(
         "idempotency_keys",
         sa.Column("key_hash", TEXT, primary_key=True, nullable=False),
@@ -41,19 +43,15 @@ def upgrade() -> None:
     )
     op.create_table(
         "users",
-        # REP-09
         sa.Column("id", BIG_INTEGER, sa.Identity(always=True), primary_key=True, nullable=False),
-        # USR-CREATE-08
         sa.Column("name", TEXT, nullable=False),
         sa.Column("name_lower", TEXT, nullable=False),
-        # UNIQ-01, UNIQ-07
         sa.Column("email", TEXT, nullable=False, unique=True),
         sa.Column("created_at", TIMESTAMP, nullable=False),
         sa.Column("updated_at", TIMESTAMP, nullable=False),
         sa.Column("version", BIG_INTEGER, nullable=False),
         if_not_exists=True,
-        # REP-09
-        # SQLite would give the id of the newest user again after its deletion.
+        # SQLite would give the id of the newest user again after its deletion (REP-09).
         sqlite_autoincrement=True,
     )
     op.create_index("ix_users_name", "users", ["name", "id"], if_not_exists=True)

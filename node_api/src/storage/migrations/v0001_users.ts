@@ -16,12 +16,14 @@ SELECT EXISTS (
 )
 `;
 
-// OPS-13
-/** From an empty database to version 0001. */
+/**
+ * From an empty database to version 0001.
+ *
+ * @clauses OPS-13, USR-LIST-08, REP-09, USR-CREATE-08, UNIQ-01, UNIQ-07
+ */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);
   const integer = postgres ? "bigint" : "integer";
-  // USR-LIST-08
   const text = postgres ? sql`text collate "C"` : "text";
   const timestamp = postgres ? "timestamptz(3)" : "text";
   await db.schema
@@ -41,17 +43,14 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   await db.schema
     .createTable("users")
     .ifNotExists()
-    // REP-09
     .addColumn("id", integer, (column) =>
       // SQLite would give the id of the newest user again after its deletion.
       (postgres ? column.generatedAlwaysAsIdentity() : column.autoIncrement())
         .notNull()
         .primaryKey(),
     )
-    // USR-CREATE-08
     .addColumn("name", text, (column) => column.notNull())
     .addColumn("name_lower", text, (column) => column.notNull())
-    // UNIQ-01, UNIQ-07
     .addColumn("email", text, (column) => column.notNull().unique())
     .addColumn("created_at", timestamp, (column) => column.notNull())
     .addColumn("updated_at", timestamp, (column) => column.notNull())

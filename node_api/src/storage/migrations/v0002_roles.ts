@@ -8,29 +8,27 @@
 import { type Kysely, sql } from "kysely";
 import { isPostgres } from "../tables.ts";
 
-// IDEM-04
 // The answers that are kept for idempotency keys have a role from now on, too. No name or email can
-// hold what is looked for: a quotation mark in a text is written with a backslash.
+// hold what is looked for: a quotation mark in a text is written with a backslash (IDEM-04).
 const ADD_ROLE = sql`
 UPDATE idempotency_keys
 SET response = replace(response, ',"created_at":', ',"role":"member","created_at":')
 `;
 
-// OPS-05, OPS-13
-/** From version 0001 to version 0002. */
+/**
+ * From version 0001 to version 0002.
+ *
+ * @clauses OPS-05, OPS-13, USR-LIST-08, ROLE-03, PASSWORD-11, PASSWORD-16
+ */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);
   const integer = postgres ? "bigint" : "integer";
-  // USR-LIST-08
   const text = postgres ? sql`text collate "C"` : "text";
-  // ROLE-03
   await db.schema
     .alterTable("users")
     .addColumn("role", text, (column) => column.notNull().defaultTo("member"))
     .execute();
-  // PASSWORD-11
   await db.schema.alterTable("users").addColumn("password_hash", text).execute();
-  // PASSWORD-16
   await db.schema
     .alterTable("users")
     .addColumn("token_epoch", integer, (column) => column.notNull().defaultTo(1))

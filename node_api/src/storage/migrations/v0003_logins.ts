@@ -3,11 +3,9 @@
 import { type Kysely, sql } from "kysely";
 import { isPostgres } from "../tables.ts";
 
-// OPS-05, OPS-13
-/** From version 0002 to version 0003. */
+/** From version 0002 to version 0003. @clauses OPS-05, OPS-13, USR-LIST-08, LIMIT-09 */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);
-  // USR-LIST-08
   const text = postgres ? sql`text collate "C"` : "text";
   const timestamp = postgres ? "timestamptz(3)" : "text";
   await db.schema
@@ -16,7 +14,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn("failed_at", text, (column) => column.notNull())
     .addColumn("expires_at", timestamp, (column) => column.notNull())
     .execute();
-  // LIMIT-09
   await db.schema
     .createIndex("ix_login_failures_expires_at")
     .on("login_failures")
