@@ -396,8 +396,8 @@ _INSIDE = [
         "name_of_ninety_nine",
         "NAME-03",
         "A name has 99 code points at most.",
-        ("users/schemas.py", "> 100", "> 99"),
-        ("users/schemas.ts", "> 100", "> 99"),
+        ("users/schemas.py", "MAX_TEXT = 100", "MAX_TEXT = 99"),
+        ("users/schemas.ts", "MAX_TEXT = 100", "MAX_TEXT = 99"),
     ),
     _one(
         "domain_without_a_dot",
@@ -418,8 +418,8 @@ _INSIDE = [
         "email_of_255",
         "EMAIL-06",
         "An email has 255 code points at most.",
-        ("users/schemas.py", "> 254", "> 255"),
-        ("users/schemas.ts", "> 254", "> 255"),
+        ("users/schemas.py", "MAX_EMAIL = 254", "MAX_EMAIL = 255"),
+        ("users/schemas.ts", "MAX_EMAIL = 254", "MAX_EMAIL = 255"),
     ),
     # Roles and passwords
     _one(
@@ -437,15 +437,15 @@ _INSIDE = [
         "password_of_eleven",
         "PASSWORD-02",
         "A password may have 11 code points.",
-        ("users/schemas.py", "len(password) < 12", "len(password) < 11"),
-        ("users/schemas.ts", "codePoints(password) < 12", "codePoints(password) < 11"),
+        ("users/schemas.py", "MIN_PASSWORD = 12", "MIN_PASSWORD = 11"),
+        ("users/schemas.ts", "MIN_PASSWORD = 12", "MIN_PASSWORD = 11"),
     ),
     _one(
         "password_of_129",
         "PASSWORD-03",
         "A password may have 129 code points.",
-        ("users/schemas.py", "len(password) > 128", "len(password) > 129"),
-        ("users/schemas.ts", "codePoints(password) > 128", "codePoints(password) > 129"),
+        ("users/schemas.py", "MAX_PASSWORD = 128", "MAX_PASSWORD = 129"),
+        ("users/schemas.ts", "MAX_PASSWORD = 128", "MAX_PASSWORD = 129"),
     ),
     _one(
         "password_is_measured_in_bytes",
@@ -453,10 +453,14 @@ _INSIDE = [
         "A password may have 128 bytes.",
         (
             "users/schemas.py",
-            "len(password) > 128",
-            'len(password.encode("utf-8", "replace")) > 128',
+            "len(password) > MAX_PASSWORD",
+            'len(password.encode("utf-8", "replace")) > MAX_PASSWORD',
         ),
-        ("users/schemas.ts", "codePoints(password) > 128", "Buffer.byteLength(password) > 128"),
+        (
+            "users/schemas.ts",
+            "codePoints(password) > MAX_PASSWORD",
+            "Buffer.byteLength(password) > MAX_PASSWORD",
+        ),
     ),
     _one(
         "form_before_length",
@@ -464,18 +468,18 @@ _INSIDE = [
         "An unpaired surrogate is told before the length.",
         (
             "users/schemas.py",
-            "    if len(password) < 12:\n",
+            "    if len(password) < MIN_PASSWORD:\n",
             (
                 '    if SURROGATE.search(password):\n        return "malformed"\n'
-                "    if len(password) < 12:\n"
+                "    if len(password) < MIN_PASSWORD:\n"
             ),
         ),
         (
             "users/schemas.ts",
-            "  if (codePoints(password) < 12) {\n",
+            "  if (codePoints(password) < MIN_PASSWORD) {\n",
             (
                 '  if (SURROGATE.test(password)) return "malformed";\n'
-                "  if (codePoints(password) < 12) {\n"
+                "  if (codePoints(password) < MIN_PASSWORD) {\n"
             ),
         ),
     ),

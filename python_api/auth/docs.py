@@ -1,14 +1,22 @@
-"""What the OpenAPI document says of logging in beside what its readers say."""
+"""What is said of logging in: its errors, and in the OpenAPI document beside what readers say."""
 
 from typing import Any
 
 from python_api.http.openapi import content, headers
 
+GRANT_TYPE = "password"
+# RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
+ERRORS = {
+    "invalid_request": "The body is not a form with grant_type, username and password, once each.",
+    "unsupported_grant_type": "This service does not give tokens for this grant type.",
+    "invalid_grant": "The username or the password is wrong.",
+}
+
 TOKEN_REQUEST_SCHEMA = {
     "type": "object",
     "description": "The resource owner password credentials grant (RFC 6749, 4.3.2).",
     "properties": {
-        "grant_type": {"type": "string", "enum": ["password"]},
+        "grant_type": {"type": "string", "enum": [GRANT_TYPE]},
         "username": {"type": "string", "minLength": 1, "description": "The user's email."},
         "password": {"type": "string", "minLength": 1},
     },
@@ -29,10 +37,7 @@ TOKEN_ERROR_SCHEMA = {
     "type": "object",
     "description": "Why there is no token (RFC 6749, 5.2).",
     "properties": {
-        "error": {
-            "type": "string",
-            "enum": ["invalid_request", "unsupported_grant_type", "invalid_grant"],
-        },
+        "error": {"type": "string", "enum": list(ERRORS)},
         "error_description": {"type": "string"},
     },
     "required": ["error", "error_description"],
@@ -45,14 +50,14 @@ SCHEMAS = {
 }
 
 FORM = {
-    "grant_type": "password",
+    "grant_type": GRANT_TYPE,
     "username": "ada@example.com",
     "password": "correct horse battery staple",
 }
 TOKEN = {"access_token": "eyJhbGciOi...", "token_type": "Bearer", "expires_in": 900}
 TOKEN_ERROR = {
     "error": "unsupported_grant_type",
-    "error_description": "This service does not give tokens for this grant type.",
+    "error_description": ERRORS["unsupported_grant_type"],
 }
 
 CREATE_TOKEN: dict[str, Any] = {

@@ -20,17 +20,9 @@ from python_api.settings import Settings
 from python_api.storage.database import Database
 from python_api.users.schemas import email_rule
 
-GRANT_TYPE = "password"
-# RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
-ERRORS = {
-    "invalid_request": "The body is not a form with grant_type, username and password, once each.",
-    "unsupported_grant_type": "This service does not give tokens for this grant type.",
-    "invalid_grant": "The username or the password is wrong.",
-}
-
 
 class GrantError(Exception):
-    """A failure of the token endpoint, as RFC 6749 has it: one of `ERRORS`."""
+    """A failure of the token endpoint, as RFC 6749 has it: one of `docs.ERRORS`."""
 
 
 router = APIRouter(route_class=ReadingRoute)
@@ -122,7 +114,7 @@ def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
         raise GrantError("invalid_request")
     # An open service needs no tokens, and a provider gives its own (AUTH-15).
     gives_tokens = settings.auth and not settings.auth_jwks_url
-    if grant_type != GRANT_TYPE or not gives_tokens:
+    if grant_type != docs.GRANT_TYPE or not gives_tokens:
         raise GrantError("unsupported_grant_type")
     if not (username and password):
         raise GrantError("invalid_request")
@@ -143,5 +135,5 @@ def _only(parameters: Sequence[tuple[str, str]], name: str) -> str:
 
 def _refused(error: str) -> Response:
     """The answer that tells why there is no token (RFC 6749, 5.2). Clauses: LOGIN-05."""
-    answer = {"error": error, "error_description": ERRORS[error]}
+    answer = {"error": error, "error_description": docs.ERRORS[error]}
     return Response(json.dumps(answer, separators=(",", ":")), 400, media_type="application/json")

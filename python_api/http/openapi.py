@@ -15,6 +15,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 
 from python_api.http.problems import CATALOGUE, MAX_ERRORS, RULES, Problem
 from python_api.http.requests import ACCEPT_PATCH
+from python_api.operation.observability import REQUEST_ID
 from python_api.settings import Settings
 
 INFO: dict[str, Any] = {
@@ -76,7 +77,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-Id": {
         "description": "The request's own `X-Request-Id`, if it was valid, or a new UUID.",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+        "schema": {"type": "string", "pattern": f"^{REQUEST_ID.pattern}$"},
         "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
     },
 }
@@ -92,7 +93,7 @@ PROBLEM_HEADERS = {
 }
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
 
-REQUEST_ID = {
+SENT_REQUEST_ID = {
     "name": "X-Request-Id",
     "in": "header",
     "description": "Given back with the answer, if it is 1 to 128 of `A-Za-z0-9._-`.",
@@ -223,7 +224,7 @@ def operation(described: Mapping[str, Any], *pieces: Mapping[str, Any]) -> dict[
     Clauses: DOC-05.
     """
     whole: dict[str, Any] = {"parameters": [], "x-problems": []}
-    for piece in (*pieces, described, {"parameters": [REQUEST_ID]}):
+    for piece in (*pieces, described, {"parameters": [SENT_REQUEST_ID]}):
         for name, value in piece.items():
             whole[name] = whole[name] + value if isinstance(whole.get(name), list) else value
     responses = problems(*whole["x-problems"])

@@ -18,13 +18,12 @@ from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
 from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query, percent_encode
 from python_api.operation.observability import timestamp
-from python_api.users.schemas import FORBIDDEN, TEXT_PATTERN, TRIMMED, User, text_rule
+from python_api.users.schemas import FORBIDDEN, MAX_EMAIL, TEXT_PATTERN, TRIMMED, User, text_rule
 
 SORTS = ("id", "name", "email", "created_at")
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 DEFAULT_SORT = "id"
-MAX_KEY = 254
 
 BASE64URL = re.compile("[A-Za-z0-9_-]+")
 
@@ -220,4 +219,4 @@ def _is_moment(value: object) -> bool:
 
 def _is_text(value: object) -> bool:
     """Whether it is what a name or an email could be. Clauses: CURSOR-10."""
-    return isinstance(value, str) and len(value) <= MAX_KEY and not FORBIDDEN.search(value)
+    return isinstance(value, str) and len(value) <= MAX_EMAIL and not FORBIDDEN.search(value)

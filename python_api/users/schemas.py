@@ -13,6 +13,13 @@ from python_api.http.requests import MAX_INTEGER
 TRIMMED = " \t\r\n"
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# Lengths, in code points.
+MAX_TEXT = 100
+MAX_EMAIL = 254
+MAX_LOCAL = 64
+MIN_PASSWORD = 12
+MAX_PASSWORD = 128
+
 # The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain
 # (EMAIL-01).
 LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]"
@@ -21,8 +28,6 @@ LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 # At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
-
-
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 # All the roles there are (ROLE-01).
@@ -36,7 +41,7 @@ def text_rule(text: str) -> LiteralString | None:
     """
     if not text:
         return "too-short"
-    if len(text) > 100:
+    if len(text) > MAX_TEXT:
         return "too-long"
     return "malformed" if FORBIDDEN.search(text) else None
 
@@ -46,7 +51,7 @@ def email_rule(email: str) -> LiteralString | None:
 
     Clauses: EMAIL-06, EMAIL-07, EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09.
     """
-    if len(email) > 254 or len(email.rpartition("@")[0]) > 64:
+    if len(email) > MAX_EMAIL or len(email.rpartition("@")[0]) > MAX_LOCAL:
         return "too-long"
     return None if re.fullmatch(EMAIL, email) else "malformed"
 
@@ -56,9 +61,9 @@ def password_rule(password: str) -> LiteralString | None:
 
     Clauses: PASSWORD-05, PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04.
     """
-    if len(password) < 12:
+    if len(password) < MIN_PASSWORD:
         return "too-short"
-    if len(password) > 128:
+    if len(password) > MAX_PASSWORD:
         return "too-long"
     return "malformed" if SURROGATE.search(password) else None
 
@@ -117,19 +122,19 @@ def _check_rule(broken_rule: LiteralString | None) -> None:
 # What `text_rule` lets through, before trimming, as a pattern of JSON Schema.
 TEXT_PATTERN = (
     r"^[\t\n\r ]*[^\u0000-\u0020\u007f-\u009f]"
-    r"([^\u0000-\u001f\u007f-\u009f]{0,98}[^\u0000-\u0020\u007f-\u009f])?[\t\n\r ]*$"
+    rf"([^\u0000-\u001f\u007f-\u009f]{{0,{MAX_TEXT - 2}}}[^\u0000-\u0020\u007f-\u009f])?[\t\n\r ]*$"
 )
 NAME_SCHEMA = {
     "type": "string",
     "pattern": TEXT_PATTERN,
-    "description": "1 to 100 code points after trimming of space, tab, CR and LF; "
+    "description": f"1 to {MAX_TEXT} code points after trimming of space, tab, CR and LF; "
     "no control characters.",
     "examples": ["Ada Lovelace"],
 }
 EMAIL_SCHEMA = {
     "type": "string",
-    "maxLength": 254,
-    "pattern": f"^{LOCAL}{{1,64}}@{LABEL}(\\.{LABEL})+$",
+    "maxLength": MAX_EMAIL,
+    "pattern": f"^{LOCAL}{{1,{MAX_LOCAL}}}@{LABEL}(\\.{LABEL})+$",
     "description": "As in HTML's input type=email, with a dot in the domain; unique among users; "
     "kept in lower case.",
     "examples": ["ada@example.com"],
@@ -142,10 +147,10 @@ ROLE_SCHEMA = {
 }
 PASSWORD_SCHEMA = {
     "type": "string",
-    "minLength": 12,
-    "maxLength": 128,
+    "minLength": MIN_PASSWORD,
+    "maxLength": MAX_PASSWORD,
     "writeOnly": True,
-    "description": "12 to 128 code points, whatever they are; in no answer.",
+    "description": f"{MIN_PASSWORD} to {MAX_PASSWORD} code points, whatever they are; in no answer.",
     "examples": ["correct horse battery staple"],
 }
 PASSWORD_OR_NULL_SCHEMA = {

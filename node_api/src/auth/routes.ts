@@ -13,19 +13,11 @@ import { hashPassword, isOutdated, isPassword } from "./passwords.ts";
 import { type Credentials, findByEmail, renewHash } from "./store.ts";
 import { issueToken } from "./tokens.ts";
 
-const GRANT_TYPE = "password";
-// RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
-const ERRORS = {
-  invalid_request: "The body is not a form with grant_type, username and password, once each.",
-  unsupported_grant_type: "This service does not give tokens for this grant type.",
-  invalid_grant: "The username or the password is wrong.",
-};
-
 /** A failure of the token endpoint, as RFC 6749 has it. */
 export class GrantError extends Error {
-  readonly code: keyof typeof ERRORS;
+  readonly code: keyof typeof docs.ERRORS;
 
-  constructor(code: keyof typeof ERRORS) {
+  constructor(code: keyof typeof docs.ERRORS) {
     super(code);
     this.code = code;
   }
@@ -121,7 +113,7 @@ function parseGrant(body: Uint8Array, settings: Settings): [email: string, passw
   }
   // An open service needs no tokens, and a provider gives its own (AUTH-15).
   const givesTokens = settings.auth && !settings.authJwksUrl;
-  if (grantType !== GRANT_TYPE || !givesTokens) {
+  if (grantType !== docs.GRANT_TYPE || !givesTokens) {
     throw new GrantError("unsupported_grant_type");
   }
   if (!(username && password)) {
@@ -146,5 +138,5 @@ function only(parameters: readonly [name: string, value: string][], name: string
 
 /** The answer that tells why there is no token (RFC 6749, 5.2). @clauses LOGIN-05 */
 function refused(c: Context, { code }: GrantError) {
-  return c.json({ error: code, error_description: ERRORS[code] }, 400);
+  return c.json({ error: code, error_description: docs.ERRORS[code] }, 400);
 }

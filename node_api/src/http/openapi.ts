@@ -7,6 +7,7 @@
 import type { Env, Hono, MiddlewareHandler } from "hono";
 import { type DescribeRouteOptions, describeRoute, generateSpecs } from "hono-openapi";
 import { z } from "zod";
+import { REQUEST_ID } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
 import { CATALOGUE, type Code, MAX_ERRORS, Problem, RULES } from "./problems.ts";
 import { ACCEPT_PATCH } from "./requests.ts";
@@ -71,7 +72,7 @@ const HEADERS = {
   "X-Request-Id": {
     description: "The request's own `X-Request-Id`, if it was valid, or a new UUID.",
     required: true,
-    schema: { type: "string", pattern: "^[A-Za-z0-9._-]{1,128}$" },
+    schema: { type: "string", pattern: REQUEST_ID.source },
     example: "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
   },
 } as const;
@@ -88,7 +89,7 @@ const PROBLEM_HEADERS: Partial<Record<Code, HeaderName[]>> = {
 };
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
 
-const REQUEST_ID = {
+const SENT_REQUEST_ID = {
   name: "X-Request-Id",
   in: "header" as const,
   description: "Given back with the answer, if it is 1 to 128 of `A-Za-z0-9._-`.",
@@ -216,7 +217,10 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
 
 /** A middleware that brings an operation along, as far as no reader knows it. @clauses DOC-05 */
 export function describe(operation: Piece): MiddlewareHandler {
-  return describeRoute({ ...operation, parameters: [...(operation.parameters ?? []), REQUEST_ID] });
+  return describeRoute({
+    ...operation,
+    parameters: [...(operation.parameters ?? []), SENT_REQUEST_ID],
+  });
 }
 
 /**

@@ -11,7 +11,7 @@ import {
 } from "prom-client";
 import { Output } from "./output.ts";
 
-const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+export const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 
 // A label's values are all known beforehand, so no client can add to them (LOG-03, METRICS-04).
 const METHODS = new Set(["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]);

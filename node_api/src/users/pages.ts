@@ -17,13 +17,20 @@ import {
   trim,
 } from "../http/requests.ts";
 import { timestamp } from "../operation/observability.ts";
-import { codePoints, FORBIDDEN, TEXT_PATTERN, TRIMMED, textRule, type User } from "./schemas.ts";
+import {
+  codePoints,
+  FORBIDDEN,
+  MAX_EMAIL,
+  TEXT_PATTERN,
+  TRIMMED,
+  textRule,
+  type User,
+} from "./schemas.ts";
 
 export const SORTS = ["id", "name", "email", "created_at"] as const;
 export const MAX_LIMIT = 100;
 const DEFAULT_LIMIT = 50;
 const DEFAULT_SORT = "id";
-const MAX_KEY = 254;
 
 const BASE64URL = /^[A-Za-z0-9_-]+$/;
 const MINUS = /^-/;
@@ -237,5 +244,5 @@ function isMoment(value: unknown): boolean {
 
 /** Whether it is what a name or an email could be. @clauses CURSOR-10 */
 function isText(value: unknown): boolean {
-  return typeof value === "string" && codePoints(value) <= MAX_KEY && !FORBIDDEN.test(value);
+  return typeof value === "string" && codePoints(value) <= MAX_EMAIL && !FORBIDDEN.test(value);
 }

@@ -10,6 +10,13 @@ export const TRIMMED = " \t\r\n";
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 export const FORBIDDEN = /[\u0000-\u001f\u007f-\u009f\ud800-\udfff]/u;
 
+// Lengths, in code points.
+const MAX_TEXT = 100;
+export const MAX_EMAIL = 254;
+const MAX_LOCAL = 64;
+const MIN_PASSWORD = 12;
+const MAX_PASSWORD = 128;
+
 // The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain
 // (EMAIL-01).
 const LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]";
@@ -43,7 +50,7 @@ export function textRule(text: string): Rule | null {
   if (text === "") {
     return "too-short";
   }
-  if (codePoints(text) > 100) {
+  if (codePoints(text) > MAX_TEXT) {
     return "too-long";
   }
   return FORBIDDEN.test(text) ? "malformed" : null;
@@ -56,7 +63,7 @@ export function textRule(text: string): Rule | null {
  */
 export function emailRule(email: string): Rule | null {
   const local = email.slice(0, Math.max(email.lastIndexOf("@"), 0));
-  if (codePoints(email) > 254 || codePoints(local) > 64) {
+  if (codePoints(email) > MAX_EMAIL || codePoints(local) > MAX_LOCAL) {
     return "too-long";
   }
   return EMAIL.test(email) ? null : "malformed";
@@ -68,10 +75,10 @@ export function emailRule(email: string): Rule | null {
  * @clauses PASSWORD-05, PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04
  */
 export function passwordRule(password: string): Rule | null {
-  if (codePoints(password) < 12) {
+  if (codePoints(password) < MIN_PASSWORD) {
     return "too-short";
   }
-  if (codePoints(password) > 128) {
+  if (codePoints(password) > MAX_PASSWORD) {
     return "too-long";
   }
   return SURROGATE.test(password) ? "malformed" : null;
@@ -99,16 +106,15 @@ const string = z.string({
 // What `textRule` lets through, before trimming, as a pattern of JSON Schema.
 export const TEXT_PATTERN =
   "^[\\t\\n\\r ]*[^\\u0000-\\u0020\\u007f-\\u009f]" +
-  "([^\\u0000-\\u001f\\u007f-\\u009f]{0,98}[^\\u0000-\\u0020\\u007f-\\u009f])?[\\t\\n\\r ]*$";
+  `([^\\u0000-\\u001f\\u007f-\\u009f]{0,${MAX_TEXT - 2}}[^\\u0000-\\u0020\\u007f-\\u009f])?[\\t\\n\\r ]*$`;
 const NAME_SCHEMA = {
   pattern: TEXT_PATTERN,
-  description:
-    "1 to 100 code points after trimming of space, tab, CR and LF; no control characters.",
+  description: `1 to ${MAX_TEXT} code points after trimming of space, tab, CR and LF; no control characters.`,
   examples: ["Ada Lovelace"],
 };
 const EMAIL_SCHEMA = {
-  maxLength: 254,
-  pattern: `^${LOCAL}{1,64}@${LABEL}(\\.${LABEL})+$`,
+  maxLength: MAX_EMAIL,
+  pattern: `^${LOCAL}{1,${MAX_LOCAL}}@${LABEL}(\\.${LABEL})+$`,
   description:
     "As in HTML's input type=email, with a dot in the domain; unique among users; kept in lower case.",
   examples: ["ada@example.com"],
@@ -117,10 +123,10 @@ const ROLE_SCHEMA = {
   description: "A new user without one is a `member`.",
 };
 const PASSWORD_SCHEMA = {
-  minLength: 12,
-  maxLength: 128,
+  minLength: MIN_PASSWORD,
+  maxLength: MAX_PASSWORD,
   writeOnly: true,
-  description: "12 to 128 code points, whatever they are; in no answer.",
+  description: `${MIN_PASSWORD} to ${MAX_PASSWORD} code points, whatever they are; in no answer.`,
   examples: ["correct horse battery staple"],
 };
 const PASSWORD_OR_NULL_SCHEMA = {
