@@ -1,7 +1,7 @@
-"""The users' routes, in the contract's order: HTTP only.
+"""The users' routes: HTTP only.
 
 A handler's signature says who may call it and what it reads, in the order in which the contract
-lets a request fail. What is done then is in `service`.
+lets a request fail; what is done then is in `service`.
 """
 
 from collections.abc import Mapping
@@ -107,9 +107,6 @@ async def delete_user(
 
 
 def answered(user: User, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The user, with the entity tag of its version.
-
-    Clauses: HDR-09, HDR-10, REP-01, REP-02, COND-01.
-    """
+    """The user, with its version as entity tag. Clauses: HDR-09, HDR-10, REP-01, REP-02, COND-01."""
     fields = {"ETag": user.etag, **(headers or {})}
     return Response(UserJson.dump_json(user), status, fields, media_type="application/json")

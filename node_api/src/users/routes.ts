@@ -1,8 +1,6 @@
 /**
- * The users' routes, in the contract's order: HTTP only.
- *
- * A handler's chain says who may call it and what it reads, in the order in which the contract lets
- * a request fail. What is done then is in `service`.
+ * The users' routes: HTTP only. A handler's chain says who may call it and what it reads, in the
+ * order in which the contract lets a request fail; what is done then is in `service`.
  */
 
 import { Hono, type TypedResponse } from "hono";
@@ -41,9 +39,8 @@ export const usersRoutes = new Hono<UsersEnv>()
     async (c) => {
       const { caller, key, sent, address, users } = c.var;
       const [user, replayed] = await users.create(caller, key, sent, address);
-      const headers = { Location: `/users/${user.id}` };
       return answered(user, 201, {
-        ...headers,
+        Location: `/users/${user.id}`,
         ...(replayed && { "Idempotency-Replayed": "true" }),
       });
     },
@@ -106,11 +103,7 @@ export const usersRoutes = new Hono<UsersEnv>()
 type JsonResponse<Value, Status extends ContentfulStatusCode> = Response &
   TypedResponse<Value, Status, "json">;
 
-/**
- * The user, with the entity tag of its version.
- *
- * @clauses HDR-09, HDR-10, REP-01, REP-02, COND-01
- */
+/** The user, with its version as entity tag. @clauses HDR-09, HDR-10, REP-01, REP-02, COND-01 */
 function answered<Status extends ContentfulStatusCode>(
   user: User,
   status: Status,
@@ -124,11 +117,7 @@ function tagged(user: User): Record<string, string> {
   return { ETag: etag(user), "Cache-Control": "no-cache" };
 }
 
-/**
- * What `c.json` gives, but for the copy that it makes of more than one header field.
- *
- * @clauses REP-01, REP-02
- */
+/** As `c.json`, which would copy the header fields where there are several. @clauses REP-01 */
 function json<Value extends object, Status extends ContentfulStatusCode>(
   value: Value,
   status: Status,
