@@ -135,6 +135,21 @@ def test_no_clause_is_named_without_a_word(side: str) -> None:
 
 
 @pytest.mark.clause("PAIR-12")
+@pytest.mark.parametrize("side", source.SIDES)
+def test_the_clauses_of_a_definition_stand_in_order(side: str) -> None:
+    clause = r"[A-Z]+(?:-[A-Z]+)*-\d\d"
+    listed = re.compile(rf"(?:Clauses:|@clauses) {clause}(?:,(?: |\n[ *]+){clause})*")
+    found = [
+        re.findall(clause, names)
+        for file in source.files(side)
+        for names in listed.findall(file.read_text("utf-8"))
+    ]
+    assert len(found) > 100
+    for names in found:
+        assert names == sorted(set(names), key=lambda name: name.rpartition("-"))
+
+
+@pytest.mark.clause("PAIR-12")
 def test_what_keeps_a_clause_is_shown_in_few_lines() -> None:
     blocks = {
         block for sides in source.named().values() for some in sides.values() for block in some

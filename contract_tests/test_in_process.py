@@ -241,3 +241,69 @@ def test_the_typed_client_knows_what_there_is_not(node_folder: Path, wrong: str)
     *_, snippet = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
     complaints = compiled(node_folder, TYPESCRIPT + snippet.replace("user.name", wrong))
     assert wrong.rpartition(".")[2] in complaints
+
+
+# What the typed client may send, and what its compiler has to complain of.
+SENDS = """
+const client = hc<App>("http://localhost");
+const ada = { name: "Ada", email: "ada@example.com" };
+const one = { param: { id: "1" } };
+await client.users.$post({ json: ada, header: { "Idempotency-Key": "one" } });
+await client.users.$get({ query: { limit: "5" } });
+await client.users[":id"].$get({ ...one, header: { "If-None-Match": "*" } });
+await client.users[":id"].$put({ ...one, json: ada, header: { "If-Match": "*" } });
+await client.users[":id"].$patch({ ...one, json: { password: null }, header: {} });
+await client.users[":id"].$delete({ ...one, header: {} });
+const form = { grant_type: "password" as const, username: ada.email, password: ada.name };
+await client.auth.token.$post({ form });
+// @ts-expect-error: a name is a text
+await client.users.$post({ json: { ...ada, name: 5 }, header: {} });
+// @ts-expect-error: an email is needed
+await client.users[":id"].$put({ ...one, json: { name: "Ada" }, header: {} });
+// @ts-expect-error: there is no such parameter
+await client.users.$get({ query: { size: "5" } });
+// @ts-expect-error: a GET looks at If-None-Match
+await client.users[":id"].$get({ ...one, header: { "If-Match": "*" } });
+"""
+
+
+@pytest.mark.clause("PAIR-20")
+def test_the_typed_client_knows_what_is_sent(node_folder: Path) -> None:
+    assert compiled(node_folder, TYPESCRIPT + SENDS) == ""
+
+
+# A body without end, and clients that have gone before theirs was read.
+NO_END = """
+import { createApp } from "./src/app.ts";
+import { openDatabase } from "./src/storage/database.ts";
+import { readSettings } from "./src/settings.ts";
+
+const settings = readSettings({ DATABASE_URL: process.argv[1] });
+const database = await openDatabase(settings);
+const app = createApp(settings, database);
+const chunk = new Uint8Array(4096);
+const endless = () => new ReadableStream({ pull: (controller) => controller.enqueue(chunk) });
+const gone = () => new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) });
+const headers = { "Content-Type": "application/json" };
+const ask = (method, target, body) =>
+  app.request(target, { method, headers, body, duplex: "half" });
+const refused = await ask("POST", "/users", endless());
+console.log("answer", refused.status, (await refused.json()).type);
+await ask("POST", "/users", gone());
+await ask("DELETE", "/users/1", gone());
+console.log("kept", (await (await app.request("/users")).json()).length);
+const read = new Request("http://localhost/users/1", { method: "DELETE", body: "ignored" });
+await read.text();
+console.log("deleted", (await app.request(read)).status);
+await database.close();
+"""
+
+
+@pytest.mark.clause("PAIR-20", "BODY-01", "HTTP-26", "LIMIT-11")
+def test_no_body_is_read_without_end(tmp_path: Path) -> None:
+    url = with_ada("node", tmp_path)
+    printed = services.run_code({"node": NO_END}, "node", url)
+    assert "answer 413 /problems/body-too-large" in printed
+    assert "kept 1" in printed
+    assert "deleted 204" in printed
+    assert "request failed" not in printed

@@ -37,7 +37,7 @@ METHODS = (
 def create_app(settings: Settings, database: Database) -> FastAPI:
     """The service over this database, ready to be served.
 
-    Clauses: ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15, RIGHT-13.
+    Clauses: RIGHT-13, ROUTE-04, ROUTE-05, ROUTE-09, ROUTE-15.
     """
     app = FastAPI(
         openapi_url=None,
@@ -72,8 +72,8 @@ class CommonHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; pass on what is none.
 
-        Clauses: ROUTE-06, HDR-01, IDEM-03, HDR-05, HDR-06, CORS-02, CORS-03, LOG-01, METRICS-02,
-        METRICS-03, OPS-11.
+        Clauses: CORS-02, CORS-03, HDR-01, HDR-05, HDR-06, IDEM-03, LOG-01, METRICS-02, METRICS-03,
+        OPS-11, ROUTE-06.
         """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -127,7 +127,7 @@ def route_template(scope: Scope) -> str:
 def answer_failure(error: Exception, this_request: str) -> Response:
     """503 if the database is unavailable, else 500; the cause goes into the log.
 
-    Clauses: OPS-12, HEALTH-03, HEALTH-05, OPS-11.
+    Clauses: HEALTH-03, HEALTH-05, OPS-11, OPS-12.
     """
     cause = "".join(traceback.format_exception(error))
     log("error", "request failed", request_id=this_request, error=cause)
@@ -145,7 +145,7 @@ async def answer_problem(_request: Request, error: Exception) -> Response:
 async def answer_unrouted(request: Request, _error: Exception) -> Response:
     """404 for a path that has no route; else 204 for OPTIONS and 405 for any other method.
 
-    Clauses: ROUTE-13, BODY-07, ROUTE-03, PROB-10, ROUTE-12, ROUTE-16, ROUTE-01, PROB-11.
+    Clauses: BODY-07, PROB-10, PROB-11, ROUTE-01, ROUTE-03, ROUTE-12, ROUTE-13, ROUTE-16.
     """
     methods = allowed_methods(request)
     if not methods:

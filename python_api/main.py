@@ -21,7 +21,7 @@ from python_api.storage.migrate import SchemaError
 async def run(settings: Settings) -> None:
     """Serve until told to stop. Exits with one clear line when that can't even begin.
 
-    Clauses: OPS-17, RIGHT-12, OPS-04.
+    Clauses: OPS-04, OPS-17, RIGHT-12.
     """
     try:
         async with open_database(settings) as database:

@@ -132,8 +132,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises SettingsError for the first that is wrong.
 
-    Clauses: OPS-02, PASSWORD-12, PASSWORD-17, AUTH-02, AUTH-33, RIGHT-09, RIGHT-11, LIMIT-01,
-    LIMIT-02, LIMIT-12, LIMIT-08.
+    Clauses: AUTH-02, AUTH-33, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
+    PASSWORD-17, RIGHT-09, RIGHT-11.
     """
     environment = _with_files(environment)
     return Settings(
@@ -264,7 +264,7 @@ def _postgres_url(url: str) -> PostgresUrl:
 def _is_place(ipv6: str | None, port: str | None) -> bool:
     """Whether these are an address and a port, as far as the URL has them.
 
-    Clauses: OPS-30, AUTH-19.
+    Clauses: AUTH-19, OPS-30.
     """
     try:
         IPv6Address(ipv6 or "::")

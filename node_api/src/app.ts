@@ -10,7 +10,7 @@ import { corsHeaders } from "./http/cors.ts";
 import { docsRoutes } from "./http/docs.ts";
 import { Problem, renderProblem } from "./http/problems.ts";
 import type { Below } from "./http/readers.ts";
-import { ACCEPT_PATCH, ClientGone, routePath, splitUrl } from "./http/requests.ts";
+import { ACCEPT_PATCH, ClientGone, MAX_BODY, routePath, splitUrl } from "./http/requests.ts";
 import { healthRoutes } from "./operation/health.ts";
 import { log, NO_ROUTE, Observation, requestId } from "./operation/observability.ts";
 import type { Settings } from "./settings.ts";
@@ -26,7 +26,7 @@ type Routed = Hono<UsersEnv>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
 
-/** Where there is no server: nobody is at the other end, and an answer's fields are its own. */
+/** For `app.request()`: nobody is at the other end, and header fields are set on the answer. */
 const NO_SERVER: Below = {
   getConnInfo: () => ({ remote: {} }),
   addFields: ({ res: { headers } }, fields) => {
@@ -36,13 +36,44 @@ const NO_SERVER: Below = {
       }
     }
   },
-  readToEnd: async (c) => c.req.raw.body?.pipeTo(new WritableStream()),
+  readBody: async (c) => {
+    if (c.req.raw.bodyUsed) {
+      // Hono keeps what was read of it before.
+      return new Uint8Array(await c.req.arrayBuffer());
+    }
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of readable(c)) {
+      chunks.push(chunk);
+      size += chunk.byteLength;
+      if (size > MAX_BODY) {
+        break;
+      }
+    }
+    return Buffer.concat(chunks);
+  },
+  readToEnd: async (c) => {
+    if (!c.req.raw.bodyUsed) {
+      for await (const _ of readable(c)) {
+        // It is ignored.
+      }
+    }
+  },
 };
+
+/** The chunks of the body. Throws ClientGone. */
+async function* readable(c: Context): AsyncIterable<Uint8Array> {
+  try {
+    yield* c.req.raw.body ?? [];
+  } catch {
+    throw new ClientGone();
+  }
+}
 
 /**
  * The service over this database, to be served by whatever can serve a `fetch`.
  *
- * @clauses ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15, OPS-11, RIGHT-13
+ * @clauses OPS-11, RIGHT-13, ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
  */
 export function createApp(settings: Settings, database: Database, below = NO_SERVER) {
   const app = new Hono<UsersEnv>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
@@ -69,7 +100,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
 /**
  * Middleware: the header fields that every answer carries.
  *
- * @clauses HDR-01, IDEM-03, HDR-05, HDR-06, CORS-02, CORS-03
+ * @clauses CORS-02, CORS-03, HDR-01, HDR-05, HDR-06, IDEM-03
  */
 function commonHeaders(
   app: Routed,
@@ -118,7 +149,7 @@ function routeTemplate(app: Routed, c: Context<UsersEnv>): string {
   return route ? route.path.replace(PARAMETER, "{$1}") : NO_ROUTE;
 }
 
-/** Render a problem that was thrown, or what its lack means. */
+/** Render a problem that was thrown; any other error is a failure. */
 function answerError(error: Error, c: Context<UsersEnv>): Response {
   return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
 }
@@ -126,7 +157,7 @@ function answerError(error: Error, c: Context<UsersEnv>): Response {
 /**
  * 503 if the database is unavailable, else 500; the cause goes into the log.
  *
- * @clauses OPS-12, HEALTH-03, HEALTH-05, OPS-11
+ * @clauses HEALTH-03, HEALTH-05, OPS-11, OPS-12
  */
 function answerFailure(error: Error, c: Context<UsersEnv>): Response {
   if (error instanceof ClientGone) {
@@ -143,7 +174,7 @@ function answerFailure(error: Error, c: Context<UsersEnv>): Response {
 /**
  * 404 for a path that has no route; else 204 for OPTIONS and 405 for any other method.
  *
- * @clauses ROUTE-13, BODY-07, ROUTE-03, PROB-10, ROUTE-12, ROUTE-16, ROUTE-01, PROB-11
+ * @clauses BODY-07, PROB-10, PROB-11, ROUTE-01, ROUTE-03, ROUTE-12, ROUTE-13, ROUTE-16
  */
 function answerUnrouted(app: Routed, c: Context<UsersEnv>): Response {
   const methods = allowedMethods(app, c.req.path);

@@ -17,7 +17,7 @@ import { SchemaError } from "./storage/migrate.ts";
 /**
  * Serve until told to stop. Exits with one clear line when that can't even begin.
  *
- * @clauses OPS-17, RIGHT-12, OPS-04
+ * @clauses OPS-04, OPS-17, RIGHT-12
  */
 async function run(settings: Settings): Promise<void> {
   const database = await openDatabase(settings).catch((error: Error) =>

@@ -123,8 +123,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
  *
  * Throws SettingsError for the first that is wrong.
  *
- * @clauses OPS-02, PASSWORD-12, PASSWORD-17, AUTH-02, AUTH-33, RIGHT-09, RIGHT-11, LIMIT-01,
- * LIMIT-02, LIMIT-12, LIMIT-08
+ * @clauses AUTH-02, AUTH-33, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
+ * PASSWORD-17, RIGHT-09, RIGHT-11
  */
 export function readSettings(given: Environment): Settings {
   const environment = withFiles(given);
@@ -268,7 +268,7 @@ function postgresUrl(url: string): PostgresUrl | null {
   }
 }
 
-/** Whether these are an address and a port, as far as the URL has them. @clauses OPS-30, AUTH-19 */
+/** Whether these are an address and a port, as far as the URL has them. @clauses AUTH-19, OPS-30 */
 function isPlace(ipv6 = "::", port = "443"): boolean {
   return isIPv6(ipv6) && Number(port) >= 1 && Number(port) <= 65535;
 }

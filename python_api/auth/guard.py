@@ -2,16 +2,15 @@
 
 import re
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Request
 
 from python_api.auth.keys import ProviderKeys
 from python_api.auth.store import Credentials, find_by_id, hold_caller
 from python_api.auth.tokens import Claims, TokenError, read_token
-from python_api.http.openapi import OPTIONAL, SECURED
+from python_api.http.openapi import OPTIONAL, SECURED, Piece
 from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
 from python_api.http.requests import MAX_INTEGER, TOKEN, header, path_id
@@ -43,7 +42,10 @@ class Target:
 
 
 class Guard:
-    """Who calls, by the request's token; None where nobody has to say."""
+    """Tells who calls, by the request's token, and refuses whoever may not.
+
+    Where the service runs open there is no caller, and everybody may.
+    """
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -53,7 +55,9 @@ class Guard:
     async def registration(self, request: Request) -> Caller | None:
         """The caller, who may create a user: anybody may, unless registration is closed.
 
-        Clauses: RIGHT-02, RIGHT-09, PROB-20.
+        Raises unauthorized, and where it is closed forbidden.
+
+        Clauses: PROB-20, PROB-21, RIGHT-02, RIGHT-09.
         """
         if not self._settings.registration:
             return await self.admin(request)
@@ -62,7 +66,7 @@ class Guard:
     async def admin(self, request: Request) -> Caller | None:
         """An admin. Raises unauthorized and forbidden.
 
-        Clauses: RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21.
+        Clauses: PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14.
         """
         caller = await self._known(request)
         if caller and not caller.is_admin:
@@ -72,10 +76,10 @@ class Guard:
     async def user(self, request: Request, user_id: str) -> Target:
         """The user with this id, or with `me` the caller, for whoever may see and change them.
 
-        Raises unauthorized and forbidden, that without a look at whether there is such a user, and
+        Raises unauthorized, forbidden (without a look at whether there is such a user) and
         validation.
 
-        Clauses: RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08.
+        Clauses: PROB-08, PROB-20, PROB-21, RIGHT-04, RIGHT-05, RIGHT-14.
         """
         caller = await self._known(request)
         named = _named(user_id, caller)
@@ -88,13 +92,13 @@ class Guard:
 
         Raises unauthorized, forbidden and validation.
 
-        Clauses: RIGHT-03, PROB-08.
+        Clauses: PROB-08, RIGHT-03.
         """
         caller = await self.admin(request)
         return Target(path_id(_named(user_id, caller)), caller)
 
     def check_role(self, caller: Caller | None, role: str | None) -> None:
-        """Only an admin may make one. Raises unauthorized and forbidden.
+        """Only an admin may give the role `admin`. Raises unauthorized and forbidden.
 
         Clauses: RIGHT-07, RIGHT-08.
         """
@@ -120,13 +124,14 @@ class Guard:
             raise forbidden()
 
     async def _known(self, request: Request) -> Caller | None:
+        """The caller, who has to be known. Raises unauthorized."""
         caller = await self._caller(request)
         return _required(caller) if self._settings.auth else None
 
     async def _caller(self, request: Request) -> Caller | None:
         """Whose token it is; None without one. Raises unauthorized for one that is not valid.
 
-        Clauses: AUTH-03, AUTH-04, AUTH-13, AUTH-11, AUTH-17.
+        Clauses: AUTH-03, AUTH-04, AUTH-11, AUTH-13, AUTH-17.
         """
         sent = header(request.headers, "authorization")
         if not self._settings.auth or sent is None or OTHER_SCHEME.fullmatch(sent):
@@ -157,7 +162,7 @@ def _not_void(user: Credentials | None, claims: Claims) -> Credentials:
 def _named(user_id: str, caller: Caller | None) -> str:
     """The id that is meant: for `me` the caller's. Raises unauthorized.
 
-    Clauses: RIGHT-06, AUTH-16.
+    Clauses: AUTH-16, RIGHT-06.
     """
     return str(_required(caller).id) if user_id == "me" else user_id
 
@@ -195,28 +200,39 @@ USER_ID = {
     "example": 1,
 }
 # What the guard, the database and the provider have to say.
-GUARDED = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"]
+REFUSALS = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"]
 WRONG_ID = Problem("validation", [issue("parameter", "id", "malformed")])
 
 
-def _guarded(ask: Callable[[Guard, Request], Awaitable[Any]], **piece: Any) -> Reader:
-    """A reader that asks the application's guard."""
-
-    async def read(request: Request) -> Any:
-        return await ask(request.app.state.guard, request)
-
-    return Reader(read, {"security": SECURED, "x-problems": GUARDED, **piece})
+def _guard(request: Request) -> Guard:
+    guard: Guard = request.app.state.guard
+    return guard
 
 
-def _of_a_user(ask: Callable[[Guard, Request, str], Awaitable[Target]]) -> Reader:
-    """A reader that asks it about the user whom the path names."""
-    return _guarded(
-        lambda guard, request: ask(guard, request, request.path_params["id"]),
-        **{"parameters": [USER_ID], "x-problems": [*GUARDED, WRONG_ID]},
-    )
+async def _read_registering(request: Request) -> Caller | None:
+    return await _guard(request).registration(request)
 
 
-MayRegister = Annotated[Caller | None, _guarded(Guard.registration, security=OPTIONAL)]
-Admin = Annotated[Caller | None, _guarded(Guard.admin)]
-OwnUser = Annotated[Target, _of_a_user(Guard.user)]
-DeletableUser = Annotated[Target, _of_a_user(Guard.deletion)]
+async def _read_admin(request: Request) -> Caller | None:
+    return await _guard(request).admin(request)
+
+
+async def _read_own(request: Request) -> Target:
+    return await _guard(request).user(request, request.path_params["id"])
+
+
+async def _read_any(request: Request) -> Target:
+    return await _guard(request).deletion(request, request.path_params["id"])
+
+
+OPEN_TO_ALL: Piece = {"security": OPTIONAL, "x-problems": REFUSALS}
+GUARDED: Piece = {"security": SECURED, "x-problems": REFUSALS}
+OF_A_USER: Piece = {
+    "security": SECURED,
+    "parameters": [USER_ID],
+    "x-problems": [*REFUSALS, WRONG_ID],
+}
+MayRegister = Annotated[Caller | None, Reader(_read_registering, OPEN_TO_ALL)]
+Admin = Annotated[Caller | None, Reader(_read_admin, GUARDED)]
+OwnUser = Annotated[Target, Reader(_read_own, OF_A_USER)]
+AnyUser = Annotated[Target, Reader(_read_any, OF_A_USER)]

@@ -140,7 +140,7 @@ def _number(payload: Payload, name: str) -> int | None:
 def _is_our_own(header: Payload, signed: bytes, proof: bytes, settings: Settings) -> bool:
     """Whether one of the service's secrets has signed it.
 
-    Clauses: AUTH-05, AUTH-06, AUTH-23, AUTH-08.
+    Clauses: AUTH-05, AUTH-06, AUTH-08, AUTH-23.
     """
     secrets = filter(None, (settings.auth_secret, settings.auth_secret_previous))
     signatures = (hmac.digest(secret.encode("ascii"), signed, "sha256") for secret in secrets)

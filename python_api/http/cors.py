@@ -18,7 +18,7 @@ def cors_headers(
     `origin` and `requested` are the request's `Origin` and `Access-Control-Request-Method`, if it
     has them; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
 
-    Clauses: CORS-01, CORS-02, CORS-05, CORS-07, CORS-03, CORS-04, CORS-06.
+    Clauses: CORS-01, CORS-02, CORS-03, CORS-04, CORS-05, CORS-06, CORS-07.
     """
     if not allowed:
         return {}

@@ -56,19 +56,19 @@ async def docs() -> Response:
 
 @router.get("/docs/init.js")
 async def script() -> Response:
-    """What starts it. Clauses: DOC-09."""
+    """The script that starts Swagger UI. Clauses: DOC-09."""
     return Response(SCRIPT, media_type="text/javascript")
 
 
 @router.get("/docs/swagger-ui-bundle.js")
 async def bundle() -> Response:
-    """Swagger UI. Clauses: HDR-12, DOC-09."""
+    """Swagger UI. Clauses: DOC-09, HDR-12."""
     return Response(asset("swagger-ui-bundle.js"), media_type="text/javascript")
 
 
 @router.get("/docs/swagger-ui.css")
 async def style() -> Response:
-    """Its style sheet. Clauses: DOC-09."""
+    """Swagger UI's style sheet. Clauses: DOC-09."""
     return Response(asset("swagger-ui.css"), media_type="text/css")
 
 

@@ -5,7 +5,7 @@ A route brings its operation along; what several operations share stands here.
 
 from collections.abc import Mapping, Sequence, Set as AbstractSet
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
@@ -152,6 +152,20 @@ STATUS_SCHEMA = {
 ALWAYS = ("bad-request", "headers-too-large", "internal")
 
 
+# What a reader adds to an OpenAPI operation.
+Piece = TypedDict(
+    "Piece",
+    {
+        "security": list[dict[str, list[str]]],
+        "parameters": list[dict[str, Any]],
+        "requestBody": dict[str, Any],
+        # The problems that it raises, by their codes or with what they carry.
+        "x-problems": Sequence[str | Problem],
+    },
+    total=False,
+)
+
+
 class _PlainSchema(GenerateJsonSchema):
     """pydantic's generator, without the titles that it makes of names, and without defaults."""
 
@@ -173,14 +187,13 @@ def headers(*names: str) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*COMMON, *names)}
 
 
-def content(
-    schema: Mapping[str, Any], example: object, media_type: str = "application/json"
-) -> dict[str, Any]:
-    """The content of a body: its schema and an example."""
-    return {media_type: {"schema": schema, "example": example}}
+def content(schema: Mapping[str, Any], example: object, *media_types: str) -> dict[str, Any]:
+    """The content of a body, by default JSON: its schema and an example."""
+    names = sorted(media_types) or ["application/json"]
+    return {name: {"schema": schema, "example": example} for name in names}
 
 
-def problems(*possible: str | Problem) -> dict[str, Any]:
+def _problems(*possible: str | Problem) -> dict[str, Any]:
     """The responses, by status, that tell of these problems or of those that are always possible.
 
     A problem is given by its code, or with issues for the example and with header fields.
@@ -199,7 +212,7 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
             str(status),
             {
                 "description": "A problem.",
-                "headers": headers(*fields),
+                "headers": {},
                 "content": {
                     "application/problem+json": {
                         "schema": {"$ref": "#/components/schemas/Problem"},
@@ -208,6 +221,7 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
                 },
             },
         )
+        response["headers"] |= headers(*fields)
         example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
         if problem.issues:
             example["errors"] = problem.issues
@@ -216,18 +230,19 @@ def problems(*possible: str | Problem) -> dict[str, Any]:
     return responses
 
 
-def operation(described: Mapping[str, Any], *pieces: Mapping[str, Any]) -> dict[str, Any]:
+def operation(described: Mapping[str, Any], *pieces: Piece) -> dict[str, Any]:
     """An OpenAPI operation and what its readers add to it, in the words of FastAPI's decorators.
 
-    Lists are joined, those of the readers first. `x-problems` become responses.
+    Parameters and problems are joined, the readers' first; the problems become responses.
 
     Clauses: DOC-05.
     """
     whole: dict[str, Any] = {"parameters": [], "x-problems": []}
     for piece in (*pieces, described, {"parameters": [SENT_REQUEST_ID]}):
         for name, value in piece.items():
-            whole[name] = whole[name] + value if isinstance(whole.get(name), list) else value
-    responses = problems(*whole["x-problems"])
+            is_joined = name in ("parameters", "x-problems")
+            whole[name] = [*whole[name], *cast(Any, value)] if is_joined else value
+    responses = _problems(*whole["x-problems"])
     for status, response in described["responses"].items():
         # One that isn't a problem, beside those that are.
         also = responses.get(status, {}).get("content", {})
@@ -268,7 +283,7 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
 def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The document without what only a service of other settings answers or asks for.
 
-    Clauses: DOC-11, DOC-12, RIGHT-09, AUTH-15.
+    Clauses: AUTH-15, DOC-11, DOC-12, RIGHT-09.
     """
     # The routes' own descriptions are in it, and they stay as they are.
     document = deepcopy(document)
@@ -281,7 +296,7 @@ def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:
             _leave_out(described["responses"], left_out)
             if not settings.auth:
                 described.pop("security", None)
-                _leave_out_me(described["parameters"])
+                _leave_out_me(described.get("parameters", []))
     if not settings.auth:
         del document["components"]["securitySchemes"]
         del document["components"]["headers"]["WWW-Authenticate"]

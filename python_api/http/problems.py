@@ -165,7 +165,7 @@ def issue(place: Literal["pointer", "parameter", "header"], name: str, code: str
 def render_problem(problem: Problem) -> JSONResponse:
     """The answer that tells the client of a problem (RFC 9457, 3).
 
-    Clauses: PROB-04, PROB-01, PROB-02, PROB-09, HDR-09, HDR-10, REP-01, REP-02.
+    Clauses: HDR-09, HDR-10, PROB-01, PROB-02, PROB-04, PROB-09, REP-01, REP-02.
     """
     status, title, detail = CATALOGUE[problem.code]
     document: dict[str, object] = {

@@ -5,10 +5,9 @@ its piece of the OpenAPI document along. FastAPI's own parameters would read the
 caller is known, and take much that the contract refuses.
 """
 
-from collections import ChainMap
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
-from inspect import iscoroutinefunction, signature
+from dataclasses import dataclass, field
+from inspect import signature
 from typing import Annotated, Any, Generic, TypeVar, get_args
 
 from fastapi import Request, Response
@@ -16,7 +15,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from python_api.http.addresses import client_address
-from python_api.http.openapi import content, operation
+from python_api.http.openapi import Piece, content, operation
 from python_api.http.problems import Problem, issue
 from python_api.http.requests import (
     JSON,
@@ -33,23 +32,25 @@ from python_api.http.requests import (
 from python_api.settings import Settings
 from python_api.storage.database import Database
 
+Value = TypeVar("Value")
 Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Reader:
+class Reader(Generic[Value]):
     """How a parameter is read: `Annotated[EntityTags | None, Reader(...)]`."""
 
-    read: Callable[[Request], Any]
-    """Gives the value, or an awaitable of it. Raises `Problem`."""
-    piece: Mapping[str, Any] | None = None
-    """What it adds to an OpenAPI operation; in `x-problems` the problems that it raises."""
+    read: Callable[[Request], Awaitable[Value]]
+    """Gives the value. Raises `Problem`."""
+    piece: Piece = field(default_factory=Piece)
+    """What it adds to an OpenAPI operation."""
 
 
 class ReadingRoute(APIRoute):
     """A route whose handler is given what the readers of its parameters read, one after another.
 
-    `openapi_extra` is the operation as far as no reader knows it.
+    `openapi_extra` is what no reader says of the operation, in OpenAPI's own words; FastAPI's
+    (`summary=`, `responses=`) aren't looked at. Raises TypeError for a parameter without a reader.
     """
 
     def __init__(
@@ -60,23 +61,36 @@ class ReadingRoute(APIRoute):
         openapi_extra: dict[str, Any],
         **others: Any,
     ) -> None:
-        readers = [
-            next(each for each in get_args(parameter.annotation) if isinstance(each, Reader))
-            for parameter in signature(endpoint).parameters.values()
-        ]
-        steps = [(reader.read, iscoroutinefunction(reader.read)) for reader in readers]
+        readers = _readers(endpoint)
+        steps = [(name, reader.read) for name, reader in readers.items()]
 
         async def handle(request: Request) -> Response:
-            values = [await read(request) if waits else read(request) for read, waits in steps]
-            return await endpoint(*values)
+            # A comprehension, since the readers have to wait for each other.
+            return await endpoint(**{name: await read(request) for name, read in steps})
 
-        described = operation(openapi_extra, *(reader.piece or {} for reader in readers))
+        handle.__name__, handle.__qualname__ = endpoint.__name__, endpoint.__qualname__
+        described = operation(openapi_extra, *(reader.piece for reader in readers.values()))
         super().__init__(path, handle, **{**others, **described})
 
 
-def from_app(name: str) -> Reader:
+def _readers(endpoint: Callable[..., Awaitable[Response]]) -> dict[str, Reader[Any]]:
+    """The readers of its parameters, in their order."""
+    found: dict[str, Reader[Any]] = {}
+    for name, parameter in signature(endpoint, eval_str=True).parameters.items():
+        readers = [each for each in get_args(parameter.annotation) if isinstance(each, Reader)]
+        if len(readers) != 1:
+            raise TypeError(f"{endpoint.__qualname__}: {name} needs one Reader")
+        found[name] = readers[0]
+    return found
+
+
+def from_app(name: str) -> Reader[Any]:
     """What the application was made with: `app.state.name`."""
-    return Reader(lambda request: getattr(request.app.state, name))
+
+    async def read(request: Request) -> Any:
+        return getattr(request.app.state, name)
+
+    return Reader(read)
 
 
 TheSettings = Annotated[Settings, from_app("settings")]
@@ -87,14 +101,18 @@ TheDatabase = Annotated[Database, from_app("database")]
 class Sent(Generic[Model]):
     """A JSON body: its bytes, and what they say."""
 
-    content: bytes
+    raw: bytes
     fields: Model
 
 
 def json_body(
-    model: type[Model], example: Mapping[str, Any], broken: str, accepted: Collection[str] = JSON
-) -> Reader:
-    """The body as a `Sent[model]`; `broken` is a member that may be malformed.
+    model: type[Model],
+    *,
+    example: Mapping[str, Any],
+    malformed_member: str,
+    accepted: Collection[str] = JSON,
+) -> Reader[Sent[Model]]:
+    """The body as a `Sent[model]`; the example of a malformed one breaks `malformed_member`.
 
     Raises unsupported-media-type, body-too-large, malformed-json and validation.
 
@@ -106,23 +124,26 @@ def json_body(
         return Sent(body, parse_body(model, parse_json(body)))
 
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    bodies = [content(schema, example, media_type) for media_type in accepted]
     return Reader(
         read,
         {
-            "requestBody": {"required": True, "content": dict(ChainMap(*bodies))},
+            "requestBody": {"required": True, "content": content(schema, example, *accepted)},
             "x-problems": [
                 unsupported_media_type(accepted),
                 "body-too-large",
                 "malformed-json",
-                Problem("validation", [issue("pointer", f"#/{broken}", "malformed")]),
+                Problem("validation", [issue("pointer", f"#/{malformed_member}", "malformed")]),
             ],
         },
     )
 
 
-def _condition(name: str, description: str) -> Reader:
+def _condition(name: str, description: str) -> Reader[EntityTags | None]:
     """A conditional header field. Raises malformed-header. Clauses: PROB-14."""
+
+    async def read(request: Request) -> EntityTags | None:
+        return entity_tags(request, name)
+
     parameter = {
         "name": name,
         "in": "header",
@@ -130,25 +151,22 @@ def _condition(name: str, description: str) -> Reader:
         "schema": {"type": "string"},
         "example": '"1"',
     }
-    return Reader(
-        lambda request: entity_tags(request, name),
-        {"parameters": [parameter], "x-problems": [malformed_header(name)]},
-    )
+    return Reader(read, {"parameters": [parameter], "x-problems": [malformed_header(name)]})
 
 
-# Only a change looks at it (COND-02, COND-14, COND-17).
+# For a change or a deletion of one user (COND-02, COND-14, COND-17).
 IfMatch = Annotated[
     EntityTags | None,
     _condition("If-Match", "Only if one of these ETags, or `*`, is the user's (RFC 9110, 13.1.1)."),
 ]
-# Only a read looks at it (COND-11, COND-14, COND-17).
+# For a read of one user (COND-11, COND-14, COND-17).
 IfNoneMatch = Annotated[
     EntityTags | None,
     _condition("If-None-Match", "Only if none of these ETags is the user's (RFC 9110, 13.1.2)."),
 ]
 
 
-def _address(request: Request) -> str:
+async def _client_address(request: Request) -> str:
     """Where the request comes from. Clauses: LIMIT-07."""
     settings: Settings = request.app.state.settings
     peer = request.client.host if request.client else ""
@@ -156,5 +174,6 @@ def _address(request: Request) -> str:
     return client_address(peer, forwarded, settings.trusted_proxies)
 
 
-ClientAddress = Annotated[str, Reader(_address)]
+ClientAddress = Annotated[str, Reader(_client_address)]
+# Nothing is done for a request that doesn't come in whole (BODY-06, HTTP-26).
 IgnoredBody = Annotated[None, Reader(read_to_end)]

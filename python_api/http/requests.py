@@ -92,7 +92,7 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
     Raises unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
     much, body-too-large; the server below reads the rest and forgets it.
 
-    Clauses: PROB-12, BODY-02, PROB-13, BODY-01, BODY-03, BODY-05.
+    Clauses: BODY-01, BODY-02, BODY-03, BODY-05, PROB-12, PROB-13.
     """
     if not _has_media_type(request, accepted):
         raise unsupported_media_type(accepted)
@@ -110,7 +110,7 @@ async def read_body(request: Request, accepted: Container[str]) -> bytes:
 
 def unsupported_media_type(accepted: Container[str]) -> Problem:
     """415, with the types that a `PATCH` may have (RFC 5789, 2.2). Clauses: ROUTE-17."""
-    headers = {"Accept-Patch": ACCEPT_PATCH} if accepted is MERGE_PATCH else None
+    headers = {"Accept-Patch": ACCEPT_PATCH} if "application/merge-patch+json" in accepted else None
     return Problem("unsupported-media-type", headers=headers)
 
 
@@ -126,7 +126,7 @@ async def read_to_end(request: Request) -> None:
 def _has_media_type(request: Request, accepted: Container[str]) -> bool:
     """Whether there is one Content-Type, one of these, in UTF-8 and not encoded.
 
-    Clauses: CTYPE-01, CTYPE-04, CTYPE-06, CTYPE-02, CTYPE-07, CTYPE-09, CTYPE-05.
+    Clauses: CTYPE-01, CTYPE-02, CTYPE-04, CTYPE-05, CTYPE-06, CTYPE-07, CTYPE-09.
     """
     match = MEDIA_TYPE.fullmatch(header(request.headers, "content-type") or "")
     if not match or match[1].lower() not in accepted or "content-encoding" in request.headers:
@@ -146,11 +146,11 @@ def parse_json(body: bytes, number: Callable[[str], object] = lambda _: 0) -> ob
     """The value that the body is JSON of (RFC 8259). Raises malformed-json.
 
     Of members with one name the last counts; `number` makes something of a number as it is
-    written. Without it a number is only known as one, since none has a place in any body, and one
-    of 5,000 digits must not cost anything.
+    written. By default a number becomes 0: no body has a place for one, and to convert 5,000
+    digits would cost time.
 
-    Clauses: JSON-10, JSON-12, JSON-01, JSON-02, JSON-03, JSON-04, JSON-08, JSON-09, JSON-17,
-    JSON-05, JSON-06, JSON-07, JSON-13.
+    Clauses: JSON-01, JSON-02, JSON-03, JSON-04, JSON-05, JSON-06, JSON-07, JSON-08, JSON-09,
+    JSON-10, JSON-12, JSON-13, JSON-17.
     """
     try:
         if _nests_too_deep(body):
@@ -170,7 +170,6 @@ def _refuse_constant(_name: str) -> NoReturn:
 
     Clauses: JSON-02.
     """
-    # NaN, Infinity and -Infinity, which Python would take.
     raise Problem("malformed-json")
 
 
@@ -202,7 +201,7 @@ def parse_base64url(text: str) -> bytes:
 
 
 def parse_body(model: type[Model], document: object) -> Model:
-    """The document as a `model`. Raises validation. Clauses: JSON-14, JSON-16, PROB-07, PROB-06."""
+    """The document as a `model`. Raises validation. Clauses: JSON-14, JSON-16, PROB-06, PROB-07."""
     if not isinstance(document, dict):
         raise Problem("validation", [issue("pointer", "#", "wrong-type")])
     # Unknown members are found here: pydantic fails on a name with an unpaired surrogate.
@@ -228,7 +227,7 @@ def _pointer(name: str) -> str:
 def percent_encode(text: str) -> str:
     """The text with everything but RFC 3986's unreserved characters percent-encoded.
 
-    Clauses: USR-LIST-17, PROB-05.
+    Clauses: PROB-05, USR-LIST-17.
     """
     return quote(text, safe="")
 
@@ -246,7 +245,7 @@ def path_id(text: str) -> int:
 def integer_rule(text: str, highest: int) -> str | None:
     """Which rule of a canonical decimal from 1 to `highest` the text breaks, if any.
 
-    Clauses: USR-LIST-04, ID-02, ID-01, ID-03.
+    Clauses: ID-01, ID-02, ID-03, USR-LIST-04.
     """
     if text == "0":
         return "too-small"
@@ -314,7 +313,7 @@ class EntityTags:
 def entity_tags(request: Request, name: str) -> EntityTags | None:
     """The condition in the header field `name`, if there is one. Raises malformed-header.
 
-    Clauses: COND-07, COND-03, COND-09, COND-10, COND-04.
+    Clauses: COND-03, COND-04, COND-07, COND-09, COND-10.
     """
     value = header(request.headers, name)
     if value is None:

@@ -68,7 +68,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def log_listening(listener: socket.socket, settings: Settings) -> None:
-    """Tell the log where the socket listens, and whether to anybody. Clauses: OPS-01, AUTH-13."""
+    """Tell the log where the socket listens, and whether to anybody. Clauses: AUTH-13, OPS-01."""
     address, port = listener.getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
     log("info", "listening", url=f"http://{host}:{port}")
@@ -79,7 +79,7 @@ def log_listening(listener: socket.socket, settings: Settings) -> None:
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
 
-    Clauses: LOG-04, ROUTE-15, HDR-07, HDR-08.
+    Clauses: HDR-07, HDR-08, LOG-04, ROUTE-15.
     """
     config = uvicorn.Config(
         app,
@@ -174,7 +174,7 @@ class Server(uvicorn.Server):
 def refuse(code: str) -> ASGIApp:
     """An application that answers everything with this problem and closes the connection.
 
-    Clauses: HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03, HTTP-06.
+    Clauses: CORS-08, HDR-01, HDR-05, HDR-06, HTTP-06, LOG-02, LOG-03.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,7 +201,7 @@ def refusal(
 ) -> str | None:
     """The code of the problem that this request is refused with before any route; none if it isn't.
 
-    Clauses: HTTP-04, HTTP-05, HTTP-20, HTTP-01, HTTP-02, AUTH-40, HTTP-23, HTTP-24.
+    Clauses: AUTH-40, HTTP-01, HTTP-02, HTTP-04, HTTP-05, HTTP-20, HTTP-23, HTTP-24.
     """
     size = len(target) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > MAX_HEADER_BYTES or len(headers) > MAX_HEADERS:
@@ -260,7 +260,7 @@ class Protocol(HttpToolsProtocol):
         self.refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected. Clauses: OPS-28, OPS-26."""
+        """A client has connected. Clauses: OPS-26, OPS-28."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
         self.flow = Flow(self)
         if len(self.connections) > self._most and not self._make_room():
@@ -289,7 +289,7 @@ class Protocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more, but may wait for answers: stay open until they are given.
 
-        Clauses: HTTP-11, HTTP-08.
+        Clauses: HTTP-08, HTTP-11.
         """
         if self.reading != "nothing" and not self.refused:
             self._give_up("bad-request")
@@ -332,7 +332,7 @@ class Protocol(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse what has come, as far as there is nothing that has to come first.
 
-        Clauses: HTTP-22, HTTP-08, HTTP-09, HTTP-04, HTTP-28.
+        Clauses: HTTP-04, HTTP-08, HTTP-09, HTTP-22, HTTP-28.
         """
         while self._unparsed and not self.must_wait():
             piece, self._unparsed = self._unparsed[:PIECE_BYTES], self._unparsed[PIECE_BYTES:]
@@ -425,7 +425,7 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field; a trailer field isn't one (RFC 9110, 6.5).
 
-        Clauses: HTTP-14, HTTP-15, HTTP-17, HTTP-27, BODY-05.
+        Clauses: BODY-05, HTTP-14, HTTP-15, HTTP-17, HTTP-27.
         """
         if self.reading == "head":
             super().on_header(name, value.strip(b" \t"))
@@ -452,7 +452,7 @@ class Protocol(HttpToolsProtocol):
             self.scope["query_string"] = query
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body. Clauses: HTTP-19, BODY-04, BODY-06, BODY-07."""
+        """A part of the body. Clauses: BODY-04, BODY-06, BODY-07, HTTP-19."""
         self.framing_bytes = 0
         if self.reading == "body":
             super().on_body(body)

@@ -1,5 +1,7 @@
 """What an operator asks: whether the service is alive, whether it can serve, what it has done."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
@@ -10,13 +12,13 @@ from python_api.operation.observability import METRICS_TYPE, render_metrics
 STATUS = {"$ref": "#/components/schemas/Status"}
 OK = {"description": "Yes.", "headers": headers(), "content": content(STATUS, {"status": "ok"})}
 
-HEALTHZ = {
+HEALTHZ: dict[str, Any] = {
     "operationId": "healthz",
     "summary": "Is the service alive?",
     "description": "Asks nothing else.",
     "responses": {"200": OK},
 }
-READYZ = {
+READYZ: dict[str, Any] = {
     "operationId": "readyz",
     "summary": "Can the service serve?",
     "description": "Asks the database.",
@@ -24,7 +26,7 @@ READYZ = {
     "x-problems": ["unavailable"],
 }
 SAMPLE = 'http_requests_total{method="GET",route="/users/{id}",status="200"} 1\n'
-METRICS = {
+METRICS: dict[str, Any] = {
     "operationId": "metrics",
     "summary": "What has the service done?",
     "description": "Requests and their durations, in Prometheus' text format.",

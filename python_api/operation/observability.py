@@ -56,7 +56,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def log(level: str, message: str, **fields: str | float) -> None:
-    """Write one line to the log. Clauses: OPS-01, OPS-12, LOG-01."""
+    """Write one line to the log. Clauses: LOG-01, OPS-01, OPS-12."""
     LINES.write(_line(level, message, **fields))
 
 
@@ -81,7 +81,7 @@ class Observation:
     def end(self, route: str, status: int) -> None:
         """Count the request, and log it, as its answer leaves; `route` is the path's template.
 
-        Clauses: METRICS-02, METRICS-03, LOG-01, LOG-04.
+        Clauses: LOG-01, LOG-04, METRICS-02, METRICS-03.
         """
         seconds = perf_counter() - self._start
         labels = (self._method, route, str(status))

@@ -207,7 +207,7 @@ class Session(asyncpg.Connection):  # type: ignore[misc]
 async def open_postgres(settings: Settings, url: PostgresUrl) -> AsyncIterator[PostgresDatabase]:
     """Connect to the database at the URL, and prepare its schema.
 
-    Clauses: OPS-10, OPS-21, OPS-20.
+    Clauses: OPS-10, OPS-20, OPS-21.
     """
     session = NEWER_SESSION
     try:

@@ -115,7 +115,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
-        """The connection in a transaction. Clauses: UNIQ-09, OPS-08, OPS-14."""
+        """The connection in a transaction. Clauses: OPS-08, OPS-14, UNIQ-09."""
         async with self._turn:
             await self._begin()
             try:

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the users' operations beside what their readers say."""
+"""What the readers of the users' operations don't say of them in the OpenAPI document."""
 
 from typing import Any
 

@@ -53,15 +53,17 @@ EXPIRED_KEYS = (
 DELETE_EXPIRED = delete(TABLE).where(TABLE.c.key_hash.in_(EXPIRED_KEYS))
 
 
-def _read_key(request: Request) -> str | None:
-    """The `Idempotency-Key`, if one was sent. Raises malformed-header. Clauses: IDEM-07."""
+async def _read_key(request: Request) -> str | None:
+    """The `Idempotency-Key`, if one was sent. Raises malformed-header.
+
+    Clauses: IDEM-07, IDEM-11, PROB-14.
+    """
     key = header(request.headers, "idempotency-key")
     if key is not None and not KEY.fullmatch(key):
         raise malformed_header("Idempotency-Key")
     return key
 
 
-# Only a creation looks at it (IDEM-11).
 IdempotencyKey = Annotated[
     str | None,
     Reader(
@@ -105,7 +107,7 @@ async def claim_key(
     Raises idempotency-key-reused when that was done with another body. Of concurrent requests
     with one key the first holds the row until its commit, and the others wait for it here.
 
-    Clauses: IDEM-15, OPS-23, IDEM-12, IDEM-05, PROB-17, IDEM-02, IDEM-04.
+    Clauses: IDEM-02, IDEM-04, IDEM-05, IDEM-12, IDEM-15, OPS-23, PROB-17.
     """
     key_hash, body_hash = _hashes(key, body)
     claim = {
@@ -115,9 +117,8 @@ async def claim_key(
         "expires_at": timestamp(now + timedelta(seconds=ttl)),
         "now": timestamp(now),
     }
-    # Some keys whose time is over are forgotten: a few more than one, so that they never pile up
-    # (IDEM-17).
     if await connection.execute(CLAIM_KEY, claim):
+        # A few more than one, so that they never pile up (IDEM-17).
         await connection.execute(DELETE_EXPIRED, {"now": timestamp(now)})
         return None
     ((kept_body, response),) = await connection.fetch(KEPT_ANSWER, {"key_hash": key_hash})

@@ -64,8 +64,8 @@ class Page:
 def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
     """The page that the query asks for; unknown parameters are ignored. Raises validation.
 
-    Clauses: QUERY-07, USR-LIST-03, USR-LIST-05, USR-LIST-14, USR-LIST-20, QUERY-09, PROB-06,
-    USR-LIST-04, USR-LIST-09, USR-LIST-15, QUERY-08.
+    Clauses: PROB-06, QUERY-07, QUERY-08, QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05,
+    USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20.
     """
     sent: dict[str, list[str]] = {"limit": [], "sort": [], "q": [], "cursor": []}
     for name, value in parameters:
@@ -93,10 +93,10 @@ def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
     return Page(int(limit), sort, q, after)
 
 
-def _read_page(request: Request) -> Page:
+async def _read_page(request: Request) -> Page:
     """The page that the query asks for. Raises malformed-query and validation.
 
-    Clauses: QUERY-01.
+    Clauses: PROB-14, PROB-16, QUERY-01.
     """
     return parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
 
@@ -157,7 +157,7 @@ PageQuery = Annotated[
 def next_link(page: Page, last: User) -> str:
     """The `Link` (RFC 8288) to the page after the one that ends with the user `last`.
 
-    Clauses: USR-LIST-16, CURSOR-01, USR-LIST-17.
+    Clauses: CURSOR-01, USR-LIST-16, USR-LIST-17.
     """
     cursor = Cursor(page.sort, page.q, getattr(last, page.column), last.id)
     parameters = {"limit": str(page.limit), "sort": page.sort}

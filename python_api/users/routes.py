@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Response
 
-from python_api.auth.guard import Admin, DeletableUser, MayRegister, OwnUser
+from python_api.auth.guard import Admin, AnyUser, MayRegister, OwnUser
 from python_api.http.readers import (
     ClientAddress,
     IfMatch,
@@ -30,11 +30,14 @@ from python_api.users.service import Users
 router = APIRouter(route_class=ReadingRoute)
 
 TheUsers = Annotated[Users, from_app("users")]
-# A creation and a replacement take the same body (USR-CREATE-04, USR-REPLACE-01, USR-REPLACE-02).
-WholeUser = Annotated[Sent[NewUser], json_body(NewUser, docs.NEW_USER, "email")]
-# A change takes any of the members (CTYPE-08, USR-PATCH-01, USR-PATCH-02).
+# A creation and a replacement take the same body (USR-CREATE-04, USR-REPLACE-02).
+WholeUser = Annotated[
+    Sent[NewUser], json_body(NewUser, example=docs.NEW_USER, malformed_member="email")
+]
+# A change takes any of the members (CTYPE-08).
 Changes = Annotated[
-    Sent[UserChanges], json_body(UserChanges, docs.CHANGES, "email", accepted=MERGE_PATCH)
+    Sent[UserChanges],
+    json_body(UserChanges, example=docs.CHANGES, malformed_member="email", accepted=MERGE_PATCH),
 ]
 
 
@@ -46,7 +49,7 @@ async def create_user(
     address: ClientAddress,
     users: TheUsers,
 ) -> Response:
-    """Create a user, or with a key of before give the answer of then.
+    """Create a user; for a key that was used before, repeat the first answer.
 
     Clauses: IDEM-09, USR-CREATE-01, USR-CREATE-02, USR-CREATE-03.
     """
@@ -54,16 +57,16 @@ async def create_user(
     headers = {"Location": f"/users/{user.id}"}
     if replayed:
         headers["Idempotency-Replayed"] = "true"
-    return answered(user, 201, headers)
+    return _answered(user, 201, headers)
 
 
 @router.get("/users", openapi_extra=docs.LIST_USERS)
-async def list_users(_: Admin, page: PageQuery, users: TheUsers) -> Response:
+async def list_users(_admin: Admin, page: PageQuery, users: TheUsers) -> Response:
     """List users: a bare array, with a link to the next page if there is one.
 
-    Clauses: USR-LIST-03, USR-LIST-02, USR-LIST-18, CURSOR-12, REP-10, USR-LIST-01.
+    Clauses: CURSOR-12, REP-10, USR-LIST-01, USR-LIST-02, USR-LIST-03, USR-LIST-18.
     """
-    found = await users.list(page)
+    found = await users.list_page(page)
     shown = found[: page.limit]
     headers = {"Link": next_link(page, shown[-1])} if len(found) > page.limit else {}
     return Response(UsersJson.dump_json(shown), 200, headers, media_type="application/json")
@@ -73,40 +76,40 @@ async def list_users(_: Admin, page: PageQuery, users: TheUsers) -> Response:
 async def get_user(target: OwnUser, condition: IfNoneMatch, users: TheUsers) -> Response:
     """Get a user, unless it is still as the client knows it.
 
-    Clauses: HDR-11, HDR-12, COND-11, COND-13, USR-READ-01.
+    Clauses: COND-11, COND-13, HDR-11, HDR-12, USR-READ-01.
     """
     user = await users.read(target.id)
     if condition and condition.match_weakly(user.etag):
         return Response(None, 304, {"ETag": user.etag})
-    return answered(user)
+    return _answered(user)
 
 
 @router.put("/users/{id}", openapi_extra=docs.REPLACE_USER)
 async def replace_user(
     target: OwnUser, condition: IfMatch, sent: WholeUser, users: TheUsers
 ) -> Response:
-    """Replace a user."""
-    return answered(await users.change(target, condition, sent.fields))
+    """Replace a user. Clauses: USR-REPLACE-01."""
+    return _answered(await users.change(target, condition, sent.fields))
 
 
 @router.patch("/users/{id}", openapi_extra=docs.PATCH_USER)
 async def patch_user(
     target: OwnUser, condition: IfMatch, sent: Changes, users: TheUsers
 ) -> Response:
-    """Change a user: a JSON Merge Patch (RFC 7396)."""
-    return answered(await users.change(target, condition, sent.fields))
+    """Change a user: a JSON Merge Patch (RFC 7396). Clauses: USR-PATCH-01, USR-PATCH-02."""
+    return _answered(await users.change(target, condition, sent.fields))
 
 
 @router.delete("/users/{id}", openapi_extra=docs.DELETE_USER)
 async def delete_user(
-    target: DeletableUser, condition: IfMatch, _: IgnoredBody, users: TheUsers
+    target: AnyUser, condition: IfMatch, _body: IgnoredBody, users: TheUsers
 ) -> Response:
     """Delete a user. Clauses: USR-DELETE-01."""
     await users.delete(target, condition)
     return Response(None, 204)
 
 
-def answered(user: User, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """The user, with its version as entity tag. Clauses: HDR-09, HDR-10, REP-01, REP-02, COND-01."""
+def _answered(user: User, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """The user, with its version as entity tag. Clauses: COND-01, HDR-09, HDR-10, REP-01, REP-02."""
     fields = {"ETag": user.etag, **(headers or {})}
     return Response(UserJson.dump_json(user), status, fields, media_type="application/json")

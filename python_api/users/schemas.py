@@ -20,15 +20,14 @@ MAX_LOCAL = 64
 MIN_PASSWORD = 12
 MAX_PASSWORD = 128
 
-# The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain
-# (EMAIL-01).
+# What may stand before the @: the HTML Living Standard's `input type=email` (EMAIL-01).
 LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]"
 # No hyphen at its ends, 63 characters at most (EMAIL-04).
 LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 # At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 EMAIL = rf"{LOCAL}+@{LABEL}(\.{LABEL})+"
 SURROGATE = re.compile("[\ud800-\udfff]")
+TIMESTAMP = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
 
 # All the roles there are (ROLE-01).
 Role = Literal["admin", "member"]
@@ -37,7 +36,7 @@ Role = Literal["admin", "member"]
 def text_rule(text: str) -> LiteralString | None:
     """The rule that a trimmed name or search text breaks, if any. Lengths are in code points.
 
-    Clauses: NAME-06, USR-LIST-15, NAME-02, NAME-03, NAME-04, NAME-05.
+    Clauses: NAME-02, NAME-03, NAME-04, NAME-05, NAME-06, USR-LIST-15.
     """
     if not text:
         return "too-short"
@@ -49,7 +48,7 @@ def text_rule(text: str) -> LiteralString | None:
 def email_rule(email: str) -> LiteralString | None:
     """The rule that an email breaks, if any: its length is judged before its form.
 
-    Clauses: EMAIL-06, EMAIL-07, EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09.
+    Clauses: EMAIL-02, EMAIL-05, EMAIL-06, EMAIL-07, EMAIL-08, EMAIL-09.
     """
     if len(email) > MAX_EMAIL or len(email.rpartition("@")[0]) > MAX_LOCAL:
         return "too-long"
@@ -59,7 +58,7 @@ def email_rule(email: str) -> LiteralString | None:
 def password_rule(password: str) -> LiteralString | None:
     """The rule that a password breaks, if any. Lengths are in code points.
 
-    Clauses: PASSWORD-05, PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04.
+    Clauses: PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04, PASSWORD-05.
     """
     if len(password) < MIN_PASSWORD:
         return "too-short"
@@ -78,8 +77,7 @@ def _name(value: object) -> str:
 def _email(value: object) -> str:
     email = _string(value)
     _check_rule(email_rule(email))
-    # Only now: of what isn't ASCII, lower() makes letters that are (U+212A becomes a k; EMAIL-05,
-    # EMAIL-10).
+    # Only now: it turns some letters into ASCII ones, U+212A into k (EMAIL-05, EMAIL-10).
     return email.lower()
 
 
@@ -103,7 +101,7 @@ def _password_or_null(value: object) -> str | None:
 
 
 def _string(value: object) -> str:
-    """The text; nothing is made into one. Clauses: JSON-15, USR-PATCH-04, PASSWORD-06."""
+    """The text; nothing is made into one. Clauses: JSON-15, PASSWORD-06, USR-PATCH-04."""
     if not isinstance(value, str):
         raise PydanticCustomError("wrong-type", "not a string")
     return value
@@ -173,7 +171,7 @@ NewPasswordOrNull = Annotated[
 class NewUser(BaseModel):
     """The body of a creation or a replacement.
 
-    Clauses: USR-CREATE-04, USR-REPLACE-02, ROLE-04, PASSWORD-08.
+    Clauses: PASSWORD-08, ROLE-04, USR-CREATE-04, USR-REPLACE-02.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -187,7 +185,7 @@ class NewUser(BaseModel):
 class UserChanges(BaseModel):
     """The body of a change: a JSON Merge Patch (RFC 7396).
 
-    Clauses: USR-PATCH-01, USR-PATCH-04, ROLE-04, PASSWORD-08.
+    Clauses: PASSWORD-08, ROLE-04, USR-PATCH-01, USR-PATCH-04.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -202,7 +200,7 @@ class UserChanges(BaseModel):
 class User:
     """A user as clients see it; its members stand in this order.
 
-    Clauses: REP-03, PASSWORD-10, REP-08.
+    Clauses: PASSWORD-10, REP-03, REP-08.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -219,7 +217,7 @@ class User:
     def etag(self) -> str:
         """The strong entity tag of this version (RFC 9110, 8.8.3).
 
-        Clauses: USR-CREATE-03, COND-01.
+        Clauses: COND-01, USR-CREATE-03.
         """
         return f'"{self.version}"'
 

@@ -1,6 +1,7 @@
 """What the users' operations do: each write is one transaction, committed before it is answered.
 
-It begins with a second look at the caller, whose body may have come late (RIGHT-15).
+Each begins with a second look at the caller: the body may have come long after the token was
+checked (RIGHT-15).
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -36,10 +37,10 @@ class Users:
         """Create a user; gives it, and whether it was created before, under the same key.
 
         `address` is where the request comes from. Raises unauthorized, forbidden,
-        too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+        idempotency-key-reused, too-many-registrations, overloaded and email-taken.
 
-        Clauses: PROB-22, LIMIT-13, REP-05, REP-06, USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14,
-        OPS-19, IDEM-10, PROB-17, IDEM-02, IDEM-01.
+        Clauses: IDEM-01, IDEM-02, IDEM-08, IDEM-10, IDEM-14, LIMIT-13, OPS-19, PROB-17, PROB-22,
+        REP-05, REP-06, USR-CREATE-05, USR-CREATE-06.
         """
         self._guard.check_role(caller, sent.fields.role)
         is_counted = self._settings.auth and not caller
@@ -52,7 +53,7 @@ class Users:
             await self._guard.confirm(connection, caller)
             if key:
                 ttl = self._settings.idempotency_ttl
-                kept = await claim_key(connection, key, sent.content, now, ttl)
+                kept = await claim_key(connection, key, sent.raw, now, ttl)
                 if kept:
                     return kept, True
             if whom:
@@ -62,13 +63,13 @@ class Users:
                 await keep_response(connection, key, user)
         return user, False
 
-    async def list(self, page: Page) -> list[User]:
+    async def list_page(self, page: Page) -> list[User]:
         """The users of a page, and one more if there is another page. Clauses: USR-LIST-19."""
         async with self._database.connection() as connection:
             return await store.list_users(connection, page)
 
     async def read(self, user_id: int) -> User:
-        """The user. Raises user-not-found. Clauses: USR-READ-04, COND-15."""
+        """The user. Raises user-not-found. Clauses: COND-15, USR-READ-04."""
         async with self._database.connection() as connection:
             return await store.read_user(connection, user_id)
 
@@ -80,7 +81,7 @@ class Users:
         Raises unauthorized, forbidden, user-not-found, version-mismatch, email-taken and
         overloaded.
 
-        Clauses: USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09, PROB-22.
+        Clauses: PROB-22, USR-PATCH-07, USR-PATCH-09, USR-REPLACE-06, USR-REPLACE-07.
         """
         self._guard.check_role(target.caller, sent.role)
         changes = await self._stored(sent)
@@ -112,7 +113,7 @@ class Users:
 
     @asynccontextmanager
     async def _counted(self, whom: Sequence[Suspect], now: datetime) -> AsyncIterator[Connection]:
-        """A transaction, and where it ends with email-taken, one more that counts that.
+        """A transaction; where it ends with email-taken, that is counted in a second one.
 
         Whoever is told that an email is taken has learned who has an account.
 
@@ -132,7 +133,7 @@ class Users:
 
         Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
 
-        Clauses: USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15, PASSWORD-07.
+        Clauses: PASSWORD-07, PASSWORD-08, PASSWORD-15, ROLE-04, USR-PATCH-01.
         """
         fields = sent.model_dump(exclude_unset=True)
         if "password" in fields:

@@ -58,7 +58,7 @@ Fields = Mapping[str, Any]
 async def create_user(connection: Connection, fields: Fields, now: datetime) -> User:
     """Create a user. Raises email-taken: the constraint decides, so no look before the insert.
 
-    Clauses: REP-06, ROLE-03, USR-LIST-11, REP-07, PASSWORD-16, USR-CREATE-07, UNIQ-01.
+    Clauses: PASSWORD-16, REP-06, REP-07, ROLE-03, UNIQ-01, USR-CREATE-07, USR-LIST-11.
     """
     values = {
         "role": "member",
@@ -78,14 +78,14 @@ async def create_user(connection: Connection, fields: Fields, now: datetime) -> 
 
 
 async def read_user(connection: Connection, user_id: int) -> User:
-    """The user with this id. Raises user-not-found. Clauses: UNIQ-08, OPS-14."""
+    """The user with this id. Raises user-not-found. Clauses: OPS-14, UNIQ-08."""
     return User(*_existing(await connection.fetch(READ, {"id": user_id})))
 
 
 async def list_users(connection: Connection, page: Page) -> list[User]:
     """The page's users, and one more if there is a further page.
 
-    Clauses: USR-LIST-18, USR-LIST-10, USR-LIST-13, USR-LIST-11, USR-LIST-12.
+    Clauses: USR-LIST-10, USR-LIST-11, USR-LIST-12, USR-LIST-13, USR-LIST-18.
     """
     parameters: dict[str, object] = {"limit": page.limit + 1}
     if page.q is not None:
@@ -115,8 +115,8 @@ async def change_user(
     condition, so of several writers with one version only the first gets through. Whoever finds
     nothing to update looks why, and tries again if the reason is gone by then.
 
-    Clauses: UNIQ-03, PROB-19, REP-11, USR-LIST-11, UNIQ-09, USR-PATCH-02, USR-REPLACE-05,
-    USR-PATCH-06, UNIQ-02, USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04, COND-16.
+    Clauses: COND-15, COND-16, PROB-19, REP-11, UNIQ-02, UNIQ-03, UNIQ-04, UNIQ-09, USR-LIST-11,
+    USR-PATCH-02, USR-PATCH-05, USR-PATCH-06, USR-REPLACE-03, USR-REPLACE-05.
     """
     versions = condition.versions if condition else None
     update_one, look = _change(tuple(changes), conditional=versions is not None)
@@ -141,7 +141,7 @@ async def change_user(
 async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> None:
     """Delete the user. Raises user-not-found and version-mismatch.
 
-    Clauses: UNIQ-06, USR-DELETE-02, COND-15.
+    Clauses: COND-15, UNIQ-06, USR-DELETE-02.
     """
     versions = condition.versions if condition else None
     statement = DELETE if versions is None else DELETE_VERSION
@@ -155,8 +155,8 @@ async def delete_user(connection: Connection, user_id: int, condition: EntityTag
 def _change(names: tuple[str, ...], *, conditional: bool) -> tuple[Update, Select[Any]]:
     """The update of these columns where they differ, and the look at whether they do.
 
-    Clauses: USR-REPLACE-04, USR-PATCH-03, ROLE-05, REP-07, USR-PATCH-08, UNIQ-05, PASSWORD-16,
-    USR-LIST-11.
+    Clauses: PASSWORD-16, REP-07, ROLE-05, UNIQ-05, USR-LIST-11, USR-PATCH-03, USR-PATCH-08,
+    USR-REPLACE-04.
     """
     differs = _differs(names)
     granted = [name for name in GRANTED if name in names]
@@ -173,7 +173,7 @@ def _change(names: tuple[str, ...], *, conditional: bool) -> tuple[Update, Selec
 
 
 def _differs(names: Collection[str]) -> ColumnElement[bool]:
-    """Whether a user has other values; a hash is never that of before, for it has a new salt.
+    """Whether a user has other values; a new hash always differs, as its salt is new.
 
     Clauses: PASSWORD-07, PASSWORD-09.
     """
@@ -181,7 +181,7 @@ def _differs(names: Collection[str]) -> ColumnElement[bool]:
 
 
 def _existing(rows: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """The row. Raises user-not-found if there is none. Clauses: ID-04, USR-READ-02, PROB-18."""
+    """The row. Raises user-not-found if there is none. Clauses: ID-04, PROB-18, USR-READ-02."""
     if not rows:
         raise Problem("user-not-found")
     return rows[0]
@@ -196,7 +196,7 @@ def _check(condition: EntityTags | None, user: User) -> None:
 def _email_taken(error: Exception) -> Exception:
     """The problem that a broken constraint stands for; any other error as it is.
 
-    Clauses: USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06.
+    Clauses: USR-CREATE-07, USR-PATCH-06, USR-REPLACE-05.
     """
     return Problem("email-taken") if is_unique_violation(error) else error
 
@@ -205,7 +205,7 @@ def _email_taken(error: Exception) -> Exception:
 def _list(column: str, *, descending: bool, searched: bool, continued: bool) -> Select[Any]:
     """The statement that lists a page.
 
-    Clauses: USR-LIST-05, USR-LIST-06, USR-LIST-07, CURSOR-03.
+    Clauses: CURSOR-03, USR-LIST-05, USR-LIST-06, USR-LIST-07.
     """
     statement = select(*COLUMNS).limit(bindparam("limit"))
     if searched:

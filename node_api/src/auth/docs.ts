@@ -1,4 +1,4 @@
-/** What is said of logging in: its errors, and in the OpenAPI document beside what readers say. */
+/** The token endpoint's errors, and what its readers don't say of it in the OpenAPI document. */
 
 import { content, headers, type Piece } from "../http/openapi.ts";
 

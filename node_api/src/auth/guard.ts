@@ -24,7 +24,11 @@ export type Caller = Readonly<{ id: number; isAdmin: boolean; claims: Claims }>;
 /** The user whom a path names, there or not, and who asks for them. */
 export type Target = Readonly<{ id: number; caller: Caller | null }>;
 
-/** Who calls, by the request's token; null where nobody has to say. */
+/**
+ * Tells who calls, by the request's token, and refuses whoever may not.
+ *
+ * Where the service runs open there is no caller, and everybody may.
+ */
 export class Guard {
   readonly #settings: Settings;
   readonly #database: Database;
@@ -39,7 +43,9 @@ export class Guard {
   /**
    * The caller, who may create a user: anybody may, unless registration is closed.
    *
-   * @clauses RIGHT-02, RIGHT-09, PROB-20
+   * Throws unauthorized, and where it is closed forbidden.
+   *
+   * @clauses PROB-20, PROB-21, RIGHT-02, RIGHT-09
    */
   registration(request: Fields): Promise<Caller | null> {
     return this.#settings.registration ? this.#caller(request) : this.admin(request);
@@ -48,7 +54,7 @@ export class Guard {
   /**
    * An admin. Throws unauthorized and forbidden.
    *
-   * @clauses RIGHT-01, RIGHT-03, RIGHT-14, PROB-20, PROB-21
+   * @clauses PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14
    */
   async admin(request: Fields): Promise<Caller | null> {
     const caller = await this.#known(request);
@@ -61,10 +67,10 @@ export class Guard {
   /**
    * The user with this id, or with `me` the caller, for whoever may see and change them.
    *
-   * Throws unauthorized and forbidden, that without a look at whether there is such a user, and
+   * Throws unauthorized, forbidden (without a look at whether there is such a user) and
    * validation.
    *
-   * @clauses RIGHT-04, RIGHT-05, RIGHT-14, PROB-20, PROB-21, PROB-08
+   * @clauses PROB-08, PROB-20, PROB-21, RIGHT-04, RIGHT-05, RIGHT-14
    */
   async user(request: Fields, id: string): Promise<Target> {
     const caller = await this.#known(request);
@@ -80,14 +86,18 @@ export class Guard {
    *
    * Throws unauthorized, forbidden and validation.
    *
-   * @clauses RIGHT-03, PROB-08
+   * @clauses PROB-08, RIGHT-03
    */
   async deletion(request: Fields, id: string): Promise<Target> {
     const caller = await this.admin(request);
     return { id: pathId(named(id, caller)), caller };
   }
 
-  /** Only an admin may make one. Throws unauthorized and forbidden. @clauses RIGHT-07, RIGHT-08 */
+  /**
+   * Only an admin may give the role `admin`. Throws unauthorized and forbidden.
+   *
+   * @clauses RIGHT-07, RIGHT-08
+   */
   checkRole(caller: Caller | null, role: Role | undefined): void {
     if (this.#settings.auth && role === "admin" && !required(caller).isAdmin) {
       throw forbidden();
@@ -126,7 +136,7 @@ export class Guard {
   /**
    * Whose token it is; null without one. Throws unauthorized for one that is not valid.
    *
-   * @clauses AUTH-03, AUTH-04, AUTH-13, AUTH-11, AUTH-17
+   * @clauses AUTH-03, AUTH-04, AUTH-11, AUTH-13, AUTH-17
    */
   async #caller(request: Fields): Promise<Caller | null> {
     const sent = request.header("authorization");
@@ -160,7 +170,7 @@ function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
   return user;
 }
 
-/** The id that is meant: for `me` the caller's. Throws unauthorized. @clauses RIGHT-06, AUTH-16 */
+/** The id that is meant: for `me` the caller's. Throws unauthorized. @clauses AUTH-16, RIGHT-06 */
 function named(id: string, caller: Caller | null): string {
   return id === "me" ? String(required(caller).id) : id;
 }
@@ -222,7 +232,7 @@ export const ownUser = reader(
   (c: Asked) => c.get("guard").user(c.req, c.req.param("id") ?? ""),
   OF_A_USER,
 );
-export const deletableUser = reader(
+export const anyUser = reader(
   "target",
   (c: Asked) => c.get("guard").deletion(c.req, c.req.param("id") ?? ""),
   OF_A_USER,

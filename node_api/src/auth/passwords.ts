@@ -101,7 +101,7 @@ const threads = new Threads();
 /**
  * The password's hash, with a new salt, at the cost that the settings name. Throws overloaded.
  *
- * @clauses PASSWORD-11, PASSWORD-13, PASSWORD-12
+ * @clauses PASSWORD-11, PASSWORD-12, PASSWORD-13
  */
 export async function hashPassword(password: string, settings: Settings): Promise<string> {
   const options = {

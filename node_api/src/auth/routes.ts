@@ -2,7 +2,7 @@
 
 import { type Context, Hono } from "hono";
 import { content, describe } from "../http/openapi.ts";
-import { clientAddress, type Env, reader } from "../http/readers.ts";
+import { clientAddress, type Env, type Reading, reader } from "../http/readers.ts";
 import { FORM, parseQuery, readBody } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Database } from "../storage/database.ts";
@@ -23,14 +23,21 @@ export class GrantError extends Error {
   }
 }
 
+/** What a client sends to log in. */
+type Grant = { grant_type: "password"; username: string; password: string };
+
 /** The bytes of a form, as `form`. Throws unsupported-media-type and body-too-large. */
-const formBody = reader("form", (c: Context<Env>) => readBody(c.req, FORM), {
-  requestBody: {
-    required: true,
-    content: content({ $ref: "#/components/schemas/TokenRequest" }, docs.FORM, ...FORM),
+const formBody: Reading<"form", Uint8Array, { form: Grant }> = reader(
+  "form",
+  (c: Context<Env>) => readBody(c.req, FORM, () => c.get("below").readBody(c)),
+  {
+    requestBody: {
+      required: true,
+      content: content({ $ref: "#/components/schemas/TokenRequest" }, docs.FORM, ...FORM),
+    },
+    "x-problems": ["unsupported-media-type", "body-too-large"],
   },
-  "x-problems": ["unsupported-media-type", "body-too-large"],
-});
+);
 
 /** Give a token for an email and a password. @clauses LOGIN-01 */
 export const authRoutes = new Hono<Env>().post(

@@ -148,7 +148,7 @@ function number(payload: Payload, name: string): number | null {
 /**
  * Whether one of the service's secrets has signed it.
  *
- * @clauses AUTH-05, AUTH-06, AUTH-23, AUTH-08
+ * @clauses AUTH-05, AUTH-06, AUTH-08, AUTH-23
  */
 function isOurOwn(header: Payload, text: string, proof: Buffer, settings: Settings): boolean {
   const secrets = [settings.authSecret, settings.authSecretPrevious].filter(Boolean);

@@ -13,7 +13,7 @@ const MAX_AGE = "600";
  * `origin` and `requested` are the request's `Origin` and `Access-Control-Request-Method`, if it
  * has them; `allow` is the answer's `Allow` if it is the 204 of an OPTIONS.
  *
- * @clauses CORS-01, CORS-02, CORS-05, CORS-07, CORS-03, CORS-04, CORS-06
+ * @clauses CORS-01, CORS-02, CORS-03, CORS-04, CORS-05, CORS-06, CORS-07
  */
 export function corsHeaders(
   allowed: readonly string[],

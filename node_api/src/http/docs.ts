@@ -37,7 +37,7 @@ const CSS = { "Content-Type": "text/css; charset=utf-8" };
 /**
  * The document of `app`, and the page over it; none of these routes stands in it itself.
  *
- * @clauses DOC-01, DOC-06, DOC-07, DOC-08, DOC-10, DOC-09, HDR-12
+ * @clauses DOC-01, DOC-06, DOC-07, DOC-08, DOC-09, DOC-10, HDR-12
  */
 export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>) {
   return new Hono<Env>()
@@ -68,8 +68,14 @@ const assets = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
  * @clauses DOC-07, HTTP-22
  */
 function asset(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const known = assets.get(name);
+  if (known !== undefined) {
+    return known;
+  }
   const file = new URL(import.meta.resolve(`swagger-ui-dist/${name}`));
-  const content = assets.get(name) ?? readFile(file).then((read) => Uint8Array.from(read));
+  const content = readFile(file).then((read) => Uint8Array.from(read));
   assets.set(name, content);
+  // What can't be read now may be read the next time.
+  content.catch(() => assets.delete(name));
   return content;
 }

@@ -172,13 +172,14 @@ export function headers(...names: HeaderName[]): Record<string, { $ref: string }
   );
 }
 
-/** The content of a body: its schema and an example. */
+/** The content of a body, by default JSON: its schema and an example. */
 export function content<Schema extends object>(
   schema: Schema,
   example: unknown,
-  mediaType = "application/json",
+  ...mediaTypes: string[]
 ): Record<string, { schema: Schema; example: unknown }> {
-  return { [mediaType]: { schema, example } };
+  const names = mediaTypes.length > 0 ? mediaTypes.sort() : ["application/json"];
+  return Object.fromEntries(names.map((name) => [name, { schema, example }]));
 }
 
 /**
@@ -203,7 +204,7 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
     const fields = PROBLEM_HEADERS[code] ?? (Object.keys(problem.headers) as HeaderName[]);
     responses[status] = {
       description: "A problem.",
-      headers: headers(...fields),
+      headers: { ...responses[status]?.headers, ...headers(...fields) },
       content: {
         "application/problem+json": {
           schema: { $ref: "#/components/schemas/Problem" },
@@ -215,7 +216,7 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
   return responses;
 }
 
-/** A middleware that brings an operation along, as far as no reader knows it. @clauses DOC-05 */
+/** Describes what no reader of the chain says of the operation. @clauses DOC-05 */
 export function describe(operation: Piece): MiddlewareHandler {
   return describeRoute({
     ...operation,
@@ -250,7 +251,7 @@ export async function openapiDocument<E extends Env>(
   };
 }
 
-/** The responses beside those that tell of problems. */
+/** The responses, joined with those that tell of these problems. */
 function withProblems(
   responses: Record<string, Described>,
   possible: readonly (Code | Problem)[],
@@ -267,7 +268,7 @@ function withProblems(
 /**
  * The document without what only a service of other settings answers or asks for.
  *
- * @clauses DOC-11, DOC-12, RIGHT-09, AUTH-15
+ * @clauses AUTH-15, DOC-11, DOC-12, RIGHT-09
  */
 export function asItRuns(document: object, settings: Settings): object {
   // The routes' own descriptions are in it, and they stay as they are.
@@ -281,7 +282,7 @@ export function asItRuns(document: object, settings: Settings): object {
       leaveOut(described.responses, leftOut);
       if (!settings.auth) {
         delete described.security;
-        leaveOutMe(described.parameters);
+        leaveOutMe(described.parameters ?? []);
       }
     }
   }

@@ -110,7 +110,7 @@ export function issue(place: "pointer" | "parameter" | "header", name: string, c
 /**
  * The answer that tells the client of a problem (RFC 9457, 3).
  *
- * @clauses PROB-04, PROB-01, PROB-02, PROB-09, HDR-10, REP-01, REP-02
+ * @clauses HDR-10, PROB-01, PROB-02, PROB-04, PROB-09, REP-01, REP-02
  */
 export function renderProblem(problem: Problem): Response {
   const [status, title, detail] = CATALOGUE[problem.code];

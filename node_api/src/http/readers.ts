@@ -18,6 +18,7 @@ import * as addresses from "./addresses.ts";
 import { content, type Piece } from "./openapi.ts";
 import { issue, Problem } from "./problems.ts";
 import {
+  type EntityTags,
   entityTags,
   JSON_ONLY,
   malformedHeader,
@@ -27,17 +28,15 @@ import {
   unsupportedMediaType,
 } from "./requests.ts";
 
-/** What an application asks of the server below it, beside its requests; ASGI has it all itself. */
+/** What the application needs of the server below it beside requests; ASGI has it all itself. */
 export type Below = {
   /** Who is at the other end of the connection. */
   getConnInfo: GetConnInfo;
-  /** Give the answer these header fields, but for those that it has. */
+  /** Add these header fields to the answer, but for those that it has. */
   addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
-  /**
-   * Read a body that is ignored: only then is it known that all of the request can be read.
-   *
-   * @clauses HTTP-26
-   */
+  /** The body, or of one above MAX_BODY a byte more than that. Throws ClientGone. */
+  readBody: (c: Context) => Promise<Uint8Array>;
+  /** Read a body that nobody needs to its end. Throws ClientGone. */
   readToEnd: (c: Context) => Promise<void>;
 };
 
@@ -48,6 +47,12 @@ export type Env = {
 
 /** A variable that a reader sets. */
 type Read<Name extends string, Value> = { Variables: { [name in Name]: Value } };
+/** A reader of something that `hc` can send: as `json`, `query`, `header` or `form`. */
+export type Reading<Name extends string, Value, Sendable extends object> = MiddlewareHandler<
+  Env & Read<Name, Value>,
+  string,
+  { in: Sendable; out: Sendable }
+>;
 
 /**
  * A reader of the variable `name`.
@@ -59,18 +64,23 @@ export function reader<Name extends string, Value, E extends Env = Env>(
   read: (c: Context<E>) => Value | Promise<Value>,
   piece: Piece = {},
 ): MiddlewareHandler<E & Read<Name, Value>> {
+  // As any: TypeScript can't tell that `name` is the name of one of its variables.
   const middleware: MiddlewareHandler = async (c, next) => {
     c.set(name, await read(c));
     await next();
   };
+  // Where hono-openapi looks for a validator's piece, too: `describeRoute` would be one more call.
   return Object.assign(middleware, { [uniqueSymbol]: { spec: piece } });
 }
 
+/** An example of a body, a member that may be malformed, and the media types that it may have. */
+type JsonBody = { example: object; malformedMember: string; accepted?: ReadonlySet<string> };
+
 /** A JSON body: its bytes, and what they say. */
-export type Sent<Value> = Readonly<{ content: Uint8Array; fields: Value }>;
+export type Sent<Value> = Readonly<{ raw: Uint8Array; fields: Value }>;
 
 /**
- * The body as `sent`; `broken` is a member that may be malformed.
+ * The body as `sent`; the example of a malformed one breaks `malformedMember`.
  *
  * Throws unsupported-media-type, body-too-large, malformed-json and validation.
  *
@@ -79,32 +89,32 @@ export type Sent<Value> = Readonly<{ content: Uint8Array; fields: Value }>;
 export function jsonBody<Shape extends z.ZodRawShape>(
   name: string,
   model: z.ZodObject<Shape>,
-  example: object,
-  broken: string,
-  accepted: ReadonlySet<string> = JSON_ONLY,
-): MiddlewareHandler<Env & Read<"sent", Sent<z.infer<z.ZodObject<Shape>>>>> {
+  { example, malformedMember, accepted = JSON_ONLY }: JsonBody,
+): Reading<"sent", Sent<z.infer<z.ZodObject<Shape>>>, { json: z.input<z.ZodObject<Shape>> }> {
   const schema = { $ref: `#/components/schemas/${name}` };
-  const bodies = [...accepted].map((mediaType) => content(schema, example, mediaType));
   return reader(
     "sent",
     async (c: Context<Env>) => {
-      const body = await readBody(c.req, accepted);
-      return { content: body, fields: parseBody(model, parseJson(body)) };
+      const body = await readBody(c.req, accepted, () => c.get("below").readBody(c));
+      return { raw: body, fields: parseBody(model, parseJson(body)) };
     },
     {
-      requestBody: { required: true, content: Object.assign({}, ...bodies) },
+      requestBody: { required: true, content: content(schema, example, ...accepted) },
       "x-problems": [
         unsupportedMediaType(accepted),
         "body-too-large",
         "malformed-json",
-        new Problem("validation", [issue("pointer", `#/${broken}`, "malformed")]),
+        new Problem("validation", [issue("pointer", `#/${malformedMember}`, "malformed")]),
       ],
     },
   );
 }
 
-/** A conditional header field as `condition`. Throws malformed-header. @clauses PROB-14 */
-function conditional(name: string, description: string) {
+/** Reads a conditional header field into `condition`. Throws malformed-header. @clauses PROB-14 */
+function conditional<Name extends string>(
+  name: Name,
+  description: string,
+): Reading<"condition", EntityTags | null, { header: { [name in Name]?: string } }> {
   const parameter = {
     name,
     in: "header" as const,
@@ -118,12 +128,12 @@ function conditional(name: string, description: string) {
   });
 }
 
-// Only a change looks at it (COND-02, COND-14, COND-17).
+/** `If-Match`, for a change or a deletion of one user. @clauses COND-02, COND-14, COND-17 */
 export const ifMatch = conditional(
   "If-Match",
   "Only if one of these ETags, or `*`, is the user's (RFC 9110, 13.1.1).",
 );
-// Only a read looks at it (COND-11, COND-14, COND-17).
+/** `If-None-Match`, for a read of one user. @clauses COND-11, COND-14, COND-17 */
 export const ifNoneMatch = conditional(
   "If-None-Match",
   "Only if none of these ETags is the user's (RFC 9110, 13.1.2).",
@@ -136,4 +146,9 @@ export const clientAddress = reader("address", (c: Context<Env>) => {
   return addresses.clientAddress(peer, forwarded, c.get("settings").trustedProxies);
 });
 
+/**
+ * Reads a body that is ignored: nothing is done for a request that doesn't come in whole.
+ *
+ * @clauses BODY-06, HTTP-26
+ */
 export const ignoredBody = reader("ignored", (c: Context<Env>) => c.get("below").readToEnd(c));

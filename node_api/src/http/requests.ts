@@ -75,8 +75,11 @@ export function routePath(path: string): string {
 /** The path and the query of a request's URL, neither decoded. @clauses ROUTE-14 */
 export function splitUrl(url: string): [path: string, query: string] {
   const start = url.indexOf("/", url.indexOf("://") + 3);
-  const mark = url.indexOf("?", start);
-  return mark < 0 ? [url.slice(start), ""] : [url.slice(start, mark), url.slice(mark + 1)];
+  // A fragment is the client's own. A server sees none, `app.request` does.
+  const hash = url.indexOf("#", start);
+  const target = hash < 0 ? url.slice(start) : url.slice(start, hash);
+  const mark = target.indexOf("?");
+  return mark < 0 ? [target, ""] : [target.slice(0, mark), target.slice(mark + 1)];
 }
 
 /**
@@ -85,11 +88,12 @@ export function splitUrl(url: string): [path: string, query: string] {
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
  * much, body-too-large; the server below reads the rest and forgets it, or throws ClientGone.
  *
- * @clauses PROB-12, BODY-02, PROB-13, BODY-01, BODY-03, BODY-05
+ * @clauses BODY-01, BODY-02, BODY-03, BODY-05, PROB-12, PROB-13
  */
 export async function readBody(
-  request: Fields & { arrayBuffer(): Promise<ArrayBuffer> },
+  request: Fields,
   accepted: ReadonlySet<string>,
+  read: () => Promise<Uint8Array>,
 ): Promise<Uint8Array> {
   if (!hasMediaType(request, accepted)) {
     throw unsupportedMediaType(accepted);
@@ -97,23 +101,25 @@ export async function readBody(
   if (Number(request.header("content-length") ?? 0) > MAX_BODY) {
     throw new Problem("body-too-large");
   }
-  const body = await request.arrayBuffer();
+  const body = await read();
   if (body.byteLength > MAX_BODY) {
     throw new Problem("body-too-large");
   }
-  return new Uint8Array(body);
+  return body;
 }
 
 /** 415, with the types that a `PATCH` may have (RFC 5789, 2.2). @clauses ROUTE-17 */
 export function unsupportedMediaType(accepted: ReadonlySet<string>): Problem {
-  const headers = accepted === MERGE_PATCH ? { "Accept-Patch": ACCEPT_PATCH } : {};
+  const headers = accepted.has("application/merge-patch+json")
+    ? { "Accept-Patch": ACCEPT_PATCH }
+    : {};
   return new Problem("unsupported-media-type", [], headers);
 }
 
 /**
  * Whether there is one Content-Type, one of these, in UTF-8 and not encoded.
  *
- * @clauses CTYPE-01, CTYPE-04, CTYPE-06, CTYPE-02, CTYPE-07, CTYPE-09, CTYPE-05
+ * @clauses CTYPE-01, CTYPE-02, CTYPE-04, CTYPE-05, CTYPE-06, CTYPE-07, CTYPE-09
  */
 function hasMediaType(request: Fields, accepted: ReadonlySet<string>): boolean {
   const match = MEDIA_TYPE.exec(request.header("content-type") ?? "");
@@ -137,8 +143,8 @@ function unquote(value: string): string {
  *
  * Of members with one name the last counts; `number` makes something of a number as it is written.
  *
- * @clauses JSON-05, JSON-06, JSON-07, JSON-10, JSON-12, JSON-01, JSON-02, JSON-03, JSON-04,
- * JSON-08, JSON-09, JSON-13, JSON-17
+ * @clauses JSON-01, JSON-02, JSON-03, JSON-04, JSON-05, JSON-06, JSON-07, JSON-08, JSON-09,
+ * JSON-10, JSON-12, JSON-13, JSON-17
  */
 export function parseJson(body: Uint8Array, number?: (source: string) => unknown): unknown {
   try {
@@ -192,7 +198,7 @@ export function parseBase64Url(text: string): Buffer {
 /**
  * The document as `model` has it. Throws validation.
  *
- * @clauses JSON-14, JSON-16, PROB-07, PROB-06
+ * @clauses JSON-14, JSON-16, PROB-06, PROB-07
  */
 export function parseBody<Shape extends z.ZodRawShape>(
   model: z.ZodObject<Shape>,
@@ -246,7 +252,7 @@ function pointer(name: string): string {
 /**
  * The text with everything but RFC 3986's unreserved characters percent-encoded.
  *
- * @clauses USR-LIST-17, PROB-05
+ * @clauses PROB-05, USR-LIST-17
  */
 export function percentEncode(text: string): string {
   return encodeURIComponent(text).replace(
@@ -271,7 +277,7 @@ export function pathId(text: string): number {
 /**
  * Which rule of a canonical decimal from 1 to `highest` the text breaks, if any.
  *
- * @clauses USR-LIST-04, ID-02, ID-01, ID-03
+ * @clauses ID-01, ID-02, ID-03, USR-LIST-04
  */
 export function integerRule(text: string, highest: number): Rule | null {
   if (text === "0") {
@@ -361,7 +367,7 @@ export class EntityTags {
 /**
  * The condition in the header field `name`, if there is one. Throws malformed-header.
  *
- * @clauses COND-07, COND-03, COND-09, COND-10, COND-04
+ * @clauses COND-03, COND-04, COND-07, COND-09, COND-10
  */
 export function entityTags(request: Fields, name: string): EntityTags | null {
   const value = request.header(name);

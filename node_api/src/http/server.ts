@@ -67,6 +67,10 @@ export const NODE_SERVER: Below = {
       outgoing.setHeader(name, value);
     }
   },
+  readBody: async ({ env: { incoming } }) => {
+    const size = Math.min(bodySize(incoming), MAX_BODY);
+    return size > 0 ? await readBounded(incoming, size) : new Uint8Array();
+  },
   readToEnd: async ({ env: { incoming } }) => {
     incoming.resume();
     await finished(incoming).catch(() => {
@@ -78,7 +82,7 @@ export const NODE_SERVER: Below = {
 /**
  * A server that listens where the settings say. Rejects if the port is taken.
  *
- * @clauses HTTP-09, HTTP-17, HTTP-18, HDR-07, HDR-08, HTTP-01
+ * @clauses HDR-07, HDR-08, HTTP-01, HTTP-09, HTTP-17, HTTP-18
  */
 export async function listen(settings: Settings): Promise<Server> {
   const server = createServer({
@@ -103,7 +107,7 @@ export async function listen(settings: Settings): Promise<Server> {
   return server;
 }
 
-/** Tell the log where the socket listens, and whether to anybody. @clauses OPS-01, AUTH-13 */
+/** Tell the log where the socket listens, and whether to anybody. @clauses AUTH-13, OPS-01 */
 export function logListening(
   { address, port }: Pick<AddressInfo, "address" | "port">,
   settings: Settings,
@@ -118,17 +122,16 @@ export function logListening(
 /**
  * Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
  *
- * @clauses HTTP-19, HDR-09, BODY-04, BODY-06, BODY-07, OPS-28, HTTP-12, HTTP-22, HTTP-08, HTTP-09,
- * HTTP-04, HTTP-28, OPS-25, OPS-26, OPS-27, OPS-06
+ * @clauses BODY-04, BODY-06, BODY-07, HDR-09, HTTP-04, HTTP-08, HTTP-09, HTTP-12, HTTP-19, HTTP-22,
+ * HTTP-28, OPS-06, OPS-25, OPS-26, OPS-27, OPS-28
  */
 export async function serve(app: App, settings: Settings, server: Server): Promise<void> {
   // V8 comes to take rows for objects that last, and has the collector look at them time and again:
   // that would stop everything else.
   setFlagsFromString("--no-allocation-site-pretenuring");
-  const answer = getRequestListener(
-    (request, env) => app.fetch(bounded(request, env.incoming as IncomingMessage), env),
-    { autoCleanupIncoming: false },
-  );
+  const answer = getRequestListener((request, env) => app.fetch(request, env), {
+    autoCleanupIncoming: false,
+  });
   // A client that sends no more may still wait for answers (HTTP-11).
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
@@ -255,7 +258,7 @@ async function shutdown(
 /**
  * The code of the problem that this request is refused with before any route; none if it isn't.
  *
- * @clauses HTTP-04, HTTP-05, HTTP-01, HTTP-02, HTTP-20, AUTH-40, HTTP-23, HTTP-24
+ * @clauses AUTH-40, HTTP-01, HTTP-02, HTTP-04, HTTP-05, HTTP-20, HTTP-23, HTTP-24
  */
 function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
   const { url = "", rawHeaders, headersDistinct } = incoming;
@@ -359,7 +362,7 @@ class Connection {
   /**
    * Have the parser that Node has just given the connection tell what Node doesn't.
    *
-   * @clauses OPS-26, HTTP-22
+   * @clauses HTTP-22, OPS-26
    */
   watchParser(): void {
     const { parser } = this.#socket;
@@ -459,7 +462,7 @@ class Connection {
   /**
    * Hand the request over, with its raw target, or refuse it.
    *
-   * @clauses HTTP-06, HTTP-16, HTTP-07
+   * @clauses HTTP-06, HTTP-07, HTTP-16
    */
   async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
@@ -589,33 +592,27 @@ class Connection {
 }
 
 /**
- * The request, with an `arrayBuffer` that keeps no more of a body than the limit. Of a larger one it
- * gives at once a byte too many, so that it is refused, and forgets the rest.
+ * The body, which has `most` bytes at most. Of one above MAX_BODY it gives at once a byte too many,
+ * so that it is refused, and forgets the rest.
  *
- * The adapter's own keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
+ * The adapter's `arrayBuffer` keeps a list of all chunks: 65,536 of one byte take some 20 MiB.
  *
  * @clauses LIMIT-11
  */
-function bounded(request: Request, incoming: IncomingMessage): Request {
-  const size = bodySize(incoming);
-  const value = () => readBounded(incoming, Math.min(size, MAX_BODY));
-  return size > 0 ? Object.defineProperty(request, "arrayBuffer", { value }) : request;
-}
-
-function readBounded(incoming: IncomingMessage, most: number): Promise<ArrayBuffer> {
+function readBounded(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
   const body = new Uint8Array(most);
   let size = 0;
   return new Promise((resolve, reject) => {
     incoming.on("data", (chunk: Buffer) => {
       if (size + chunk.length > MAX_BODY) {
         size = MAX_BODY;
-        resolve(new ArrayBuffer(MAX_BODY + 1));
+        resolve(new Uint8Array(MAX_BODY + 1));
       } else {
         body.set(chunk, size);
         size += chunk.length;
       }
     });
-    incoming.on("end", () => resolve(body.buffer.slice(0, size)));
+    incoming.on("end", () => resolve(body.subarray(0, size)));
     for (const event of ["error", "close"]) {
       incoming.on(event, () => reject(new ClientGone()));
     }
@@ -640,7 +637,7 @@ async function taken(outgoing: ServerResponse): Promise<void> {
 /**
  * An answer that refuses a request with this problem and closes the connection.
  *
- * @clauses HDR-01, HDR-05, HDR-06, CORS-08, LOG-02, LOG-03, HDR-09, HTTP-06
+ * @clauses CORS-08, HDR-01, HDR-05, HDR-06, HDR-09, HTTP-06, LOG-02, LOG-03
  */
 async function renderRefusal(
   code: Code,

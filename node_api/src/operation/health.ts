@@ -38,7 +38,7 @@ const METRICS: Piece = {
 /**
  * `/healthz`, `/readyz` and `/metrics`.
  *
- * @clauses HEALTH-01, HEALTH-04, HEALTH-02, HEALTH-03, METRICS-01
+ * @clauses HEALTH-01, HEALTH-02, HEALTH-03, HEALTH-04, METRICS-01
  */
 export const healthRoutes = new Hono<Env>()
   .get("/healthz", describe(HEALTHZ), (c) => c.json({ status: "ok" }))

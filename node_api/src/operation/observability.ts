@@ -49,7 +49,7 @@ export function timestamp(moment: Date): string {
   return moment.toISOString();
 }
 
-/** Write one line to the log. @clauses OPS-01, OPS-12, LOG-01 */
+/** Write one line to the log. @clauses LOG-01, OPS-01, OPS-12 */
 export function log(level: string, message: string, fields: Fields): void {
   LINES.write(line(level, message, fields));
 }
@@ -81,7 +81,7 @@ export class Observation {
   /**
    * Count the request, and log it, as its answer leaves; `route` is the path's template.
    *
-   * @clauses METRICS-02, METRICS-03, LOG-01, LOG-04
+   * @clauses LOG-01, LOG-04, METRICS-02, METRICS-03
    */
   end(route: string, status: number): void {
     const milliseconds = performance.now() - this.#start;

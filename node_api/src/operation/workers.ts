@@ -17,7 +17,7 @@ const RESTART_SECONDS = 1;
  * One that ends by itself is replaced. The first begins alone: if it can't listen, it has said so,
  * and its status is ours.
  *
- * @clauses OPS-24, OPS-04
+ * @clauses OPS-04, OPS-24
  */
 export async function supervise(settings: Settings): Promise<void> {
   const stop = new AbortController();

@@ -32,7 +32,7 @@ export class SchemaError extends Error {}
  *
  * Throws SchemaError if the database is newer than the newest step.
  *
- * @clauses OPS-05, OPS-37, OPS-17
+ * @clauses OPS-05, OPS-17, OPS-37
  */
 export async function migrate<T>(transaction: Kysely<T>): Promise<void> {
   const connection = transaction as unknown as Kysely<{ schema_version: { version_num: string } }>;

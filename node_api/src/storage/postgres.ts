@@ -88,7 +88,7 @@ const sessions = new WeakMap<ClientBase, Session>();
 /** There was no connection to be had, or it broke; the cause tells how. */
 export class LostError extends Error {}
 
-/** Connect to the database at the URL, and prepare its schema. @clauses OPS-10, OPS-21, OPS-20 */
+/** Connect to the database at the URL, and prepare its schema. @clauses OPS-10, OPS-20, OPS-21 */
 export async function openPostgres(settings: Settings, url: PostgresUrl): Promise<Kysely<Tables>> {
   let session: SessionParameters = NEWER_SESSION;
   try {
@@ -175,7 +175,7 @@ type Lender = Pick<Pool, "end" | "options"> & { connect: () => Promise<Session> 
  *
  * Throws LostError where the certificates of the URL can't be read.
  *
- * @clauses OPS-32, OPS-20, OPS-36, OPS-07
+ * @clauses OPS-07, OPS-20, OPS-32, OPS-36
  */
 function connect(
   settings: Settings,

@@ -43,7 +43,7 @@ type Opened = {
   checkFiles: () => void;
 };
 
-/** Open the file at the URL, and prepare its schema. @clauses OPS-41, OPS-05, OPS-16 */
+/** Open the file at the URL, and prepare its schema. @clauses OPS-05, OPS-16, OPS-41 */
 export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Opened> {
   // As it is: `:memory:` is a word of SQLite's at a path's beginning only (OPS-38).
   const path = url.path.startsWith("/") ? url.path : `./${url.path}`;
@@ -147,7 +147,7 @@ class WaitingDriver extends SqliteDriver {
     this.#checkFiles = checkFiles;
   }
 
-  /** Begin a transaction as the one writer. @clauses UNIQ-09, OPS-10, OPS-14 */
+  /** Begin a transaction as the one writer. @clauses OPS-10, OPS-14, UNIQ-09 */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     this.#checkFiles();
     const deadline = Date.now() + this.#timeout * 1000;

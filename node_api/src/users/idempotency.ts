@@ -9,7 +9,7 @@ import { createHash, createHmac } from "node:crypto";
 import type { Context } from "hono";
 import type { Caller } from "../auth/guard.ts";
 import { Problem } from "../http/problems.ts";
-import { type Env, reader } from "../http/readers.ts";
+import { type Env, type Reading, reader } from "../http/readers.ts";
 import { malformedHeader } from "../http/requests.ts";
 import { timestamp } from "../operation/observability.ts";
 import type { Connection } from "../storage/database.ts";
@@ -23,9 +23,13 @@ const SWEPT = 10;
 /**
  * The `Idempotency-Key` as `key`, if one was sent. Throws malformed-header.
  *
- * @clauses IDEM-07, IDEM-11
+ * @clauses IDEM-07, IDEM-11, PROB-14
  */
-export const idempotencyKey = reader(
+export const idempotencyKey: Reading<
+  "key",
+  string | null,
+  { header: { "Idempotency-Key"?: string } }
+> = reader(
   "key",
   (c: Context<Env>) => {
     const key = c.req.header("idempotency-key");
@@ -75,7 +79,7 @@ export async function isKept(connection: Connection, key: string, now: Date): Pr
  * Throws idempotency-key-reused when that was done with another body. Of concurrent requests with
  * one key the first holds the row until its commit, and the others wait for it here.
  *
- * @clauses IDEM-15, OPS-23, IDEM-12, IDEM-17, IDEM-05, PROB-17, IDEM-02, IDEM-04
+ * @clauses IDEM-02, IDEM-04, IDEM-05, IDEM-12, IDEM-15, OPS-23, PROB-17
  */
 export async function claimKey(
   connection: Connection,

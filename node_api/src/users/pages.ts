@@ -7,7 +7,7 @@
 
 import type { Context } from "hono";
 import { issue, Problem, type Rule } from "../http/problems.ts";
-import { type Env, reader } from "../http/readers.ts";
+import { type Env, type Reading, reader } from "../http/readers.ts";
 import {
   integerRule,
   MAX_INTEGER,
@@ -43,6 +43,9 @@ export type Cursor = Readonly<{
   key: string | number;
   id: number;
 }>;
+
+/** The list's parameters, as `hc` sends them. */
+type PageParameters = { limit?: string; sort?: string; q?: string; cursor?: string };
 
 /** Which users to list. */
 export class Page {
@@ -80,8 +83,8 @@ function column(sort: string): string {
 /**
  * The page that the query asks for; unknown parameters are ignored. Throws validation.
  *
- * @clauses QUERY-07, USR-LIST-03, USR-LIST-05, USR-LIST-14, USR-LIST-20, QUERY-09, PROB-06,
- * USR-LIST-04, USR-LIST-09, USR-LIST-15, QUERY-08
+ * @clauses PROB-06, QUERY-07, QUERY-08, QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05,
+ * USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20
  */
 export function parsePage(parameters: readonly (readonly [string, string])[]): Page {
   const all = (wanted: string) =>
@@ -119,9 +122,9 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
 /**
  * The page that the query asks for, as `page`. Throws malformed-query and validation.
  *
- * @clauses QUERY-01
+ * @clauses PROB-14, PROB-16, QUERY-01
  */
-export const pageQuery = reader(
+export const pageQuery: Reading<"page", Page, { query: PageParameters }> = reader(
   "page",
   (c: Context<Env>) => {
     const [, query] = splitUrl(c.req.url);
@@ -169,7 +172,7 @@ export const pageQuery = reader(
 /**
  * The `Link` (RFC 8288) to the page after the one that ends with the user `last`.
  *
- * @clauses USR-LIST-16, CURSOR-01, USR-LIST-17
+ * @clauses CURSOR-01, USR-LIST-16, USR-LIST-17
  */
 export function nextLink(page: Page, last: User): string {
   const cursor = { sort: page.sort, q: page.q, key: last[page.column], id: last.id };

@@ -17,16 +17,14 @@ const MAX_LOCAL = 64;
 const MIN_PASSWORD = 12;
 const MAX_PASSWORD = 128;
 
-// The HTML Living Standard's pattern for `input type=email`, with at least one dot in the domain
-// (EMAIL-01).
+// What may stand before the @: the HTML Living Standard's `input type=email` (EMAIL-01).
 const LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]";
 // No hyphen at its ends, 63 characters at most (EMAIL-04).
 const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
 // At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
-const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
-
 const SURROGATE = /[\ud800-\udfff]/u;
+const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 
 // All the roles there are (ROLE-01).
 const ROLES = ["admin", "member"] as const;
@@ -35,7 +33,7 @@ export type Role = (typeof ROLES)[number];
 /**
  * How many code points a text has; its length counts UTF-16 units.
  *
- * @clauses NAME-03, EMAIL-06, EMAIL-07, PASSWORD-02, PASSWORD-03
+ * @clauses EMAIL-06, EMAIL-07, NAME-03, PASSWORD-02, PASSWORD-03
  */
 export function codePoints(text: string): number {
   return [...text].length;
@@ -44,7 +42,7 @@ export function codePoints(text: string): number {
 /**
  * The rule that a trimmed name or search text breaks, if any. Lengths are in code points.
  *
- * @clauses NAME-06, USR-LIST-15, NAME-02, NAME-03, NAME-04, NAME-05
+ * @clauses NAME-02, NAME-03, NAME-04, NAME-05, NAME-06, USR-LIST-15
  */
 export function textRule(text: string): Rule | null {
   if (text === "") {
@@ -59,7 +57,7 @@ export function textRule(text: string): Rule | null {
 /**
  * The rule that an email breaks, if any: its length is judged before its form.
  *
- * @clauses EMAIL-06, EMAIL-07, EMAIL-02, EMAIL-05, EMAIL-08, EMAIL-09
+ * @clauses EMAIL-02, EMAIL-05, EMAIL-06, EMAIL-07, EMAIL-08, EMAIL-09
  */
 export function emailRule(email: string): Rule | null {
   const local = email.slice(0, Math.max(email.lastIndexOf("@"), 0));
@@ -72,7 +70,7 @@ export function emailRule(email: string): Rule | null {
 /**
  * The rule that a password breaks, if any. Lengths are in code points.
  *
- * @clauses PASSWORD-05, PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04
+ * @clauses PASSWORD-01, PASSWORD-02, PASSWORD-03, PASSWORD-04, PASSWORD-05
  */
 export function passwordRule(password: string): Rule | null {
   if (codePoints(password) < MIN_PASSWORD) {
@@ -140,8 +138,7 @@ const nameField = string
   .meta(NAME_SCHEMA);
 const emailField = string
   .check(checkRule(emailRule))
-  // Only now: of what isn't ASCII, this makes letters that are (U+212A becomes a k; EMAIL-05,
-  // EMAIL-10).
+  // Only now: it turns some letters into ASCII ones, U+212A into k (EMAIL-05, EMAIL-10).
   .overwrite((text) => text.toLowerCase())
   .meta(EMAIL_SCHEMA);
 // Another text is malformed, anything else has the wrong type (ROLE-01, ROLE-02).
@@ -156,7 +153,7 @@ const passwordField = string.check(checkRule(passwordRule)).meta(PASSWORD_SCHEMA
 /**
  * The body of a creation or a replacement.
  *
- * @clauses USR-CREATE-04, USR-REPLACE-02, ROLE-04, PASSWORD-08
+ * @clauses PASSWORD-08, ROLE-04, USR-CREATE-04, USR-REPLACE-02
  */
 export const NewUser = z.strictObject({
   name: nameField,
@@ -169,7 +166,7 @@ export type NewUser = z.infer<typeof NewUser>;
 /**
  * The body of a change: a JSON Merge Patch (RFC 7396).
  *
- * @clauses USR-PATCH-01, USR-PATCH-04, PASSWORD-07
+ * @clauses PASSWORD-07, USR-PATCH-01, USR-PATCH-04
  */
 export const UserChanges = z.strictObject({
   ...NewUser.partial().shape,
@@ -177,7 +174,7 @@ export const UserChanges = z.strictObject({
 });
 export type UserChanges = z.infer<typeof UserChanges>;
 
-/** What is kept of either: in place of a password its hash, null for none. */
+/** A `NewUser` or `UserChanges` as it is stored: in place of a password its hash, null for none. */
 export type Stored<Sent> = Omit<Sent, "password"> & { password_hash?: string | null };
 
 /** A user as clients see it; its members stand in this order. @clauses PASSWORD-10 */
@@ -195,7 +192,7 @@ export type User = z.infer<typeof User>;
 /**
  * The strong entity tag of this version of the user (RFC 9110, 8.8.3).
  *
- * @clauses USR-CREATE-03, COND-01
+ * @clauses COND-01, USR-CREATE-03
  */
 export function etag(user: User): string {
   return `"${user.version}"`;

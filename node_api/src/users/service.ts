@@ -1,7 +1,8 @@
 /**
  * What the users' operations do: each write is one transaction, committed before it is answered.
  *
- * It begins with a second look at the caller, whose body may have come late (RIGHT-15).
+ * Each begins with a second look at the caller: the body may have come long after the token was
+ * checked (RIGHT-15).
  */
 
 import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
@@ -33,10 +34,10 @@ export class Users {
    * Create a user; gives it, and whether it was created before, under the same key.
    *
    * `address` is where the request comes from. Throws unauthorized, forbidden,
-   * too-many-registrations, idempotency-key-reused, email-taken and overloaded.
+   * idempotency-key-reused, too-many-registrations, overloaded and email-taken.
    *
-   * @clauses PROB-22, LIMIT-13, REP-05, REP-06, USR-CREATE-05, USR-CREATE-06, IDEM-08, IDEM-14,
-   * OPS-19, IDEM-10, PROB-17, IDEM-02, IDEM-01
+   * @clauses IDEM-01, IDEM-02, IDEM-08, IDEM-10, IDEM-14, LIMIT-13, OPS-19, PROB-17, PROB-22,
+   * REP-05, REP-06, USR-CREATE-05, USR-CREATE-06
    */
   async create(
     caller: Caller | null,
@@ -55,7 +56,7 @@ export class Users {
       await this.#guard.confirm(connection, caller);
       if (key) {
         const ttl = this.#settings.idempotencyTtl;
-        const kept = await claimKey(connection, key, sent.content, now, ttl);
+        const kept = await claimKey(connection, key, sent.raw, now, ttl);
         if (kept) {
           return [kept, true];
         }
@@ -72,11 +73,11 @@ export class Users {
   }
 
   /** The users of a page, and one more if there is another page. @clauses USR-LIST-19 */
-  list(page: Page): Promise<User[]> {
+  listPage(page: Page): Promise<User[]> {
     return store.listUsers(this.#database.connection, page);
   }
 
-  /** The user. Throws user-not-found. @clauses USR-READ-04, COND-15 */
+  /** The user. Throws user-not-found. @clauses COND-15, USR-READ-04 */
   read(id: number): Promise<User> {
     return store.readUser(this.#database.connection, id);
   }
@@ -86,7 +87,7 @@ export class Users {
    *
    * Throws unauthorized, forbidden, user-not-found, version-mismatch, email-taken and overloaded.
    *
-   * @clauses USR-REPLACE-06, USR-REPLACE-07, USR-PATCH-07, USR-PATCH-09, PROB-22
+   * @clauses PROB-22, USR-PATCH-07, USR-PATCH-09, USR-REPLACE-06, USR-REPLACE-07
    */
   async change(
     target: Target,
@@ -131,8 +132,7 @@ export class Users {
   }
 
   /**
-   * What `work` gives, in a transaction, and where it ends with email-taken, one more that counts
-   * that.
+   * Run `work` in a transaction; where it ends with email-taken, count that in a second one.
    *
    * Whoever is told that an email is taken has learned who has an account.
    *
@@ -158,7 +158,7 @@ export class Users {
    *
    * Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
    *
-   * @clauses USR-PATCH-01, ROLE-04, PASSWORD-08, PASSWORD-15, PASSWORD-07
+   * @clauses PASSWORD-07, PASSWORD-08, PASSWORD-15, ROLE-04, USR-PATCH-01
    */
   async #stored<Fields extends UserChanges>(sent: Fields): Promise<Stored<Fields>> {
     const { password, ...fields } = sent;

@@ -24,7 +24,7 @@ const WILDCARD = /[%_/]/g;
 const GRANTED = ["role", "password_hash"] as const;
 
 // Those that most requests need.
-/** Creates a user, in version 1. @clauses REP-07, PASSWORD-16 */
+/** Creates a user, in version 1. @clauses PASSWORD-16, REP-07 */
 const CREATE = prepared((connection) =>
   connection
     .insertInto("users")
@@ -52,7 +52,7 @@ type Fields = Stored<UserChanges>;
 /**
  * Create a user. Throws email-taken: the constraint decides, so no look before the insert.
  *
- * @clauses ROLE-03, USR-LIST-11, REP-06, USR-CREATE-07, UNIQ-01
+ * @clauses REP-06, ROLE-03, UNIQ-01, USR-CREATE-07, USR-LIST-11
  */
 export async function createUser(
   connection: Connection,
@@ -73,7 +73,7 @@ export async function createUser(
   }
 }
 
-/** The user with this id. Throws user-not-found. @clauses UNIQ-08, OPS-14 */
+/** The user with this id. Throws user-not-found. @clauses OPS-14, UNIQ-08 */
 export async function readUser(connection: Connection, id: number): Promise<User> {
   return existing(await READ(connection, { id }));
 }
@@ -81,8 +81,8 @@ export async function readUser(connection: Connection, id: number): Promise<User
 /**
  * The page's users, and one more if there is a further page.
  *
- * @clauses USR-LIST-05, USR-LIST-06, USR-LIST-07, CURSOR-03, USR-LIST-18, USR-LIST-10, USR-LIST-13,
- * USR-LIST-11
+ * @clauses CURSOR-03, USR-LIST-05, USR-LIST-06, USR-LIST-07, USR-LIST-10, USR-LIST-11, USR-LIST-13,
+ * USR-LIST-18
  */
 export async function listUsers(connection: Connection, page: Page): Promise<User[]> {
   const { q, after } = page;
@@ -109,9 +109,9 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
  * so of several writers with one version only the first gets through. Whoever finds nothing to
  * update looks why, and tries again if the reason is gone by then.
  *
- * @clauses REP-11, USR-LIST-11, REP-07, USR-PATCH-08, UNIQ-05, PASSWORD-16, USR-REPLACE-04,
- * USR-PATCH-03, ROLE-05, UNIQ-03, PROB-19, UNIQ-09, USR-PATCH-02, USR-REPLACE-05, USR-PATCH-06,
- * UNIQ-02, USR-REPLACE-03, USR-PATCH-05, COND-15, UNIQ-04, COND-16
+ * @clauses COND-15, COND-16, PASSWORD-16, PROB-19, REP-07, REP-11, ROLE-05, UNIQ-02, UNIQ-03,
+ * UNIQ-04, UNIQ-05, UNIQ-09, USR-LIST-11, USR-PATCH-02, USR-PATCH-03, USR-PATCH-05, USR-PATCH-06,
+ * USR-PATCH-08, USR-REPLACE-03, USR-REPLACE-04, USR-REPLACE-05
  */
 export async function changeUser(
   connection: Connection,
@@ -168,7 +168,7 @@ export async function changeUser(
 /**
  * Delete the user. Throws user-not-found and version-mismatch.
  *
- * @clauses UNIQ-07, UNIQ-06, USR-DELETE-02, COND-15
+ * @clauses COND-15, UNIQ-06, UNIQ-07, USR-DELETE-02
  */
 export async function deleteUser(
   connection: Connection,
@@ -186,9 +186,9 @@ export async function deleteUser(
 }
 
 /**
- * Whether a user has other values; a hash is never that of before, for it has a new salt.
+ * Whether a user has other values; a new hash always differs, as its salt is new.
  *
- * @clauses USR-REPLACE-04, USR-PATCH-03, ROLE-05, PASSWORD-07, PASSWORD-09
+ * @clauses PASSWORD-07, PASSWORD-09, ROLE-05, USR-PATCH-03, USR-REPLACE-04
  */
 function differs(
   eb: Where,
@@ -199,7 +199,7 @@ function differs(
   return eb.or(named.map((name) => eb(name, "is distinct from", values[name] ?? null)));
 }
 
-/** The row. Throws user-not-found if there is none. @clauses ID-04, USR-READ-02, PROB-18 */
+/** The row. Throws user-not-found if there is none. @clauses ID-04, PROB-18, USR-READ-02 */
 function existing<Row>([row]: readonly Row[]): Row {
   if (!row) {
     throw new Problem("user-not-found");
@@ -232,7 +232,7 @@ function check(condition: EntityTags | null, user: User): void {
 /**
  * The problem that a broken constraint stands for; any other error as it is.
  *
- * @clauses USR-CREATE-07, USR-REPLACE-05, USR-PATCH-06
+ * @clauses USR-CREATE-07, USR-PATCH-06, USR-REPLACE-05
  */
 function emailTaken(error: unknown): unknown {
   return isUniqueViolation(error) ? new Problem("email-taken") : error;

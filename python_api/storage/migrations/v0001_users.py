@@ -28,7 +28,7 @@ SELECT EXISTS (
 def upgrade() -> None:
     """From an empty database to version 0001.
 
-    Clauses: OPS-13, REP-09, USR-CREATE-08, UNIQ-01, UNIQ-07.
+    Clauses: OPS-13, REP-09, UNIQ-01, UNIQ-07, USR-CREATE-08.
     """
     op.create_table(
         "idempotency_keys",

@@ -26,7 +26,7 @@ SET response = replace(response, ',"created_at":', ',"role":"member","created_at
 def upgrade() -> None:
     """From version 0001 to version 0002.
 
-    Clauses: OPS-05, OPS-13, ROLE-03, PASSWORD-11, PASSWORD-16.
+    Clauses: OPS-05, OPS-13, PASSWORD-11, PASSWORD-16, ROLE-03.
     """
     op.add_column("users", sa.Column("role", TEXT, nullable=False, server_default="member"))
     op.add_column("users", sa.Column("password_hash", TEXT, nullable=True))

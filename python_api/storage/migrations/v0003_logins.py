@@ -13,7 +13,7 @@ TIMESTAMP = sa.Text().with_variant(postgresql.TIMESTAMP(timezone=True, precision
 
 
 def upgrade() -> None:
-    """From version 0002 to version 0003. Clauses: OPS-05, OPS-13, LIMIT-09."""
+    """From version 0002 to version 0003. Clauses: LIMIT-09, OPS-05, OPS-13."""
     op.create_table(
         "login_failures",
         sa.Column("key_hash", TEXT, primary_key=True, nullable=False),

@@ -19,7 +19,7 @@ SELECT EXISTS (
 /**
  * From an empty database to version 0001.
  *
- * @clauses OPS-13, USR-LIST-08, REP-09, USR-CREATE-08, UNIQ-01, UNIQ-07
+ * @clauses OPS-13, REP-09, UNIQ-01, UNIQ-07, USR-CREATE-08, USR-LIST-08
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);

@@ -18,7 +18,7 @@ SET response = replace(response, ',"created_at":', ',"role":"member","created_at
 /**
  * From version 0001 to version 0002.
  *
- * @clauses OPS-05, OPS-13, USR-LIST-08, ROLE-03, PASSWORD-11, PASSWORD-16
+ * @clauses OPS-05, OPS-13, PASSWORD-11, PASSWORD-16, ROLE-03, USR-LIST-08
  */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);

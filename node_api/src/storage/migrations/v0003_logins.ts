@@ -3,7 +3,7 @@
 import { type Kysely, sql } from "kysely";
 import { isPostgres } from "../tables.ts";
 
-/** From version 0002 to version 0003. @clauses OPS-05, OPS-13, USR-LIST-08, LIMIT-09 */
+/** From version 0002 to version 0003. @clauses LIMIT-09, OPS-05, OPS-13, USR-LIST-08 */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const postgres = isPostgres(db);
   const text = postgres ? sql`text collate "C"` : "text";
