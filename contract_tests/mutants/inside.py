@@ -1515,7 +1515,7 @@ _INSIDE = [
             "http/requests.ts",
             "  let [start, end] = [0, text.length];\n",
             (
-                '  if (characters === TRIMMED) return text.replace(/^[ \\t\\r\\n]+|[ \\t\\r\\n]+$/g, "");\n'
+                '  if (characters === " \\t\\r\\n") return text.replace(/^[ \\t\\r\\n]+|[ \\t\\r\\n]+$/g, "");\n'
                 "  let [start, end] = [0, text.length];\n"
             ),
         ),
