@@ -425,6 +425,6 @@ def test_the_page_in_a_browser(chrome: Chrome, tmp_path: Path) -> None:
 
 def test_the_readme_has_the_figures_of_the_results_that_are_kept() -> None:
     kept = read(ROOT / "benchmarks" / "results" / "full.json")
-    assert claims.markdown(kept) in (ROOT / "README.md").read_text("utf-8")
+    assert claims.markdown(kept) in (ROOT / "benchmarks" / "README.md").read_text("utf-8")
     drawn = (ROOT / "benchmarks" / "results" / "full.html").read_text("utf-8")
     assert drawn == page.render(kept)

@@ -21,7 +21,7 @@ from contract_tests.harness.load import Load, assert_each_once
 
 OK = b'{"status":"ok"}'
 PYTHON, NODE, GATEWAY = (f"http://127.0.0.1:{port}" for port in (8000, 3000, 8080))
-README = services.ROOT / "README.md"
+GUIDE = services.ROOT / "gateway" / "README.md"
 PROJECT = "contract-tests"
 SETTINGS = {
     # So that nobody's users are touched, nor the secrets that stand in somebody's `.env` are taken.
@@ -353,8 +353,8 @@ def test_the_running_stack_holds_the_contract() -> None:
     assert_proven(compose("run", "--rm", "contract_tests", check=False))
 
 
-# The block of the README, in its order; three of each are then asked.
-BLOCK = next(block for block in guides.blocks(README) if "docker compose up --wait" in block[0])
+# The block of the guide, in its order; three of each are then asked.
+BLOCK = next(block for block in guides.blocks(GUIDE) if "docker compose up --wait" in block[0])
 OTHERS = {
     "docker compose up",
     "docker compose logs ports",
@@ -371,7 +371,7 @@ def test_every_command_that_is_shown_is_run() -> None:
 
 
 @pytest.mark.clause("COMPOSE-05", "COMPOSE-14", "OPS-15", "PAIR-15")
-def test_three_of_each_hold_it_as_one_service_as_the_readme_has_it() -> None:
+def test_three_of_each_hold_it_as_one_service_as_the_guide_has_it() -> None:
     begin, log_in, scale, prove_ = BLOCK
     run("sh", "-c", begin)
     assert_token(run("sh", "-c", f"({log_in}) 2>/dev/null").stdout)

@@ -154,9 +154,9 @@ def test_a_server_may_send_lifespan_and_no_raw_path(tmp_path: Path) -> None:
     assert "[200, 404, 404]" in printed
 
 
-# The README's snippets, each behind what it takes for granted.
+# The guide's snippets, each behind what it takes for granted.
 
-README = (services.ROOT / "README.md").read_text("utf-8")
+GUIDE = (services.ROOT / "python_api" / "README.md").read_text("utf-8")
 PYTHON = """
 import asyncio, httpx, sys
 from fastapi.testclient import TestClient
@@ -192,7 +192,7 @@ def with_ada(kind: Kind, folder: Path) -> str:
 @pytest.mark.clause("PAIR-20", "PAIR-15")
 def test_python_snippets_print_the_users(tmp_path: Path) -> None:
     url = with_ada("python", tmp_path)
-    snippets = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+    snippets = re.findall(r"```py\n(.*?)```", GUIDE, re.DOTALL)
     assert len(snippets) == 2
     for snippet in snippets:
         code = f"{PYTHON}{textwrap.indent(snippet, '    ')}asyncio.run(main())"
@@ -223,7 +223,7 @@ def compiled(folder: Path, code: str) -> str:
 @pytest.mark.clause("PAIR-20", "PAIR-15")
 def test_typescript_snippets_compile_and_print_the_users(node_folder: Path) -> None:
     url = with_ada("node", node_folder)
-    snippets = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
+    snippets = re.findall(r"```ts\n(.*?)```", GUIDE, re.DOTALL)
     assert len(snippets) == 2
     for snippet, expected in zip(snippets, ("name: 'Ada'", "\nAda\n"), strict=True):
         code = TYPESCRIPT + snippet
@@ -238,7 +238,7 @@ def test_typescript_snippets_compile_and_print_the_users(node_folder: Path) -> N
 @pytest.mark.clause("PAIR-20")
 @pytest.mark.parametrize("wrong", ["user.nome", "client.user", "client.users.$put"])
 def test_the_typed_client_knows_what_there_is_not(node_folder: Path, wrong: str) -> None:
-    *_, snippet = re.findall(r"```ts\n(.*?)```", README, re.DOTALL)
+    *_, snippet = re.findall(r"```ts\n(.*?)```", GUIDE, re.DOTALL)
     complaints = compiled(node_folder, TYPESCRIPT + snippet.replace("user.name", wrong))
     assert wrong.rpartition(".")[2] in complaints
 

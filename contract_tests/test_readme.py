@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract_tests.harness import clauses, services
+from contract_tests.harness import clauses, guides, services
 
 README = (services.ROOT / "README.md").read_text(encoding="utf-8")
+SERVICES = services.ROOT / "python_api" / "README.md"
 UP = [sys.executable, str(services.ROOT / ".ci" / "up.py")]
 
 
@@ -98,9 +99,9 @@ def test_a_taken_port_is_one_line(tmp_path: Path, kind: services.Kind) -> None:
     assert process.returncode == 1
 
 
-def rows(header: str) -> list[list[str]]:
-    """The cells of the README's table under this header."""
-    _, found, rest = README.partition(f"\n| {header}")
+def rows(header: str, text: str) -> list[list[str]]:
+    """The cells of the table under this header."""
+    _, found, rest = text.partition(f"\n| {header}")
     assert found, header
     lines = rest.splitlines()[2:]
     table = lines[: next(i for i, line in enumerate(lines) if not line.startswith("|"))]
@@ -111,15 +112,16 @@ def rows(header: str) -> list[list[str]]:
 def test_the_table_of_settings_is_complete() -> None:
     from python_api.settings import Settings  # noqa: PLC0415 (not where only the tests are)
 
-    names = [row[0].strip("`") for row in rows("variable")]
+    names = [row[0].strip("`") for row in rows("variable", SERVICES.read_text("utf-8"))]
     assert names == [field.name.upper() for field in dataclasses.fields(Settings)]
 
 
 @pytest.mark.clause("PAIR-08")
 def test_the_tour_leads_through_every_file_and_its_twin() -> None:
-    listed = [re.findall(r"\]\((.+?)\)", cell) for row in rows("Python |") for cell in row[:2]]
-    files = {str(path.relative_to(services.ROOT)) for path in sources()}
-    assert sorted(path for cell in listed for path in cell) == sorted(files)
+    table = rows("Python |", SERVICES.read_text("utf-8"))
+    listed = [re.findall(r"\]\((.+?)\)", cell) for row in table for cell in row[:2]]
+    found = [(SERVICES.parent / path).resolve() for cell in listed for path in cell]
+    assert sorted(found) == sorted(path.resolve() for path in sources())
 
 
 def sources() -> list[Path]:
@@ -129,10 +131,12 @@ def sources() -> list[Path]:
 
 
 @pytest.mark.clause("PAIR-08")
-def test_every_link_leads_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)(.+?)\)", README):
+@pytest.mark.parametrize("guide", guides.files(), ids=str)
+def test_every_link_leads_somewhere(guide: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", guide.read_text("utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\((?!https?:)(.+?)\)", text):
         path, _, anchor = target.partition("#")
-        file = services.ROOT / (path or "README.md")
+        file = guide.parent / path if path else guide
         assert file.exists(), target
         assert not anchor or re.search(
             rf"^#+ {anchor.replace('-', ' ')}$",
@@ -143,10 +147,32 @@ def test_every_link_leads_somewhere() -> None:
 
 @pytest.mark.clause("PAIR-08")
 def test_the_routes_are_those_of_the_contract() -> None:
-    cells = " ".join(row[0] for row in rows("request |"))
+    cells = " ".join(row[0] for row in rows("request |", README))
     listed = {tuple(route.split()) for route in re.findall(r"[A-Z]+ /[a-z./{}]*", cells)}
     assert listed == {
         (method, path)
         for method, path in clauses.routes()
         if method not in ("HEAD", "OPTIONS") and not path.startswith("/docs/")
     }
+
+
+@pytest.mark.clause("PAIR-08")
+def test_the_walk_shows_the_code_as_it_stands() -> None:
+    blocks = re.findall(r"```(py|ts)\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 4
+    for language, block in blocks:
+        suffix = ".py" if language == "py" else ".ts"
+        texts = [path.read_text("utf-8") for path in sources() if path.suffix == suffix]
+        words = " ".join(block.split())
+        # Without its doc, and whatever comes behind it.
+        bare = (re.sub(r'"""[^"]*"""', "", text) for text in texts)
+        assert any(words.rstrip(";)") in " ".join(text.split()) for text in bare), block
+
+
+@pytest.mark.clause("PAIR-08")
+def test_the_readme_is_read_in_minutes() -> None:
+    assert len(README.split()) <= 1500
+    for cell in (
+        cell for line in README.splitlines() if line.startswith("|") for cell in line.split("|")
+    ):
+        assert len(cell.split()) <= 25, cell

@@ -71,7 +71,7 @@ class PostgresUrl:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The service's settings; the README's table says what each does."""
+    """The service's settings; README.md's table says what each does."""
 
     host: str
     port: int

@@ -6,6 +6,11 @@ from pathlib import Path
 
 from contract_tests.harness.services import ROOT
 
+FOLDERS = (
+    *(".", "contract_tests", "contract_tests/differential", "decisions"),
+    *("python_api", "node_api", "gateway", "benchmarks"),
+)
+
 # What a command begins with, where it stands within a sentence.
 _PROGRAMS = r"(?:make|docker|pytest|python3?|node|npm|pip|git|grep|curl|\.venv/\S+|\.ci/\S+)"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -16,8 +21,7 @@ _WITHIN = re.compile(rf"{_PROGRAMS} .+|ARGS=.+")
 
 def files() -> list[Path]:
     """Every text in Markdown."""
-    folders = (ROOT, ROOT / "contract_tests", ROOT / "contract_tests/differential")
-    return sorted(file for folder in (*folders, ROOT / "decisions") for file in folder.glob("*.md"))
+    return sorted(file for folder in FOLDERS for file in (ROOT / folder).glob("*.md"))
 
 
 def blocks(file: Path) -> list[list[str]]:

@@ -19,7 +19,7 @@ from contract_tests.report.record import Test
 from contract_tests.report.source import Block
 
 HERE = Path(__file__).parent
-README = ROOT / "README.md"
+GUIDE = ROOT / "python_api" / "README.md"
 
 TARGETS = {
     "python-sqlite": "FastAPI on SQLite",
@@ -193,9 +193,9 @@ def _coloured(path: Path) -> list[str]:
 
 
 def _tour() -> list[dict[str, Any]]:
-    """The pairs of files in the order of the README's table, part beside part."""
+    """The pairs of files in the order of the guide's table, part beside part."""
     cell = r"\[`[^`]+`\]\((\S+)\)"
-    rows = re.findall(rf"^\| {cell} \| {cell} \| (.+) \|$", README.read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(rf"^\| {cell} \| {cell} \| (.+) \|$", GUIDE.read_text("utf-8"), re.MULTILINE)
     return [
         {
             "python": python,
@@ -210,7 +210,7 @@ def _tour() -> list[dict[str, Any]]:
                 for section in source.sections(python, node)
             ],
         }
-        for python, node, what in rows
+        for python, node, what in ((f"python_api/{row[0]}", row[1][3:], row[2]) for row in rows)
     ]
 
 

@@ -60,7 +60,7 @@ export type PostgresUrl = Readonly<{
   sslrootcert: string;
 }>;
 
-/** The service's settings; the README's table says what each does. */
+/** The service's settings; python_api/README.md's table says what each does. */
 export type Settings = Readonly<{
   host: string;
   port: number;
