@@ -65,7 +65,7 @@ class ReadingRoute(APIRoute):
         steps = [(name, reader.read) for name, reader in readers.items()]
 
         async def handle(request: Request) -> Response:
-            # A comprehension, since the readers have to wait for each other.
+            # One after the other: the first that fails is what is answered.
             return await endpoint(**{name: await read(request) for name, read in steps})
 
         handle.__name__, handle.__qualname__ = endpoint.__name__, endpoint.__qualname__
