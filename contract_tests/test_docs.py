@@ -1,15 +1,18 @@
 """DOC: the page over the document, as it is sent and as a browser shows it."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 
-from contract_tests.harness import browser, expect
+from contract_tests.harness import browser, expect, services
 from contract_tests.harness.browser import complaints, found, requested
 from contract_tests.harness.client import Client
+from contract_tests.harness.services import Kind
 
 CONTENT_TYPES = {
     "/docs": "text/html; charset=utf-8",
@@ -102,3 +105,62 @@ def test_an_operation_can_be_tried_out(api: Client, page: Chrome) -> None:
     assert json.loads(body) == {"status": "ok"}
     assert f"{api.url}/healthz" in requested(page)
     assert complaints(page) == []
+
+
+# The style sheet, asked for while the process may open no more files, and when it may again.
+NO_FILES: dict[Kind, str] = {
+    "python": """
+from fastapi.testclient import TestClient
+from python_api.app import create_app
+from python_api.settings import read_settings
+
+with TestClient(create_app(read_settings({}), None), raise_server_exceptions=False) as client:
+    held = []
+    while True:
+        try:
+            held.append(open("/dev/null"))
+        except OSError:
+            break
+    print(client.get("/docs/swagger-ui.css").status_code)
+    for file in held:
+        file.close()
+    print(client.get("/docs/swagger-ui.css").status_code)
+""",
+    "node": """
+import { closeSync, openSync } from "node:fs";
+import { createApp } from "./src/app.ts";
+import { readSettings } from "./src/settings.ts";
+
+const app = createApp(readSettings({}), null);
+await app.request("/docs");
+const held = [];
+try {
+  while (true) held.push(openSync("/dev/null"));
+} catch {}
+console.log((await app.request("/docs/swagger-ui.css")).status);
+for (const file of held) closeSync(file);
+console.log((await app.request("/docs/swagger-ui.css")).status);
+""",
+}
+
+
+@pytest.mark.clause("DOC-07")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_what_could_not_be_read_once_is_read_the_next_time(kind: Kind) -> None:
+    python, node = [sys.executable, "-c"], [services.node(), "-e"]
+    ended = subprocess.run(
+        [
+            "sh",
+            "-c",
+            'ulimit -n 100; exec "$@"',
+            "sh",
+            *(python if kind == "python" else node),
+            NO_FILES[kind],
+        ],
+        cwd=services.ROOT / ("." if kind == "python" else "node_api"),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    lines = ended.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("{")] == ["500", "200"]

@@ -154,6 +154,30 @@ def test_a_server_may_send_lifespan_and_no_raw_path(tmp_path: Path) -> None:
     assert "[200, 404, 404]" in printed
 
 
+# What FastAPI's own people would try of the routes.
+ROUTES = """
+from fastapi import APIRouter, Response
+from python_api.app import create_app
+from python_api.http.readers import ReadingRoute
+from python_api.settings import read_settings
+
+app = create_app(read_settings({}), None)
+print(app.url_path_for("get_user", id="7"))
+
+async def nothing_reads_it(name: str) -> Response: ...
+try:
+    APIRouter(route_class=ReadingRoute).get("/x", openapi_extra={})(nothing_reads_it)
+except TypeError as error:
+    print(error)
+"""
+
+
+@pytest.mark.clause("PAIR-20")
+def test_routes_have_names_and_parameters_a_reader() -> None:
+    printed = services.run_code({"python": ROUTES}, "python")
+    assert printed.splitlines() == ["/users/7", "nothing_reads_it: name needs one Reader"]
+
+
 # The guide's snippets, each behind what it takes for granted.
 
 GUIDE = (services.ROOT / "python_api" / "README.md").read_text("utf-8")
@@ -272,8 +296,9 @@ def test_the_typed_client_knows_what_is_sent(node_folder: Path) -> None:
     assert compiled(node_folder, TYPESCRIPT + SENDS) == ""
 
 
-# A body without end, and clients that have gone before theirs was read.
+# A body without end, clients that have gone before theirs was read, bodies that were read before.
 NO_END = """
+import { Hono } from "hono";
 import { createApp } from "./src/app.ts";
 import { openDatabase } from "./src/storage/database.ts";
 import { readSettings } from "./src/settings.ts";
@@ -295,6 +320,14 @@ console.log("kept", (await (await app.request("/users")).json()).length);
 const read = new Request("http://localhost/users/1", { method: "DELETE", body: "ignored" });
 await read.text();
 console.log("deleted", (await app.request(read)).status);
+const outer = new Hono().use(async (c, next) => {
+  await c.req.text();
+  await next();
+});
+const body = JSON.stringify({ name: "Ada", email: "ada@example.org" });
+const created = await outer.route("/", app).request("/users", { method: "POST", headers, body });
+console.log("created", created.status);
+console.log("listed", (await (await app.request("/users?limit=1#top")).json()).length);
 await database.close();
 """
 
@@ -306,4 +339,6 @@ def test_no_body_is_read_without_end(tmp_path: Path) -> None:
     assert "answer 413 /problems/body-too-large" in printed
     assert "kept 1" in printed
     assert "deleted 204" in printed
+    assert "created 201" in printed
+    assert "listed 1" in printed
     assert "request failed" not in printed

@@ -1,16 +1,9 @@
-"""The token endpoint's errors, and what its readers don't say of it in the OpenAPI document."""
+"""What the readers of the token endpoint don't say of it in the OpenAPI document."""
 
 from typing import Any
 
+from python_api.auth.grants import ERRORS, GRANT_TYPE
 from python_api.http.openapi import content, headers
-
-GRANT_TYPE = "password"
-# RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
-ERRORS = {
-    "invalid_request": "The body is not a form with grant_type, username and password, once each.",
-    "unsupported_grant_type": "This service does not give tokens for this grant type.",
-    "invalid_grant": "The username or the password is wrong.",
-}
 
 TOKEN_REQUEST_SCHEMA = {
     "type": "object",

@@ -1,7 +1,6 @@
 """The token endpoint (RFC 6749): HTTP only."""
 
 import json
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,21 +8,16 @@ from fastapi import APIRouter, Request, Response
 
 from python_api.auth import docs
 from python_api.auth.failures import count_failure, refuse_guess, refuse_locked, suspects
+from python_api.auth.grants import ERRORS, GrantError, parse_grant
 from python_api.auth.passwords import hash_password, is_outdated, is_password
 from python_api.auth.store import Credentials, find_by_email, renew_hash
 from python_api.auth.tokens import issue_token
 from python_api.http.openapi import content
-from python_api.http.problems import Problem
 from python_api.http.readers import ClientAddress, Reader, ReadingRoute, TheDatabase, TheSettings
-from python_api.http.requests import FORM, parse_query, read_body
+from python_api.http.requests import FORM, read_body
 from python_api.settings import Settings
 from python_api.storage.database import Database
 from python_api.users.schemas import email_rule
-
-
-class GrantError(Exception):
-    """A failure of the token endpoint, as RFC 6749 has it: one of `docs.ERRORS`."""
-
 
 router = APIRouter(route_class=ReadingRoute)
 
@@ -54,7 +48,7 @@ async def create_token(
 ) -> Response:
     """Give a token for an email and a password. Clauses: LOGIN-01."""
     try:
-        email, password = _parse_grant(form, settings)
+        email, password = parse_grant(form, settings)
         user = await _log_in(database, settings, email, password, address)
     except GrantError as error:
         return _refused(str(error))
@@ -98,42 +92,7 @@ async def _log_in(
     return user
 
 
-def _parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
-    """The email, in lower case, and the password that the form holds. Raises GrantError.
-
-    Clauses: LOGIN-02, LOGIN-05, LOGIN-06.
-    """
-    try:
-        parameters = parse_query(body.decode("utf-8"))
-    except (UnicodeDecodeError, Problem):
-        raise GrantError("invalid_request") from None
-    grant_type = _only(parameters, "grant_type")
-    username = _only(parameters, "username")
-    password = _only(parameters, "password")
-    if not grant_type:
-        raise GrantError("invalid_request")
-    # An open service needs no tokens, and a provider gives its own (AUTH-15).
-    gives_tokens = settings.auth and not settings.auth_jwks_url
-    if grant_type != docs.GRANT_TYPE or not gives_tokens:
-        raise GrantError("unsupported_grant_type")
-    if not (username and password):
-        raise GrantError("invalid_request")
-    # What isn't an email must not become one by lower case (LOGIN-02).
-    return username if email_rule(username) else username.lower(), password
-
-
-def _only(parameters: Sequence[tuple[str, str]], name: str) -> str:
-    """The parameter's value; an empty one is none (RFC 6749, 3.2). Raises GrantError.
-
-    Clauses: LOGIN-05.
-    """
-    values = [value for key, value in parameters if key == name]
-    if len(values) > 1:
-        raise GrantError("invalid_request")
-    return values[0] if values else ""
-
-
 def _refused(error: str) -> Response:
     """The answer that tells why there is no token (RFC 6749, 5.2). Clauses: LOGIN-05."""
-    answer = {"error": error, "error_description": docs.ERRORS[error]}
+    answer = {"error": error, "error_description": ERRORS[error]}
     return Response(json.dumps(answer, separators=(",", ":")), 400, media_type="application/json")

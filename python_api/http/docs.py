@@ -50,7 +50,7 @@ async def openapi(request: Request) -> Response:
 
 @router.get("/docs")
 async def docs() -> Response:
-    """The page. Clauses: DOC-06, DOC-07, DOC-08, DOC-10."""
+    """The page. Clauses: DOC-06, DOC-08, DOC-10."""
     return Response(PAGE, headers=PAGE_HEADERS, media_type="text/html")
 
 
@@ -76,6 +76,6 @@ async def style() -> Response:
 def asset(name: str) -> bytes:
     """A file of the page, read once: however many slow clients there are, they share its bytes.
 
-    Clauses: HTTP-22.
+    Clauses: DOC-07, HTTP-22.
     """
     return ASSETS.joinpath(name).read_bytes()

@@ -1,14 +1,7 @@
-/** The token endpoint's errors, and what its readers don't say of it in the OpenAPI document. */
+/** What the readers of the token endpoint don't say of it in the OpenAPI document. */
 
 import { content, headers, type Piece } from "../http/openapi.ts";
-
-export const GRANT_TYPE = "password";
-// RFC 6749, 5.2 (LOGIN-05, LOGIN-06, LOGIN-07)
-export const ERRORS = {
-  invalid_request: "The body is not a form with grant_type, username and password, once each.",
-  unsupported_grant_type: "This service does not give tokens for this grant type.",
-  invalid_grant: "The username or the password is wrong.",
-};
+import { ERRORS, GRANT_TYPE } from "./grants.ts";
 
 const TOKEN_REQUEST_SCHEMA = {
   type: "object",

@@ -210,8 +210,9 @@ const USER_ID = {
 };
 // What the guard, the database and the provider have to say.
 const REFUSALS = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"] as const;
-const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };
 const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
+const OPEN_TO_ALL: Piece = { security: OPTIONAL, "x-problems": REFUSALS };
+const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };
 const OF_A_USER: Piece = {
   security: SECURED,
   parameters: [USER_ID],
@@ -222,10 +223,11 @@ const OF_A_USER: Piece = {
 export type GuardEnv = Env & { Variables: { guard: Guard } };
 type Asked = Context<GuardEnv>;
 
-export const mayRegister = reader("caller", (c: Asked) => c.get("guard").registration(c.req), {
-  security: OPTIONAL,
-  "x-problems": REFUSALS,
-});
+export const mayRegister = reader(
+  "caller",
+  (c: Asked) => c.get("guard").registration(c.req),
+  OPEN_TO_ALL,
+);
 export const admin = reader("caller", (c: Asked) => c.get("guard").admin(c.req), GUARDED);
 export const ownUser = reader(
   "target",

@@ -3,28 +3,16 @@
 import { type Context, Hono } from "hono";
 import { content, describe } from "../http/openapi.ts";
 import { clientAddress, type Env, type Reading, reader } from "../http/readers.ts";
-import { FORM, parseQuery, readBody } from "../http/requests.ts";
+import { FORM, readBody } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
 import type { Database } from "../storage/database.ts";
 import { emailRule } from "../users/schemas.ts";
 import * as docs from "./docs.ts";
 import { countFailure, refuseGuess, refuseLocked, suspects } from "./failures.ts";
+import { ERRORS, type Grant, GrantError, parseGrant } from "./grants.ts";
 import { hashPassword, isOutdated, isPassword } from "./passwords.ts";
 import { type Credentials, findByEmail, renewHash } from "./store.ts";
 import { issueToken } from "./tokens.ts";
-
-/** A failure of the token endpoint, as RFC 6749 has it. */
-export class GrantError extends Error {
-  readonly code: keyof typeof docs.ERRORS;
-
-  constructor(code: keyof typeof docs.ERRORS) {
-    super(code);
-    this.code = code;
-  }
-}
-
-/** What a client sends to log in. */
-type Grant = { grant_type: "password"; username: string; password: string };
 
 /** The bytes of a form, as `form`. Throws unsupported-media-type and body-too-large. */
 const formBody: Reading<"form", Uint8Array, { form: Grant }> = reader(
@@ -99,51 +87,7 @@ async function logIn(
   return user;
 }
 
-/**
- * The email, in lower case, and the password that the form holds. Throws GrantError.
- *
- * @clauses LOGIN-02, LOGIN-05, LOGIN-06
- */
-function parseGrant(body: Uint8Array, settings: Settings): [email: string, password: string] {
-  let parameters: [name: string, value: string][];
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-    parameters = parseQuery(text);
-  } catch {
-    throw new GrantError("invalid_request");
-  }
-  const grantType = only(parameters, "grant_type");
-  const username = only(parameters, "username");
-  const password = only(parameters, "password");
-  if (!grantType) {
-    throw new GrantError("invalid_request");
-  }
-  // An open service needs no tokens, and a provider gives its own (AUTH-15).
-  const givesTokens = settings.auth && !settings.authJwksUrl;
-  if (grantType !== docs.GRANT_TYPE || !givesTokens) {
-    throw new GrantError("unsupported_grant_type");
-  }
-  if (!(username && password)) {
-    throw new GrantError("invalid_request");
-  }
-  // What isn't an email must not become one by lower case (LOGIN-02).
-  return [emailRule(username) ? username : username.toLowerCase(), password];
-}
-
-/**
- * The parameter's value; an empty one is none (RFC 6749, 3.2). Throws GrantError.
- *
- * @clauses LOGIN-05
- */
-function only(parameters: readonly [name: string, value: string][], name: string): string {
-  const values = parameters.filter(([key]) => key === name).map(([, value]) => value);
-  if (values.length > 1) {
-    throw new GrantError("invalid_request");
-  }
-  return values[0] ?? "";
-}
-
 /** The answer that tells why there is no token (RFC 6749, 5.2). @clauses LOGIN-05 */
 function refused(c: Context, { code }: GrantError) {
-  return c.json({ error: code, error_description: docs.ERRORS[code] }, 400);
+  return c.json({ error: code, error_description: ERRORS[code] }, 400);
 }

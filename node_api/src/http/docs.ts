@@ -34,24 +34,27 @@ const HTML = {
 const JAVASCRIPT = { "Content-Type": "text/javascript; charset=utf-8" };
 const CSS = { "Content-Type": "text/css; charset=utf-8" };
 
-/**
- * The document of `app`, and the page over it; none of these routes stands in it itself.
- *
- * @clauses DOC-01, DOC-06, DOC-07, DOC-08, DOC-09, DOC-10, HDR-12
- */
+/** The document of `app`, and the page over it; none of these routes stands in it itself. */
 export function docsRoutes<E extends Env>(app: Hono<E>, schemas: Record<string, object>) {
-  return new Hono<Env>()
-    .get("/openapi.json", async (c) =>
-      c.json(asItRuns(await openapiDocument(app, schemas), c.get("settings"))),
-    )
+  return (
+    new Hono<Env>()
+      /** The document of the service as it runs. @clauses DOC-01 */
+      .get("/openapi.json", async (c) =>
+        c.json(asItRuns(await openapiDocument(app, schemas), c.get("settings"))),
+      )
 
-    .get("/docs", (c) => c.body(PAGE, 200, HTML))
+      /** The page. @clauses DOC-06, DOC-08, DOC-10 */
+      .get("/docs", (c) => c.body(PAGE, 200, HTML))
 
-    .get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT))
+      /** The script that starts Swagger UI. @clauses DOC-09 */
+      .get("/docs/init.js", (c) => c.body(SCRIPT, 200, JAVASCRIPT))
 
-    .get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT))
+      /** Swagger UI. @clauses DOC-09, HDR-12 */
+      .get("/docs/swagger-ui-bundle.js", (c) => sendAsset(c, "swagger-ui-bundle.js", JAVASCRIPT))
 
-    .get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS));
+      /** Swagger UI's style sheet. @clauses DOC-09 */
+      .get("/docs/swagger-ui.css", (c) => sendAsset(c, "swagger-ui.css", CSS))
+  );
 }
 
 async function sendAsset(c: Context, name: string, type: Record<string, string>) {

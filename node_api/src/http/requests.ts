@@ -83,7 +83,7 @@ export function splitUrl(url: string): [path: string, query: string] {
 }
 
 /**
- * The body, if its media type is one of `accepted`.
+ * The body, if its media type is one of `accepted`; `read` gives it, of a larger one what shows that.
  *
  * Throws unsupported-media-type and, at 65,537 bytes or as soon as Content-Length promises as
  * much, body-too-large; the server below reads the rest and forgets it, or throws ClientGone.

@@ -35,19 +35,17 @@ const METRICS: Piece = {
   },
 };
 
-/**
- * `/healthz`, `/readyz` and `/metrics`.
- *
- * @clauses HEALTH-01, HEALTH-02, HEALTH-03, HEALTH-04, METRICS-01
- */
 export const healthRoutes = new Hono<Env>()
+  /** Whether the service is alive. @clauses HEALTH-01, HEALTH-04 */
   .get("/healthz", describe(HEALTHZ), (c) => c.json({ status: "ok" }))
 
+  /** Whether it can serve. @clauses HEALTH-02, HEALTH-03 */
   .get("/readyz", describe(READYZ), async (c) => {
     await c.get("database").ping();
     return c.json({ status: "ok" });
   })
 
+  /** What it has done. @clauses METRICS-01 */
   .get("/metrics", describe(METRICS), async (c) =>
     c.body(await renderMetrics(), 200, { "Content-Type": METRICS_TYPE }),
   );
