@@ -3,6 +3,7 @@
 python -m benchmarks                      the quick run, within ten minutes
 python -m benchmarks --full               all sizes, more rounds, a million requests
 python -m benchmarks --only services      without the article's sections; or `--only article`
+python -m benchmarks --against e53a702    both services against themselves as they were there
 """
 
 import argparse
@@ -25,10 +26,10 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import page, services
+from benchmarks import against, page, services
 from benchmarks.article import compare
 from benchmarks.claims import OURS
-from benchmarks.load import MissingToolError, find_wrk
+from benchmarks.load import OPERATIONS, MissingToolError, find_wrk
 from benchmarks.results import Results
 from benchmarks.servers import contenders
 from contract_tests.harness.databases import ENGINES
@@ -86,6 +87,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", choices=("services", "article"))
+    parser.add_argument("--against", metavar="REV", help="a commit to be compared with, alone")
     parser.add_argument("--out", type=Path, default=ROOT / ".data" / "benchmarks")
     given = parser.parse_args()
     forget_proxies()
@@ -95,6 +97,8 @@ def main() -> int:
     except MissingToolError as error:
         print(error, file=sys.stderr)
         return 1
+    if given.against:
+        return run_against(given.against)
     start = time.monotonic()
     with TemporaryDirectory() as directory, progress(steps(effort, given.only)) as advance:
         room = Path(directory)
@@ -119,11 +123,24 @@ def main() -> int:
     return 0
 
 
+def run_against(revision: str) -> int:
+    """Print what a request costs of both services, and how many times what it did in that commit."""
+    try:
+        with against.checked_out(revision) as root, progress(against.STEPS) as advance:
+            cells = against.measure(root, advance)
+    except against.NoRevisionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(against.table(cells, revision))
+    print(f"{processor()}, {os.cpu_count()} cores")
+    return 0
+
+
 def steps(effort: Effort, only: str | None) -> int:
     """How many there are, for the bar."""
     asked = 0
     if only != "article":
-        rounds = len(services.OPERATIONS) * effort.rounds + effort.starts
+        rounds = len(OPERATIONS) * effort.rounds + effort.starts
         asked += len(ENGINES) * len(contenders()) * rounds
         half_loaded = len(effort.half_loaded) * len(services.HALF_LOADED)
         asked += len(ENGINES) * half_loaded * effort.half_rounds

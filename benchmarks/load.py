@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPT = Path(__file__).with_name("load.lua")
+OPERATIONS = ("get", "list", "create", "conditional", "mixed")
 CONNECTIONS = 16
 
 

@@ -12,10 +12,11 @@ from typing import Literal, Self
 
 import psutil
 
+from benchmarks.load import OPERATIONS
 from benchmarks.peers.commands import command as peer
 from contract_tests.harness.databases import Engine
 from contract_tests.harness.processes import die_with_parent
-from contract_tests.harness.services import SECURED, command as service
+from contract_tests.harness.services import ROOT, SECURED, command as service
 
 Language = Literal["python", "typescript"]
 
@@ -32,6 +33,10 @@ class Contender:
     language: Language
     command: tuple[str, ...]
     secured: bool = False
+    root: Path = ROOT
+    """Where it is started: the root of a checkout."""
+    operations: tuple[str, ...] = OPERATIONS
+    """What it is asked for."""
 
 
 def contenders() -> list[Contender]:
@@ -67,6 +72,7 @@ class Server:
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 contender.command,
+                cwd=contender.root,
                 env=_environment(url, SECURED if contender.secured else {}),
                 stdin=subprocess.DEVNULL,
                 stdout=file,

@@ -13,19 +13,18 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
 
-from benchmarks.load import Load, generate
-from benchmarks.servers import Server, contenders, first_core_left
+from benchmarks.load import OPERATIONS, Load, generate
+from benchmarks.servers import Contender, Server, contenders, first_core_left
 from contract_tests.harness.databases import Engine, OwnPostgres, Postgres, Session, sqlite_url
 from contract_tests.harness.services import ADMIN
 
-OPERATIONS = ("get", "list", "create", "conditional", "mixed")
 USERS = 10_000
 FIRST_WARM_UP_SECONDS = 3
 WARM_UP_SECONDS = 1
@@ -109,24 +108,32 @@ class Soak:
 
 
 class Field:
-    """The contenders on one database."""
+    """Contenders on one database, or where they come from several checkouts, on one for each."""
 
-    def __init__(self, engine: Engine, *, apart: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, entered: Sequence[Contender] | None = None, *, apart: bool = False
+    ) -> None:
         """Start them, `apart` with the servers on a core of their own; `close` ends them."""
         self.engine = engine
+        entered = contenders() if entered is None else entered
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             if apart:
                 stack.enter_context(first_core_left())
             self._room = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            url = self._url = stack.enter_context(_database(engine, self._room))
+            create = stack.enter_context(_databases(engine, self._room))
+            roots = dict.fromkeys(contender.root for contender in entered)
+            self._urls = {root: create() for root in roots}
             self.servers = [
-                stack.enter_context(Server(contender, engine, url, self._room, apart=apart))
-                for contender in contenders()
+                stack.enter_context(
+                    Server(contender, engine, self._urls[contender.root], self._room, apart=apart)
+                )
+                for contender in entered
             ]
             self._tokens = {server: _token(server) for server in self.servers}
-            with Session(url) as session:
-                session.execute(FILL.format(users=USERS))
+            for url in self._urls.values():
+                with Session(url) as session:
+                    session.execute(FILL.format(users=USERS))
             self._stack = stack.pop_all()
         self.settle()
 
@@ -154,7 +161,8 @@ class Field:
     def start_another(self, server: Server) -> float:
         """The seconds from the start of another one of its kind to its first answer; it ends then."""
         start = time.monotonic()
-        with Server(server.contender, self.engine, self._url, self._room) as another:
+        url = self._urls[server.contender.root]
+        with Server(server.contender, self.engine, url, self._room) as another:
             connection = HTTPConnection(another.url.removeprefix("http://"))
             connection.request("GET", "/users/1")
             connection.getresponse().read()
@@ -164,32 +172,44 @@ class Field:
 
     def settle(self) -> None:
         """Have the database do its housekeeping now, and not in the middle of a measurement."""
-        with Session(self._url) as session:
-            if self.engine == "sqlite":
-                session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            else:
-                session.execute("VACUUM ANALYZE users")
-                session.execute("CHECKPOINT")
+        for url in self._urls.values():
+            with Session(url) as session:
+                if self.engine == "sqlite":
+                    session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                else:
+                    session.execute("VACUUM ANALYZE users")
+                    session.execute("CHECKPOINT")
 
     def named(self, names: Collection[str]) -> list[Server]:
         """Those with these names."""
         return [server for server in self.servers if server.contender.name in names]
 
     def close(self) -> None:
-        """End them, and remove the database."""
+        """End them, and remove the databases."""
         self._stack.close()
 
 
 @contextlib.contextmanager
-def _database(engine: Engine, room: Path) -> Iterator[str]:
-    """The URL of an empty database."""
+def _databases(engine: Engine, room: Path) -> Iterator[Callable[[], str]]:
+    """A function that gives the URL of an empty database, of which there may be several."""
+    urls: list[str] = []
+
+    def create_in_room() -> str:
+        urls.append(sqlite_url(room / f"users-{len(urls)}.db"))
+        return urls[-1]
+
     if engine == "sqlite":
-        yield sqlite_url(room / "users.db")
+        yield create_in_room
         return
+
+    def create_on_server() -> str:
+        urls.append(server.create())
+        return urls[-1]
+
     with _postgres() as server:
-        url = server.create()
-        yield url
-        server.drop(url)
+        yield create_on_server
+        for url in urls:
+            server.drop(url)
 
 
 @contextlib.contextmanager
@@ -222,7 +242,7 @@ def _token(server: Server) -> str:
 def measure(
     fielded: Field, rounds: int, warm_up: int, seconds: int, advance: Callable[[str], None]
 ) -> list[Cell]:
-    """All operations on all contenders, `rounds` times; the order turns round each time."""
+    """Each contender's operations, `rounds` times; the order turns round each time."""
     engine = fielded.engine
     cells = {
         (server, operation): Cell(
@@ -230,12 +250,15 @@ def measure(
         )
         for operation in OPERATIONS
         for server in fielded.servers
+        if operation in server.contender.operations
     }
     for server in fielded.servers:
         fielded.ask(server, "mixed", FIRST_WARM_UP_SECONDS)
     for n in range(rounds):
         for operation in OPERATIONS:
             for server in fielded.servers if n % 2 else reversed(fielded.servers):
+                if operation not in server.contender.operations:
+                    continue
                 if warm_up:
                     # V8 forgets code that it hasn't run for a while, and has shrunk its heap.
                     fielded.ask(server, operation, warm_up)

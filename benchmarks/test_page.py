@@ -15,9 +15,10 @@ from selenium.webdriver import Chrome
 from benchmarks import claims, page
 from benchmarks.article.compare import FULL, OUT_OF_MEMORY, Comparison, Observation, Variant
 from benchmarks.claims import Claim, Ratio
+from benchmarks.load import OPERATIONS
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
-from benchmarks.services import OPERATIONS, Cell, HalfLoad, Soak, Start
+from benchmarks.services import Cell, HalfLoad, Soak, Start
 from contract_tests.harness import browser
 from contract_tests.harness.browser import complaints, requested
 from contract_tests.harness.databases import Engine

@@ -6,6 +6,9 @@ from contract_tests.harness import expect
 from contract_tests.harness.client import Client
 from contract_tests.harness.services import Service
 
+# Which database there is says nothing about origins.
+pytestmark = pytest.mark.engine("sqlite")
+
 ORIGIN = "https://app.example"
 OTHER = "http://localhost:5173"
 ALLOWED = pytest.mark.settings(CORS_ORIGINS=f"{ORIGIN},{OTHER}")

@@ -23,6 +23,8 @@ from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.wire import Answer, Connection, message
 
+once_a_side = pytest.mark.engine("sqlite")  # where the database has no part in it
+
 JSON = ("Content-Type", "application/json")
 
 Launch = Callable[..., Service]
@@ -52,6 +54,7 @@ def everybody(api: Client) -> list[dict[str, Any]]:
 # Start
 
 
+@once_a_side
 @pytest.mark.clause("OPS-01")
 def test_it_tells_where_it_listens(launched: Launch) -> None:
     service = launched(PORT="0")
@@ -63,6 +66,7 @@ def test_it_tells_where_it_listens(launched: Launch) -> None:
     assert service.stderr() == ""
 
 
+@once_a_side
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
 @pytest.mark.clause("OPS-02")
 def test_it_listens_where_it_is_told(launched: Launch) -> None:
@@ -73,6 +77,7 @@ def test_it_listens_where_it_is_told(launched: Launch) -> None:
         socket.create_connection(("127.0.0.1", port))
 
 
+@once_a_side
 @pytest.mark.clause("OPS-02")
 def test_it_listens_on_the_loopback_by_default(launched: Launch) -> None:
     assert launched().url.startswith("http://127.0.0.1:")
@@ -108,14 +113,23 @@ WRONG = [
 ]
 
 
+@once_a_side
 @pytest.mark.clause("OPS-03")
 def test_a_wrong_setting_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
-    for service, (_, line) in [(spawned(**env), (env, line)) for env, line in WRONG]:
-        assert service.wait(services.START_TIMEOUT) == 1
-        assert service.stderr() == f"{line}\n"
-        assert service.stdout() == ""
+    env, line = WRONG[0]
+    service = spawned(**env)
+    assert service.wait(services.START_TIMEOUT) == 1
+    assert service.stderr() == f"{line}\n"
+    assert service.stdout() == ""
 
 
+@pytest.mark.clause("OPS-03")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_each_wrong_setting_has_its_line(kind: Kind) -> None:
+    assert services.refusals(kind, [env for env, _ in WRONG]) == [line for _, line in WRONG]
+
+
+@once_a_side
 @pytest.mark.clause("OPS-04")
 def test_a_port_in_use_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -240,7 +254,7 @@ console.log(JSON.stringify(await database.transaction(ask)));
 }
 
 
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.clause("OPS-09")
 def test_sqlite_syncs_every_commit(started_by_us: Kind, tmp_path: Path) -> None:
     names = ["journal_mode", "synchronous", "foreign_keys"]
@@ -357,6 +371,7 @@ def test_it_stops_gracefully(launched: Launch, signum: signal.Signals) -> None:
     assert everybody(service.api) == [user]
 
 
+@once_a_side
 @pytest.mark.clause("OPS-06")
 def test_a_client_that_reads_slowly_gets_all_of_its_answer(launched: Launch) -> None:
     """An answer larger than what the sockets hold, of which nothing is read until the signal."""
@@ -375,7 +390,7 @@ def test_a_client_that_reads_slowly_gets_all_of_its_answer(launched: Launch) -> 
 
 
 @pytest.mark.clause("OPS-07")
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_while_it_waits_for_its_database(
@@ -392,6 +407,7 @@ def test_it_stops_while_it_waits_for_its_database(
     assert (service.stdout(), service.stderr()) == ("", "")
 
 
+@once_a_side
 @pytest.mark.clause("OPS-07")
 @pytest.mark.parametrize("half", ["nothing", "head", "body", "chunk", "answered"])
 def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
@@ -413,6 +429,7 @@ def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
         assert time.monotonic() < start + services.STOP_TIMEOUT
 
 
+@once_a_side
 @pytest.mark.clause("OPS-07")
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_it_ends_well_as_soon_as_it_listens(
@@ -425,6 +442,7 @@ def test_it_ends_well_as_soon_as_it_listens(
         assert service.stop() == 0
 
 
+@once_a_side
 @pytest.mark.clause("OPS-06", "HTTP-11")
 def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -> None:
     """20 changes in one segment: the first waits for the lock, the others for the first."""
@@ -451,6 +469,7 @@ def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -
     assert everybody(service.api) == users
 
 
+@once_a_side
 @pytest.mark.clause("OPS-25")
 def test_a_connection_that_nobody_uses_is_closed_in_time(launched: Launch) -> None:
     service = launched(KEEP_ALIVE_TIMEOUT="1")
@@ -464,6 +483,7 @@ def test_a_connection_that_nobody_uses_is_closed_in_time(launched: Launch) -> No
         assert connection.closed()
 
 
+@once_a_side
 @pytest.mark.clause("OPS-26")
 @pytest.mark.parametrize("half", ["head", "body", "chunk", "second"])
 def test_a_request_that_does_not_come_in_is_cut_in_time(launched: Launch, half: str) -> None:
@@ -488,6 +508,7 @@ def test_a_request_that_does_not_come_in_is_cut_in_time(launched: Launch, half: 
     expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
 
 
+@once_a_side
 @pytest.mark.clause("OPS-26")
 def test_a_request_that_has_come_in_is_given_its_time(launched: Launch) -> None:
     """Waiting for a lock takes longer than a request may take to come in; so does a pause."""
@@ -512,6 +533,7 @@ def gone(connection: Connection) -> None:
     connection.close()
 
 
+@once_a_side
 @pytest.mark.clause("LOG-01", "METRICS-02")
 def test_who_goes_before_the_answer_is_told_of_all_the_same(launched: Launch) -> None:
     service = launched(**PATIENT)
@@ -585,6 +607,7 @@ def await_end(pids: set[int]) -> None:
         time.sleep(0.02)
 
 
+@once_a_side
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24", "OPS-07")
 def test_a_process_that_dies_is_replaced(launched: Launch) -> None:
@@ -613,7 +636,7 @@ def test_a_process_that_dies_is_replaced(launched: Launch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24")
-@pytest.mark.engine("sqlite")
+@once_a_side
 def test_each_of_many_processes_is_replaced(launched: Launch) -> None:
     """However few cores there are: all are killed at once."""
     count = (os.cpu_count() or 1) + 5
@@ -628,6 +651,7 @@ def test_each_of_many_processes_is_replaced(launched: Launch) -> None:
     assert service.stop() == 0
 
 
+@once_a_side
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24")
 def test_no_process_outlives_the_first(launched: Launch) -> None:
@@ -639,7 +663,7 @@ def test_no_process_outlives_the_first(launched: Launch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-47", "OPS-24")
-@pytest.mark.engine("sqlite")
+@once_a_side
 def test_what_is_in_flight_is_answered_when_the_first_is_killed(launched: Launch) -> None:
     service = launched(**PATIENT, SHUTDOWN_TIMEOUT="10", WEB_CONCURRENCY="2")
     workers = await_workers(service)
@@ -659,6 +683,7 @@ def test_what_is_in_flight_is_answered_when_the_first_is_killed(launched: Launch
     await_end(workers)
 
 
+@once_a_side
 @pytest.mark.clause("OPS-24", "OPS-04")
 def test_a_port_in_use_ends_the_start_of_several_too(spawned: Callable[..., Service]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -699,7 +724,7 @@ def several(service: Service, *signals: signal.Signals, to: str) -> None:
 
 
 @pytest.mark.clause("OPS-06", "OPS-24")
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.parametrize("processes", ["1", "2"])
 @pytest.mark.parametrize(
     ("to", "signals"),
@@ -736,7 +761,7 @@ def test_no_further_signal_cuts_what_it_has_begun(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-06", "OPS-24")
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("begun", [1, 2])
 def test_a_signal_finds_processes_that_only_begin(
@@ -752,7 +777,7 @@ def test_a_signal_finds_processes_that_only_begin(
 
 
 @pytest.mark.clause("OPS-06", "OPS-24")
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_no_number_of_signals_ends_it_worse(
@@ -775,7 +800,7 @@ def assert_ends_well(service: Service, signum: signal.Signals) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-46")
-@pytest.mark.engine("sqlite")
+@once_a_side
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_no_signal_opens_a_debugger(launched: Launch, processes: str) -> None:
     service = launched(WEB_CONCURRENCY=processes)

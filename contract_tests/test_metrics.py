@@ -123,6 +123,7 @@ def test_every_answer_is_counted_and_measured(launched: Launch) -> None:
     assert {labels(sample) for sample in histogram.samples} == set(asked)
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("METRICS-01", "METRICS-02", "METRICS-06")
 def test_the_metrics_count_themselves(launched: Launch) -> None:
     api = launched().api
@@ -141,6 +142,7 @@ def test_the_metrics_count_themselves(launched: Launch) -> None:
     assert counted(api)["GET", "/metrics", 200] == 2
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("METRICS-02", "METRICS-05")
 def test_all_processes_are_counted_together(launched: Launch) -> None:
     api = launched(WEB_CONCURRENCY="3").api
@@ -282,6 +284,7 @@ def test_without_a_place_each_process_counts_for_itself(tmp_path: Path) -> None:
         service.kill()
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("LOG-01", "LOG-02", "LOG-03")
 def test_every_answer_is_one_line_of_the_log(launched: Launch) -> None:
     service = launched()
@@ -299,6 +302,7 @@ def test_every_answer_is_one_line_of_the_log(launched: Launch) -> None:
         assert line["level"] == "info"
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("LOG-01")
 def test_the_line_has_the_id_that_was_sent(launched: Launch) -> None:
     service = launched()
@@ -308,6 +312,7 @@ def test_the_line_has_the_id_that_was_sent(launched: Launch) -> None:
     assert logged(service)[mine]["status"] == 404
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("LOG-01")
 def test_the_duration_is_in_milliseconds(launched: Launch) -> None:
     """Of a request whose body comes a third of a second after its head."""
@@ -323,6 +328,7 @@ def test_the_duration_is_in_milliseconds(launched: Launch) -> None:
     assert 300 < logged(service)[answer.header("x-request-id") or ""]["duration_ms"] < 5000
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("LOG-04")
 def test_nothing_that_a_client_sent_is_in_the_log(launched: Launch) -> None:
     service = launched()

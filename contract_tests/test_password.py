@@ -287,6 +287,7 @@ def hashes_of_every_write(service: Service) -> list[str]:
     return [str(one) for one in found]
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("PASSWORD-11", "PASSWORD-12")
 @pytest.mark.settings(ARGON2_MEMORY="64", ARGON2_ITERATIONS="3", ARGON2_PARALLELISM="2")
 def test_a_hash_as_the_settings_have_it_is_kept(service: Service) -> None:
@@ -299,6 +300,7 @@ def test_a_hash_as_the_settings_have_it_is_kept(service: Service) -> None:
         assert {len(base64.b64decode(f"{part}==")) for part in parts} == {length}
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("PASSWORD-12")
 @pytest.mark.settings(ARGON2_MEMORY="", ARGON2_ITERATIONS="", ARGON2_PARALLELISM="")
 def test_by_default_a_hash_costs_what_owasp_asks_for(service: Service) -> None:
@@ -449,6 +451,7 @@ def test_nothing_else_of_a_password_is_kept_or_logged(launched: Launch) -> None:
 COSTLY = {"ARGON2_MEMORY": "65536", "ARGON2_ITERATIONS": "40", "DATABASE_POOL_SIZE": "1"}
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("PASSWORD-14")
 @pytest.mark.settings(**COSTLY)
 def test_others_are_served_while_a_password_is_hashed(service: Service) -> None:
@@ -469,6 +472,7 @@ def test_others_are_served_while_a_password_is_hashed(service: Service) -> None:
         user(hashing.read("POST"), 201, name=sent["name"], email=sent["email"])
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("PASSWORD-15")
 @pytest.mark.settings(**COSTLY)
 def test_what_is_refused_is_not_hashed(service: Service) -> None:

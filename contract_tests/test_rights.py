@@ -419,6 +419,7 @@ def test_admins_who_change_each_other_wait_for_nobody_for_ever(guarded: Client) 
         assert guarded.get(f"/users/{user['id']}").json()["version"] == 31
 
 
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("RIGHT-09", "RIGHT-14")
 @pytest.mark.settings(**services.SECURED, REGISTRATION="closed")
 def test_registration_can_be_closed(service: Service) -> None:

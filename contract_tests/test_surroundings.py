@@ -429,18 +429,13 @@ def test_what_is_not_utf_8_is_no_setting(
     # Node would look for this one.
     for name in (BYTE, "\ufffd"):
         shutil.copyfile(authority.file, tmp_path / name)
-    started = []
-    for number, (given, line) in enumerate(NOT_UTF_8):
-        for name in (BYTE, "\ufffd"):
-            env = {
-                key: value.replace("{file}", f"{tmp_path}/{name}") for key, value in given.items()
-            }
-            service = Service(kind, tmp_path / f"{number} {name!a}", env)
-            service.start()
-            started.append((service, env, line))
-    for service, env, line in started:
-        assert service.wait(services.START_TIMEOUT) == 1, env
-        assert service.stderr() == f"{line}\n", env
+    cases = [
+        ({key: value.replace("{file}", f"{tmp_path}/{name}") for key, value in given.items()}, line)
+        for given, line in NOT_UTF_8
+        for name in (BYTE, "\ufffd")
+    ]
+    said = services.refusals(kind, [env for env, _ in cases])
+    assert said == [line for _, line in cases]
 
 
 # What the environment and the home directory have for PostgreSQL's own programs

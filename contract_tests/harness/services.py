@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
@@ -251,6 +251,76 @@ def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str, given: str =
     return result.stdout
 
 
+def refusals(kind: Kind, environments: Sequence[Mapping[str, str]]) -> list[str]:
+    """What a service says of each of these settings, which have something wrong.
+
+    One process reads them all, from its own environment, as each start would (OPS-03).
+    """
+    command, directory = _run(_REFUSALS[kind], kind)
+    numbered = {
+        f"{n}_{name}": value
+        for n, env in enumerate(environments)
+        for name, value in _environment(sqlite_url(Path(os.devnull)), env).items()
+    }
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        env=numbered | {"PATH": os.environ.get("PATH", "")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    said = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(said) == len(environments), said
+    return said
+
+
+_REFUSALS: dict[Kind, str] = {
+    "python": """
+import json
+from python_api.environment import ENVIRONMENT
+from python_api.settings import SettingsError, read_settings
+
+numbered = {}
+for name, value in ENVIRONMENT.items():
+    number, _, name = name.partition("_")
+    if number.isdigit():
+        numbered.setdefault(int(number), {})[name] = value
+for _, environment in sorted(numbered.items()):
+    try:
+        read_settings(environment)
+        print(json.dumps(""))
+    except SettingsError as error:
+        print(json.dumps(str(error)))
+""",
+    "node": """
+import { ENVIRONMENT } from "./src/environment.ts";
+import { readSettings, SettingsError } from "./src/settings.ts";
+
+const numbered = [];
+for (const [name, value] of Object.entries(ENVIRONMENT)) {
+  const [, number, rest] = /^(\\d+)_(.*)$/.exec(name) ?? [];
+  if (number) {
+    numbered[number] ??= {};
+    numbered[number][rest] = value;
+  }
+}
+for (const environment of numbered) {
+  try {
+    readSettings(environment);
+    console.log(JSON.stringify(""));
+  } catch (error) {
+    if (!(error instanceof SettingsError)) {
+      throw error;
+    }
+    console.log(JSON.stringify(error.message));
+  }
+}
+""",
+}
+
+
 def start_code(code: Mapping[Kind, str], kind: Kind, *arguments: str) -> subprocess.Popen[str]:
     """The same, as a process that is told line by line what to do."""
     command, directory = _run(code[kind], kind)
@@ -343,6 +413,8 @@ def _environment(database_url: str, env: Mapping[str, str] | None) -> dict[str, 
         "TZ": "Asia/Kathmandu",
         "PORT": "0",
         "DATABASE_URL": database_url,
+        # Node's code, compiled once, as Python keeps its own in __pycache__.
+        "NODE_COMPILE_CACHE": str(ROOT / ".data" / "compiled"),
         # A server that was given may have no more than 100 connections.
         "DATABASE_POOL_SIZE": "5",
         # What a password costs is the business of the tests that set these themselves.
