@@ -14,6 +14,9 @@ request sent to one of them at random. All of these run open; `secured` is as `m
 for a token. With --secured all of them do, and with ADMIN_EMAIL and ADMIN_PASSWORD in the
 environment (or the file that ADMIN_PASSWORD_FILE names) those that are given are taken to.
 
+What a service decides before it asks its store (a test that is marked `storeless`) is asked of each
+of ours once, and of `secured`; of targets that are given it is asked of all.
+
 A test that needs a service with other settings, or to stop one, takes `service`, `launched` or
 `pair`. Whatever does not ask a target is left out where targets are given.
 """
@@ -46,6 +49,8 @@ OURS: dict[str, tuple[Kind, Engine]] = {
 MIXED = "mixed"
 # As `mixed`, with everybody asked for a token: the tests come as an admin.
 SECURED = "secured"
+# Whom we ask what has nothing to do with the store: each language once, and with a token.
+STORELESS = ("python-sqlite", "node-postgres", SECURED)
 
 _targets = pytest.StashKey[dict[str, str]]()
 _foreign = pytest.StashKey[bool]()
@@ -100,6 +105,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "direct(id): of a clause, what no gateway can keep; CONTRACT.md has the reason"
     )
+    config.addinivalue_line("markers", "storeless: what is decided before the store is asked")
     config.addinivalue_line(
         "markers", "engine(name): the only engine of database that the test is about"
     )
@@ -175,7 +181,10 @@ def pytest_terminal_summary(
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "api" in metafunc.fixturenames:
-        targets = [*metafunc.config.stash[_targets]]
+        config = metafunc.config
+        targets = [*config.stash[_targets]]
+        if not config.stash[_foreign] and metafunc.definition.get_closest_marker("storeless"):
+            targets = [*STORELESS]
         metafunc.parametrize("api", targets, ids=targets, indirect=True)
     if "guarded" in metafunc.fixturenames:
         names = _guarded(metafunc.config)

@@ -51,6 +51,7 @@ def test_no_other_member_takes_it(api: Client, text: str) -> None:
     expect.users(api.get(f"/users?q={fields['name']}"), [], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ID-01", "USR-LIST-04", "USR-LIST-05", "CURSOR-08", "ROUTE-08")
 @pytest.mark.parametrize(
     "text", ["1'--", "1;DROP", "1+OR+1=1", "-1", "id,name", "id;--", "$1", "*"]
@@ -79,6 +80,7 @@ def test_no_header_field_does_more_than_it_says(api: Client) -> None:
         expect.user(api.get(path), 200, **user)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-03", "HDR-08")
 @pytest.mark.parametrize(
     "text",
@@ -99,6 +101,7 @@ def test_a_request_id_brings_no_header_field(api: Client, text: str) -> None:
     expect.body(answer, 200, b'{"status":"ok"}')
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-02", "HDR-08")
 def test_a_line_of_its_own_is_a_field_of_the_request(api: Client) -> None:
     fields = [("X-Request-Id", "a\r\nSet-Cookie: x=1\r\nLocation: http://evil.example")]
@@ -143,6 +146,7 @@ def test_another_host_changes_nothing(guarded: Client, host: str) -> None:
     expect.user(api.raw(data), 201, **fields)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-06", "ROUTE-07", "ROUTE-08")
 @pytest.mark.parametrize(
     "path",
@@ -183,6 +187,7 @@ DEEP: dict[str, bytes] = {
 }
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-10", "JSON-12", "BODY-01")
 @pytest.mark.parametrize("how", DEEP)
 def test_depth_costs_nothing(api: Client, how: str) -> None:
@@ -194,6 +199,7 @@ def test_depth_costs_nothing(api: Client, how: str) -> None:
     expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-04", "PROB-09", "JSON-16")
 def test_many_and_strange_members_are_told_of_and_no_more(api: Client) -> None:
     members: dict[str, Any] = {f"x{number:05}": 1 for number in range(5000)}

@@ -45,6 +45,7 @@ def test_every_row_of_the_routes_names_clauses_that_there_are() -> None:
         assert set(governed) <= known
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PAIR-05", "DOC-04")
 def test_every_documented_route_has_a_row_and_every_row_is_documented(api: Client) -> None:
     paths = api.get("/openapi.json").json()["paths"]
@@ -56,6 +57,7 @@ def test_every_documented_route_has_a_row_and_every_row_is_documented(api: Clien
     }
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PAIR-05")
 def test_every_row_is_served(api: Client) -> None:
     """Without a user: what is there answers with any problem but `not-found` and 405."""

@@ -39,14 +39,23 @@ LONG = {
 }
 NOT_RUN = LONG | {"docker inspect": "is only named: it is one of Docker's"}
 
-# Those of `make contract`, with what bounds them where they would ask for everything: all of the
-# contract is asked of our services in this very run.
+
+def some(*names: str) -> str:
+    """Options that leave out other files with tests, and don't even read most of them.
+
+    All of the contract is asked of our services in this very run.
+    """
+    initials = "".join({name.removeprefix("test_")[0] for name in names})
+    return f"--ignore-glob='*/test_[!{initials}]*.py' -k '{' or '.join(names)}'"
+
+
+# Those of `make contract`, with what bounds them.
 CONTRACT = {
-    'make contract TARGETS="go=http://127.0.0.1:9000"': "-k test_delete",
+    'make contract TARGETS="go=http://127.0.0.1:9000"': some("test_delete"),
     'make contract TARGETS="python=http://127.0.0.1:8000 node=http://127.0.0.1:3000 '
-    'go=http://127.0.0.1:9000" ARGS="-k patch"': "",
+    'go=http://127.0.0.1:9000" ARGS="-k patch"': some("test_patch"),
     'make contract TARGETS="go=http://127.0.0.1:9000,http://127.0.0.1:9001" '
-    'ARGS="--gateway lb=http://127.0.0.1:8080 --seed 7"': "-k test_delete",
+    'ARGS="--gateway lb=http://127.0.0.1:8080 --seed 7"': some("test_delete"),
 }
 CORE = (
     'make contract TARGETS="go=http://127.0.0.1:9000" ARGS="--level core '
@@ -97,9 +106,10 @@ def with_ports(command: str, urls: Mapping[str, str]) -> str:
     return re.sub(r"http://127\.0\.0\.1:(\d+)", lambda match: urls[match[1]], command)
 
 
-@pytest.fixture
-def urls(tmp_path: Path) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Services of ours, by the ports under which the guides have them."""
+    tmp_path = tmp_path_factory.mktemp("commands")
     with contextlib.ExitStack() as stack:
         found: dict[str, str] = {}
         for kind, ports in (("python", ("8000", "9000", "8080")), ("node", ("3000",))):
@@ -144,14 +154,15 @@ def test_contract_of_a_service_on_its_way(clone: Path) -> None:
         assert third.stdout is not None
         url = f"http://127.0.0.1:{third.stdout.readline().strip()}"
         command = with_ports(CORE, {"9000": url})
-        some = "-k 'test_create.py or test_read.py or test_delete.py'"  # test_third.py has them all
-        code, said = run(command, directory=clone, PYTEST_ADDOPTS=some)
+        # test_third.py asks for all of them.
+        bounds = some("test_create", "test_read.py", "test_delete")
+        code, said = run(command, directory=clone, PYTEST_ADDOPTS=bounds)
         assert code == 0, said
         verdict = json.loads((clone / "verdict.json").read_text("utf-8"))
         assert (verdict["level"], [*verdict["targets"]]) == ("core", ["go"])
         assert "<testsuite " in (clone / "report.xml").read_text("utf-8")
         # What is there already is taken for no test.
-        code, again = run(command, directory=clone, PYTEST_ADDOPTS="--collect-only")
+        code, again = run(command, directory=clone, PYTEST_ADDOPTS=f"--collect-only {bounds}")
         assert code == 0, again
         third.kill()
 
@@ -162,12 +173,12 @@ def test_contract_as_a_proxy(tmp_path: Path) -> None:
     env = services.SECURED | {"LOGIN_FAILURES_PER_ADDRESS": "2"}
     with contextlib.closing(_Killed(services.launch("node", env=env, directory=tmp_path))) as one:
         command = f'make contract TARGETS="x={one.service.url}"'
-        for some, expected in ((AS_PROXY, 0), ("", 1)):
+        for option, expected in ((AS_PROXY, 0), ("", 1)):
             code, said = run(
-                f"{command} {some}",
+                f"{command} {option}",
                 ADMIN_EMAIL=env["ADMIN_EMAIL"],
                 ADMIN_PASSWORD=env["ADMIN_PASSWORD"],
-                PYTEST_ADDOPTS="-k test_whatever_the_password_is",
+                PYTEST_ADDOPTS=f"{some('test_login')} -k test_whatever_the_password_is",
             )
             assert (code != 0) == expected, said
 
@@ -343,7 +354,7 @@ SURROUNDINGS = {
 def test_surroundings_change_nothing(clone: Path, urls: Mapping[str, str]) -> None:
     """In a folder with a space in its name, and with what is set for other projects."""
     clone = clone.rename(clone.with_name("a b"))
-    settings = SURROUNDINGS | {"FUZZ": "20", "PYTEST_ADDOPTS": "-k 'test_delete or fuzz'"}
+    settings = SURROUNDINGS | {"FUZZ": "20", "PYTEST_ADDOPTS": some("test_delete", "test_fuzz")}
     command = f'make setup && make contract TARGETS="node={urls["3000"]}"'
     code, said = run(command, directory=clone, **settings)
     assert code == 0, said

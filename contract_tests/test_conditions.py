@@ -227,6 +227,7 @@ MALFORMED = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("COND-09", "COND-07")
 @MALFORMED
 def test_400_malformed_if_match(api: Client, values: tuple[str, ...]) -> None:
@@ -246,6 +247,7 @@ def test_400_malformed_if_match_changes_nothing(api: Client, values: tuple[str, 
     user(api.get(f"/users/{ada['id']}"), 200, **ada)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("COND-10", "COND-07")
 @MALFORMED
 def test_400_malformed_if_none_match(api: Client, values: tuple[str, ...]) -> None:
@@ -407,6 +409,7 @@ def test_thousands_of_tags_are_a_list(api: Client) -> None:
     not_modified(answer, '"3"')
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("COND-18")
 @pytest.mark.parametrize("end", ["x", '"', "*", 'W/"'])
 @pytest.mark.parametrize("filling", [" ,", " , ", " ", '"1" ', '"1",\t', '"', ',"a b"'], ids=repr)

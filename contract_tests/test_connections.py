@@ -473,15 +473,16 @@ def has_ipv6() -> bool:
 @once_a_side
 @pytest.mark.clause("OPS-29", "OPS-02", "OPS-01")
 @pytest.mark.parametrize(
-    ("host", "shown", "answers"),
+    ("host", "shown", "answers", "processes"),
     [
-        ("localhost", "127.0.0.1", ["127.0.0.1"]),
-        ("0.0.0.0", "0.0.0.0", ["127.0.0.1", "127.0.0.2"]),
-        ("::1", "[::1]", ["::1"]),
-        ("::", "[::]", ["127.0.0.1", "127.0.0.2", "::1"]),
+        ("localhost", "127.0.0.1", ["127.0.0.1"], "1"),
+        ("localhost", "127.0.0.1", ["127.0.0.1"], "2"),
+        ("0.0.0.0", "0.0.0.0", ["127.0.0.1", "127.0.0.2"], "1"),
+        ("::1", "[::1]", ["::1"], "1"),
+        ("::", "[::]", ["127.0.0.1", "127.0.0.2", "::1"], "1"),
+        ("::", "[::]", ["127.0.0.1", "127.0.0.2", "::1"], "2"),
     ],
 )
-@pytest.mark.parametrize("processes", ["1", "2"])
 def test_it_listens_at_these_and_no_other_addresses(
     launched: Launch, host: str, shown: str, answers: list[str], processes: str
 ) -> None:
@@ -494,20 +495,47 @@ def test_it_listens_at_these_and_no_other_addresses(
 
 @once_a_side
 @pytest.mark.clause("OPS-29", "OPS-03")
-@pytest.mark.parametrize(
-    "host",
-    [
-        *["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"],
-        *["<broadcast>", "<any>", "::1%lo", "::1%1"],
-    ],
-)
-def test_a_host_that_is_none_ends_the_start_with_one_line(
-    spawned: Callable[..., Service], host: str
-) -> None:
-    service = spawned(HOST=host, PORT="8000", AUTH="off")
+def test_a_host_that_is_none_ends_the_start_with_one_line(spawned: Callable[..., Service]) -> None:
+    service = spawned(HOST="nowhere.invalid", PORT="8000", AUTH="off")
     assert service.wait(services.START_TIMEOUT) == 1
-    assert service.stderr() == f"Cannot listen on port 8000 of {host}.\n"
+    assert service.stderr() == "Cannot listen on port 8000 of nowhere.invalid.\n"
     assert service.stdout() == ""
+
+
+# Which of these hosts can be listened at.
+LISTEN: dict[Kind, str] = {
+    "python": """
+import sys
+from python_api.http.server import listen
+from python_api.settings import read_settings
+
+for host in sys.argv[1:]:
+    try:
+        listen(read_settings({"HOST": host, "AUTH": "off", "PORT": "0"})).close()
+        print(host)
+    except OSError:
+        pass
+""",
+    "node": """
+import { listen } from "./src/http/server.ts";
+import { readSettings } from "./src/settings.ts";
+
+for (const host of process.argv.slice(1)) {
+  await listen(readSettings({ HOST: host, AUTH: "off", PORT: "0" })).then(
+    (server) => { console.log(host); server.close(); },
+    () => undefined,
+  );
+}
+""",
+}
+
+
+@pytest.mark.clause("OPS-29")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_what_is_no_host_is_not_listened_at(kind: Kind) -> None:
+    none = ["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"]
+    none += ["<broadcast>", "<any>", "::1%lo", "::1%1"]
+    assert services.run_code(LISTEN, kind, *none, "127.0.0.1").split() == ["127.0.0.1"]
 
 
 # Signals

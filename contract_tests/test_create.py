@@ -36,6 +36,7 @@ def test_location_does_not_depend_on_the_host(api: Client, host: str) -> None:
     user(answer, 201, name="Ada", email=email)  # Location among the rest
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("USR-CREATE-04")
 @pytest.mark.parametrize(
     ("members", "errors"),

@@ -49,6 +49,7 @@ def page(api: Client, chrome: Chrome) -> Chrome:
     return chrome
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-06", "DOC-07", "DOC-09", "DOC-10")
 @pytest.mark.parametrize("path", CONTENT_TYPES)
 def test_page_and_assets(api: Client, path: str) -> None:
@@ -66,6 +67,7 @@ def test_page_and_assets(api: Client, path: str) -> None:
     expect.head_of(api.head(path), answer)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-06", "DOC-08")
 def test_it_shows_every_operation(api: Client, page: Chrome) -> None:
     paths = api.get("/openapi.json").json()["paths"]
@@ -86,6 +88,7 @@ def test_it_shows_every_operation(api: Client, page: Chrome) -> None:
     assert complaints(page) == []
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-07", "DOC-08")
 def test_it_asks_nobody_but_the_service(api: Client, page: Chrome) -> None:
     urls = {url for url in requested(page) if not url.startswith("data:")}
@@ -93,6 +96,7 @@ def test_it_asks_nobody_but_the_service(api: Client, page: Chrome) -> None:
     assert complaints(page) == []
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-08")
 def test_an_operation_can_be_tried_out(api: Client, page: Chrome) -> None:
     operation = "#operations-default-healthz"

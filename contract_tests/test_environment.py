@@ -29,61 +29,75 @@ def variables(**env: str) -> Surroundings:
     return Surroundings(env)
 
 
+# Since none may change anything, many can be tried at once.
 SURROUNDINGS = {
-    "nothing unusual": Surroundings(),
-    # What libraries would read
-    "PROMETHEUS_MULTIPROC_DIR": variables(PROMETHEUS_MULTIPROC_DIR="/nonexistent"),
-    "prometheus_multiproc_dir": variables(prometheus_multiproc_dir="/nonexistent"),
-    "the same, two processes": variables(
-        PROMETHEUS_MULTIPROC_DIR="/nonexistent", WEB_CONCURRENCY="2"
-    ),
-    "PROMETHEUS_*": variables(
-        PROMETHEUS_DISABLE_CREATED_SERIES="no", PROMETHEUS_LEGACY_NAME_VALIDATION="1"
-    ),
-    "WEB_CONCURRENCY is empty": variables(WEB_CONCURRENCY=""),
-    "no name": Surroundings({"": "1"}),
-    "no name, two processes": Surroundings({"": "1", "WEB_CONCURRENCY": "2"}),
-    "FORWARDED_ALLOW_IPS": variables(FORWARDED_ALLOW_IPS="*"),
-    "OTEL_*": variables(
+    "what libraries would read": variables(
+        PROMETHEUS_MULTIPROC_DIR="/nonexistent",
+        prometheus_multiproc_dir="/nonexistent",
+        PROMETHEUS_DISABLE_CREATED_SERIES="no",
+        PROMETHEUS_LEGACY_NAME_VALIDATION="1",
+        WEB_CONCURRENCY="",
+        FORWARDED_ALLOW_IPS="*",
         FASTAPI_ENV="development",
         FASTAPI_OTEL_AUTO_CONFIGURE="true",
         OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1",
+        PGHOST="127.0.0.1",
+        PGPORT="1",
+        PGSSLMODE="verify-full",
+        PGOPTIONS="-x",
+        NODE_PG_FORCE_NATIVE="1",
+        NAPI_RS_FORCE_WASI="error",
+        NAPI_RS_NATIVE_LIBRARY_PATH="/nonexistent",
+        HTTP_PROXY="http://127.0.0.1:1",
+        ALL_PROXY="http://127.0.0.1:1",
+        NODE_USE_ENV_PROXY="1",
+        SSL_CERT_FILE="/nonexistent",
+        SSL_CERT_DIR="/nonexistent",
+        SSLKEYLOGFILE="/nonexistent/keys",
+        UV_THREADPOOL_SIZE="1",
     ),
-    "PG*": variables(PGHOST="127.0.0.1", PGPORT="1", PGSSLMODE="verify-full", PGOPTIONS="-x"),
-    "NODE_PG_FORCE_NATIVE": variables(NODE_PG_FORCE_NATIVE="1"),
-    "NAPI_RS_*": variables(NAPI_RS_FORCE_WASI="error", NAPI_RS_NATIVE_LIBRARY_PATH="/nonexistent"),
-    "HTTP_PROXY": variables(
-        HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1", NODE_USE_ENV_PROXY="1"
+    "two processes": Surroundings(
+        {
+            "WEB_CONCURRENCY": "2",
+            "": "1",
+            "PATH": "",
+            "TMPDIR": "/nonexistent",
+            "PROMETHEUS_MULTIPROC_DIR": "/nonexistent",
+            "PYTHONWARNINGS": "error",
+        }
     ),
-    "SSL*": variables(
-        SSL_CERT_FILE="/nonexistent", SSL_CERT_DIR="/nonexistent", SSLKEYLOGFILE="/nonexistent/keys"
-    ),
+    "no name": Surroundings({"": "1"}),
     # What the interpreters read, where it can be made good
-    "PYTHONWARNINGS": variables(PYTHONWARNINGS="error"),
-    "PYTHONWARNINGS, two processes": variables(PYTHONWARNINGS="error", WEB_CONCURRENCY="2"),
-    "PYTHONASYNCIODEBUG": variables(PYTHONASYNCIODEBUG="1"),
-    "PYTHONUNBUFFERED": variables(PYTHONUNBUFFERED="1", PYTHONHASHSEED="0"),
-    "PYTHONIOENCODING": variables(PYTHONIOENCODING="utf-16", PYTHONUTF8="0"),
-    "NODE_ENV": variables(NODE_ENV="production", NODE_NO_WARNINGS="1", FORCE_COLOR="3"),
-    "NODE_PENDING_DEPRECATION": variables(NODE_PENDING_DEPRECATION="1"),
-    "UV_THREADPOOL_SIZE": variables(UV_THREADPOOL_SIZE="1"),
+    "interpreters": variables(
+        PYTHONWARNINGS="error",
+        PYTHONASYNCIODEBUG="1",
+        PYTHONUNBUFFERED="1",
+        PYTHONHASHSEED="0",
+        PYTHONIOENCODING="utf-16",
+        PYTHONUTF8="0",
+        NODE_PENDING_DEPRECATION="1",
+    ),
+    "production": variables(NODE_ENV="production", NODE_NO_WARNINGS="1", FORCE_COLOR="3"),
     # Places and languages
-    "TZ is none": variables(TZ="Nowhere/At_All"),
-    "TZ is no text": variables(TZ=":/etc/passwd"),
-    "LC_ALL=C": variables(LC_ALL="C", LANG="C", PYTHONCOERCECLOCALE="0"),
-    "LC_ALL is none": variables(LC_ALL="xx_YY.UTF-8", LANG="\u00e4"),
-    "LC_ALL=tr_TR": variables(LC_ALL="tr_TR.UTF-8"),
-    "PATH is empty": variables(PATH="", WEB_CONCURRENCY="2"),
-    "TMPDIR": variables(TMPDIR="/nonexistent", WEB_CONCURRENCY="2"),
-    "HOME": variables(HOME="/nonexistent", XDG_CACHE_HOME="/nonexistent", USER="nobody"),
+    "C, nowhere": variables(
+        LC_ALL="C",
+        LANG="C",
+        PYTHONCOERCECLOCALE="0",
+        TZ="Nowhere/At_All",
+        HOME="/nonexistent",
+        XDG_CACHE_HOME="/nonexistent",
+        USER="nobody",
+    ),
+    "a locale and a zone that are none": variables(
+        LC_ALL="xx_YY.UTF-8", LANG="\u00e4", TZ=":/etc/passwd"
+    ),
+    "tr_TR": variables(LC_ALL="tr_TR.UTF-8"),
     # The process
     "no streams": Surroundings(before="exec <&- >&- 2>&-"),
-    "no stdin": Surroundings(before="exec <&-"),
-    "64 files": Surroundings(before="ulimit -n 64"),
-    "a small stack": Surroundings(before="ulimit -s 1024"),
-    "umask": Surroundings(before="umask 0177"),
-    "nice": Surroundings(before="renice -n 5 $$ >/dev/null"),
-    "signals are ignored": Surroundings(before="trap '' PIPE HUP USR1 USR2"),
+    "limits": Surroundings(
+        before="exec <&-; ulimit -n 64; ulimit -s 1024; umask 0177; "
+        "renice -n 5 $$ >/dev/null; trap '' PIPE HUP USR1 USR2"
+    ),
     # It doesn't start
     "a wrong setting": variables(PORT="http", PYTHONWARNINGS="error", LC_ALL="C"),
     "a wrong setting, no stdout": Surroundings({"PORT": "http"}, "exec >&-"),

@@ -73,6 +73,7 @@ def test_every_write_stores_alike(api: Client, method: str) -> None:
         user(api.get(path), 200, **{**ada, **stored})
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-02", "NAME-03", "NAME-04", "NAME-05", "EMAIL-02", "EMAIL-06", "EMAIL-08")
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 def test_every_write_is_under_the_same_rules(api: Client, method: str) -> None:
@@ -119,6 +120,7 @@ def test_nothing_else_is_trimmed(api: Client, character: str) -> None:
         user(api.post("/users", json=members), 201, **members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-08")
 def test_what_is_inside_makes_trimming_no_slower(api: Client) -> None:
     # A trim that begins anew with every space takes seconds: the first that does ends the test.
@@ -128,6 +130,7 @@ def test_what_is_inside_makes_trimming_no_slower(api: Client) -> None:
         assert time.monotonic() - begin < 2
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-02", "NAME-06")
 @pytest.mark.parametrize("name", ["", " ", "\t", "\r", "\n", " \t\r\n" * 60], ids=repr)
 def test_empty_name_is_too_short(api: Client, name: str) -> None:
@@ -149,6 +152,7 @@ def test_name_of_one_hundred_code_points_is_taken(api: Client, name: str) -> Non
     )
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-03", "NAME-06")
 @pytest.mark.parametrize(
     "name",
@@ -182,12 +186,14 @@ def test_name_of_one_more_is_too_long(api: Client, name: str) -> None:
 CONTROLS = [*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))]
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-04")
 def test_control_character_inside_a_name_is_malformed(api: Client) -> None:
     for control in CONTROLS:
         rejected(api, "name", f"A{control}da", "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-04", "NAME-01")
 @pytest.mark.parametrize("form", ["{}", "{}Ada", "Ada {}"])
 def test_control_character_at_an_end_is_malformed(api: Client, form: str) -> None:
@@ -195,6 +201,7 @@ def test_control_character_at_an_end_is_malformed(api: Client, form: str) -> Non
         rejected(api, "name", form.format(control), "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-05", "JSON-17")
 @pytest.mark.parametrize(
     "escaped",
@@ -215,6 +222,7 @@ def test_unpaired_surrogate_in_a_name_is_malformed(api: Client, escaped: str) ->
     rejected(api, "name", json.loads(f'"{escaped}"'), "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("NAME-06")
 def test_missing_name_is_missing_and_null_of_the_wrong_type(api: Client) -> None:
     email = unique_email()
@@ -289,6 +297,7 @@ def test_email_of_the_pattern_is_taken(api: Client, form: str) -> None:
     accepted(api, members, members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-02")
 @pytest.mark.parametrize(
     "email",
@@ -350,6 +359,7 @@ def test_email_outside_the_pattern_is_malformed(api: Client, email: str) -> None
     rejected(api, "email", email, "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-03")
 @pytest.mark.parametrize("domain", ["localhost", "com", "a", "1", "xn--bcher-kva"])
 def test_domain_without_a_dot_is_malformed(api: Client, domain: str) -> None:
@@ -367,6 +377,7 @@ def test_label_of_sixty_three_characters_is_taken(api: Client, domain: str) -> N
     accepted(api, members, members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-04")
 @pytest.mark.parametrize(
     "domain",
@@ -388,6 +399,7 @@ def test_broken_label_is_malformed(api: Client, domain: str) -> None:
     rejected(api, "email", f"ada@{domain}", "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-05")
 @pytest.mark.parametrize(
     "email",
@@ -437,6 +449,7 @@ def test_longest_email_is_taken(api: Client, domain: str) -> None:
     accepted(api, members, members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-06")
 @pytest.mark.parametrize(
     "email",
@@ -471,6 +484,7 @@ def test_email_of_more_than_254_is_too_long(api: Client, email: str) -> None:
     rejected(api, "email", email, "too-long")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-06", "EMAIL-07")
 @pytest.mark.parametrize(
     "email",
@@ -490,6 +504,7 @@ def test_broken_email_within_the_lengths_is_malformed(api: Client, email: str) -
     rejected(api, "email", email, "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-07")
 @pytest.mark.parametrize(
     "email",
@@ -509,11 +524,13 @@ def test_more_than_64_before_the_at_are_too_long(api: Client, email: str) -> Non
     rejected(api, "email", email, "too-long")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-08")
 def test_empty_email_is_malformed(api: Client) -> None:
     rejected(api, "email", "", "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("EMAIL-09")
 @pytest.mark.parametrize("space", [" ", "\t", "\n", "\r\n", "\u3000", "\ufeff"], ids=ascii)
 def test_email_is_not_trimmed(api: Client, space: str) -> None:

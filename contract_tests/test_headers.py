@@ -130,6 +130,7 @@ def test_every_answer_has_a_generated_id_without_one(api: Client, kind: str) -> 
         assert expect.is_uuid(generated)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-02")
 @pytest.mark.parametrize(
     "request_id",
@@ -142,6 +143,7 @@ def test_a_valid_request_id_is_given_back(api: Client, request_id: str) -> None:
     expect.problem(api.get("/nowhere", headers=headers), "not-found", request_id=request_id)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-03")
 @pytest.mark.parametrize(
     "request_id",
@@ -166,6 +168,7 @@ def test_any_other_request_id_is_replaced(api: Client, request_id: str) -> None:
     expect.body(answer, 200, b'{"status":"ok"}')
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-03")
 @pytest.mark.parametrize("ids", [["a", "a"], ["a", "b"], ["", "a"], ["a", ""]])
 def test_a_request_id_sent_twice_is_replaced(api: Client, ids: list[str]) -> None:
@@ -174,6 +177,7 @@ def test_a_request_id_sent_twice_is_replaced(api: Client, ids: list[str]) -> Non
     expect.body(answer, 200, b'{"status":"ok"}')
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HDR-04", "HDR-05", "HDR-07", "HDR-10")
 def test_a_refusal_generates_its_request_id(api: Client) -> None:
     mine = ("X-Request-Id", "mine")

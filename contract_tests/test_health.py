@@ -47,6 +47,7 @@ def write_something(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {version + 1}")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HEALTH-01")
 def test_it_is_alive(api: Client) -> None:
     expect.body(api.get("/healthz"), 200, OK)

@@ -98,6 +98,7 @@ def test_a_malformed_host_is_refused(api: Client, host: str) -> None:
 UNUSUAL_HOST = pytest.mark.direct("HTTP-02")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-02")
 @pytest.mark.parametrize(
     "host",
@@ -204,6 +205,7 @@ def test_an_authority_makes_up_for_no_host(api: Client, hosts: list[str]) -> Non
     assert_refused(api, message("GET", f"http://{api.host}/healthz", fields))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-06", "HTTP-12", "HDR-05", "HDR-09")
 @pytest.mark.parametrize("more", [[], [("Connection", "upgrade"), ("Upgrade", "h2c")]])
 def test_a_refused_head_has_no_body(api: Client, more: list[tuple[str, str]]) -> None:
@@ -238,6 +240,7 @@ def block(api: Client, size: int, where: str) -> bytes:
 BLOCKS = ["target", "name", "value", "obs-text", "white space", "many"]
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-04")
 @pytest.mark.parametrize("where", BLOCKS)
 def test_a_header_block_of_16384_bytes_is_served(api: Client, where: str) -> None:
@@ -252,6 +255,7 @@ def test_a_larger_header_block_is_refused(api: Client, where: str, size: int) ->
     assert_refused(api, block(api, size, where), "headers-too-large")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-05")
 def test_100_header_fields_are_served(api: Client) -> None:
     fields = [("Host", api.host)] + [(f"X-{n}", "") for n in range(99)]
@@ -277,6 +281,7 @@ def test_a_refusal_comes_before_all_else(api: Client, method: str, target: str) 
     assert_refused(api, message(method, target, many), "headers-too-large")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-07")
 @pytest.mark.parametrize(
     "headers",
@@ -301,6 +306,7 @@ def test_a_refusal_does_not_wait_for_the_body(api: Client, headers: list[tuple[s
 PASSED_ON = pytest.mark.direct("HTTP-08")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-08")
 @pytest.mark.parametrize(
     "data",
@@ -356,6 +362,7 @@ def test_what_is_not_http_is_told_to_a_client_that_has_no_more_to_say(
         assert_cut(connection)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-08")
 @pytest.mark.parametrize("chunk", [b"zz\r\n", b"-1\r\n", b"0x5\r\n", b"\r\n", b"2\r\n{}x\r\n"])
 @pytest.mark.parametrize("path", ["/users", "/nowhere"])
@@ -688,6 +695,7 @@ def test_a_pipeline_that_arrives_byte_by_byte_is_the_same(api: Client) -> None:
         expect.users(connection.read(), [user], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-11")
 def test_a_pipeline_is_answered_to_a_client_that_has_no_more_to_say(api: Client) -> None:
     with api.connect() as connection:
@@ -718,6 +726,7 @@ UPGRADES = [
 ]
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-12")
 @pytest.mark.parametrize("upgrade", UPGRADES, ids=["foo", "websocket", "h2c", "no-connection"])
 def test_upgrade_is_ignored(api: Client, upgrade: list[tuple[str, str]]) -> None:
@@ -779,6 +788,7 @@ def test_expect_continue_is_answered(api: Client, value: str, waits: bool) -> No
         expect.body(connection.read(), 200, OK)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-14")
 def test_expect_continue_without_a_body_is_answered(api: Client) -> None:
     answer = api.raw(api.message("GET", "/healthz", [("Expect", "100-continue")]))
@@ -807,6 +817,7 @@ def test_any_other_expect_is_ignored(api: Client, values: list[str]) -> None:
 # HTTP/1.0, fields
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("HTTP-16")
 @pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/users/0"])
 def test_http_1_0_is_served_and_closed(api: Client, path: str) -> None:
@@ -843,6 +854,7 @@ def test_http_1_0_takes_a_body(api: Client) -> None:
         assert connection.closed()
 
 
+@pytest.mark.storeless
 @pytest.mark.direct("HTTP-16")
 @pytest.mark.clause("HTTP-16")
 @pytest.mark.parametrize(
@@ -1052,6 +1064,7 @@ def test_a_body_of_65536_bytes_is_read(api: Client, chunked: bool) -> None:
     expect.user(answer, 201, **fields)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-01")
 def test_a_body_is_counted_in_bytes(api: Client) -> None:
     content = json.dumps({"name": "é" * 40000}, ensure_ascii=False).encode()
@@ -1067,6 +1080,7 @@ def test_a_body_is_counted_in_bytes(api: Client) -> None:
     expect.problem(answer, "validation", errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-02")
 @pytest.mark.parametrize("length", [f"{LIMIT + 1}", f"{10**6}", f"{10**15}", f"{LIMIT + 1:0>40}"])
 @pytest.mark.parametrize("extra", [[], [("Expect", "100-continue")], [("Connection", "close")]])
@@ -1105,6 +1119,7 @@ def test_a_chunked_body_that_is_too_large_is_answered(api: Client, size: int, en
     assert_nobody(api, fields)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-04")
 @pytest.mark.parametrize("close", [False, True], ids=["keep-alive", "close"])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
@@ -1124,6 +1139,7 @@ def test_a_client_that_sends_it_all_sees_the_413(api: Client, close: bool, chunk
             assert connection.closed()
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-04")
 def test_an_ordinary_client_sees_the_413(api: Client) -> None:
     answer = api.post("/users", content=b"x" * 2**20, headers=[JSON])
@@ -1255,6 +1271,7 @@ def test_a_body_is_ignored_where_none_belongs(api: Client, body: str) -> None:
         expect.empty(connection.read("DELETE"))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-07")
 @pytest.mark.parametrize("body", ignored(pytest.mark.direct("BODY-07")))
 def test_a_body_is_ignored_where_nothing_is_served(api: Client, body: str) -> None:

@@ -158,6 +158,7 @@ def test_visible_ascii_is_a_key(api: Client, form: str) -> None:
     replay(create(api, key, members), answer)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("IDEM-07")
 def test_one_character_is_a_key(api: Client) -> None:
     # Invalid on purpose: one character is nobody's own, so nothing may be kept under it.

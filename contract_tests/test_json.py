@@ -44,6 +44,7 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n") -> bytes:
     return b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + end
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-01", "JSON-02", "JSON-04", "JSON-05", "JSON-06", "JSON-07", "JSON-10")
 @pytest.mark.parametrize(
     "content",
@@ -66,12 +67,14 @@ def test_malformed_for_every_write(api: Client, content: bytes) -> None:
         problem(answer, "malformed-json")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-01")
 @pytest.mark.parametrize("content", [b"", b" ", b"\r\n\t "], ids=["empty", "space", "mixed-space"])
 def test_body_without_a_value_is_malformed(api: Client, content: bytes) -> None:
     refuse(api, content)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-02")
 @pytest.mark.parametrize(
     "content",
@@ -123,6 +126,7 @@ def test_what_rfc_8259_does_not_know_is_malformed(api: Client, content: bytes) -
     refuse(api, content)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-03")
 @pytest.mark.parametrize(
     "number",
@@ -153,6 +157,7 @@ def test_number_that_rfc_8259_does_not_know_is_malformed(api: Client, number: st
     refuse(api, number.encode())
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-04")
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -193,12 +198,14 @@ def test_json_white_space_is_read_anywhere_outside_strings(api: Client) -> None:
     user(api.post("/users", content=text.encode(), headers=JSON), 201, name="Ada", email=email)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-05")
 @pytest.mark.parametrize("content", [b'{"name":"Ada"}', b"{}", b""], ids=["name", "{}", "empty"])
 def test_byte_order_mark_is_malformed(api: Client, content: bytes) -> None:
     refuse(api, b"\xef\xbb\xbf" + content)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-06")
 @pytest.mark.parametrize(
     "encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
@@ -207,6 +214,7 @@ def test_another_utf_is_malformed(api: Client, encoding: str) -> None:
     refuse(api, json.dumps(ada()).encode(encoding))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-07")
 @pytest.mark.parametrize(
     "raw",
@@ -243,6 +251,7 @@ def test_last_of_duplicate_members_counts(api: Client) -> None:
     user(api.post("/users", content=content, headers=JSON), 201, name="Ada", email=email)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-08")
 def test_earlier_duplicate_does_not_save_a_broken_last_one(api: Client) -> None:
     content = b'{"name":"Ada","email":"ada@example.com","name":null}'
@@ -250,6 +259,7 @@ def test_earlier_duplicate_does_not_save_a_broken_last_one(api: Client) -> None:
         problem(answer, "validation", [error("wrong-type", pointer="#/name")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-08", "PROB-06")
 def test_duplicates_of_an_unknown_member_are_one_error(api: Client) -> None:
     content = b'{"x":1,"name":"Ada","x":2,"email":"ada@example.com","x":3}'
@@ -279,6 +289,7 @@ def nested(depth: int, opening: str, closing: str, core: str) -> str:
     return opening * half + ("[]" if odd else "0") + closing * half
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-10")
 @pytest.mark.parametrize(("opening", "closing", "core"), NESTS)
 def test_thirty_two_levels_are_read(api: Client, opening: str, closing: str, core: str) -> None:
@@ -288,6 +299,7 @@ def test_thirty_two_levels_are_read(api: Client, opening: str, closing: str, cor
         problem(answer, "validation", [error("unknown", pointer="#/x")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-10")
 @pytest.mark.parametrize(("opening", "closing", "core"), NESTS)
 def test_thirty_three_levels_are_malformed(
@@ -299,6 +311,7 @@ def test_thirty_three_levels_are_malformed(
     refuse(api, nested(33, opening, closing, core).encode())
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-10")
 def test_siblings_do_not_nest(api: Client) -> None:
     for answer in each_write(api, json.dumps(ada(x=[[[]]] * 100 + [{}] * 100)).encode()):
@@ -323,12 +336,14 @@ def test_brackets_in_strings_do_not_nest(api: Client, name: str) -> None:
     user(api.post("/users", json=members), 201, **members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-10", "JSON-11")
 @pytest.mark.parametrize("text", ["\\", '\\"', "]" * 40, '"]' * 40])
 def test_brackets_after_strings_nest(api: Client, text: str) -> None:
     refuse(api, f'{{"name":{json.dumps(text)},"x":{"[" * 32}{"]" * 32}}}'.encode())
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-12")
 @pytest.mark.parametrize(
     "content",
@@ -344,6 +359,7 @@ def test_deepest_nesting_is_malformed(api: Client, content: bytes) -> None:
     refuse(api, content)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-13")
 @pytest.mark.parametrize(
     "number",
@@ -371,6 +387,7 @@ def test_number_of_any_size_is_a_number(api: Client, number: str) -> None:
     problem(answer, "validation", [error("wrong-type", pointer="#")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-14")
 @pytest.mark.parametrize(
     "content",
@@ -393,6 +410,7 @@ def test_json_that_is_no_object_has_the_wrong_type(api: Client, content: bytes) 
         problem(answer, "validation", [error("wrong-type", pointer="#")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-15", "USR-PATCH-04")
 @pytest.mark.parametrize("member", ["name", "email", "role"])
 @pytest.mark.parametrize(
@@ -405,6 +423,7 @@ def test_nothing_is_coerced_to_text(api: Client, member: str, value: Any) -> Non
         problem(answer, "validation", [error("wrong-type", pointer=f"#/{member}")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-16")
 @pytest.mark.parametrize(
     "member",
@@ -442,6 +461,7 @@ def test_unknown_member_is_an_error(api: Client, member: str) -> None:
     problem(api.patch(NOBODY, json={member: None}), "validation", errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("JSON-16")
 def test_proto_does_not_bring_members_in(api: Client) -> None:
     content = b'{"__proto__":{"name":"Ada","email":"ada@example.com"}}'
@@ -495,6 +515,7 @@ def unsupported(api: Client, *headers: tuple[str, str]) -> None:
     problem(answer, "unsupported-media-type", patch=True)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-01", "JSON-01")
 @pytest.mark.parametrize("content", [b"", b"{}", b"{"], ids=["empty", "{}", "{"])
 def test_body_without_content_type_is_unsupported(api: Client, content: bytes) -> None:
@@ -504,6 +525,7 @@ def test_body_without_content_type_is_unsupported(api: Client, content: bytes) -
             problem(answer, "unsupported-media-type", patch=method == "PATCH")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-01", "CTYPE-05", "CTYPE-06", "CTYPE-07", "CTYPE-09")
 @pytest.mark.parametrize(
     "headers",
@@ -521,6 +543,7 @@ def test_unsupported_for_every_write(api: Client, headers: list[tuple[str, str]]
         problem(answer, "unsupported-media-type", patch=method == "PATCH")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-01")
 @pytest.mark.parametrize(("method", "path"), WRITES, ids=["POST", "PUT", "PATCH"])
 def test_no_body_at_all_needs_its_content_type(api: Client, method: str, path: str) -> None:
@@ -572,6 +595,7 @@ def test_parameters_are_read_as_rfc_9110_has_them(api: Client, media_type: str) 
     accepted(api, media_type)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-04")
 @pytest.mark.parametrize(
     "media_type",
@@ -603,6 +627,7 @@ def test_declaration_outside_the_grammar_is_unsupported(api: Client, media_type:
     unsupported(api, ("content-type", media_type))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-05")
 @pytest.mark.parametrize(
     "parameters",
@@ -626,6 +651,7 @@ def test_another_charset_is_unsupported(api: Client, parameters: str) -> None:
     unsupported(api, ("content-type", f"application/json; {parameters}"))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-06")
 @pytest.mark.parametrize(
     "values",
@@ -647,6 +673,7 @@ def test_second_content_type_is_unsupported(api: Client, values: tuple[str, ...]
     unsupported(api, *(("content-type", value) for value in values))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-07")
 @pytest.mark.parametrize(
     "media_type",
@@ -690,6 +717,7 @@ def test_merge_patch_is_taken_by_patch_alone(api: Client, media_type: str) -> No
     problem(api.patch(NOBODY, content=b"{}", headers=headers), "user-not-found")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-08")
 @pytest.mark.parametrize(
     "media_type",
@@ -704,12 +732,14 @@ def test_merge_patch_is_under_the_same_rules(api: Client, media_type: str) -> No
     unsupported(api, ("content-type", media_type))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-09")
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd", "identity", "", "x"])
 def test_content_encoding_is_unsupported(api: Client, encoding: str) -> None:
     unsupported(api, ("content-type", "application/json"), ("content-encoding", encoding))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CTYPE-10")
 @pytest.mark.parametrize(
     "end", ['"', "x", "=", ";charset=x"], ids=["quote", "token", "equals", "x"]
@@ -732,6 +762,7 @@ def test_body_of_the_limit_is_read(api: Client) -> None:
     user(api.post("/users", content=content, headers=JSON), 201, **members)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-01")
 def test_body_is_counted_in_bytes(api: Client) -> None:
     for count, code in ((30_000, "validation"), (33_000, "body-too-large")):
@@ -742,6 +773,7 @@ def test_body_is_counted_in_bytes(api: Client) -> None:
             problem(answer, code, errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-02")
 @pytest.mark.parametrize(("method", "path"), WRITES, ids=["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("length", [LIMIT + 1, 99_999_999_999])
@@ -752,6 +784,7 @@ def test_too_large_content_length_is_answered_at_once(
     problem(api.raw(api.message(method, path, headers), method=method), "body-too-large")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-03", "BODY-05")
 @pytest.mark.parametrize(("method", "path"), WRITES, ids=["POST", "PUT", "PATCH"])
 def test_chunked_body_is_counted(api: Client, method: str, path: str) -> None:
@@ -765,6 +798,7 @@ def test_chunked_body_is_counted(api: Client, method: str, path: str) -> None:
     problem(answer, "body-too-large")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-03")
 def test_chunked_body_without_end_is_answered(api: Client) -> None:
     headers = [("Content-Type", "application/json"), ("Transfer-Encoding", "chunked")]
@@ -772,6 +806,7 @@ def test_chunked_body_without_end_is_answered(api: Client) -> None:
     problem(api.raw(api.message("POST", "/users", headers) + endless), "body-too-large")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-04")
 @pytest.mark.parametrize("framing", ["content-length", "chunked"])
 @pytest.mark.parametrize(("method", "path"), WRITES, ids=["POST", "PUT", "PATCH"])
@@ -838,6 +873,7 @@ def test_body_on_a_method_without_one_is_ignored(
     problem(api.get(path), "user-not-found")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("BODY-07")
 @pytest.mark.parametrize("content", BODIES)
 def test_body_on_an_unknown_path_or_method_is_ignored(api: Client, content: bytes) -> None:

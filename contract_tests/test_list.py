@@ -150,6 +150,7 @@ def test_200_at_most_as_many_as_the_limit(api: Client, limit: str, count: int) -
     users(api.get(target), rest, next=2 * count < 101)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("USR-LIST-04")
 @pytest.mark.parametrize(
     ("limit", "code"),
@@ -228,6 +229,7 @@ def test_200_equal_names_by_ascending_id(api: Client, sort: str) -> None:
     assert [page[0] for page in pages(api, f"q={token}&sort={sort}", 1)] == same
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("USR-LIST-09")
 @pytest.mark.parametrize(
     "sort",
@@ -434,6 +436,7 @@ def test_200_q_of_one_hundred_code_points(api: Client, filling: str) -> None:
         users(api.get(f"/users?q={spelled}"), [ada], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("USR-LIST-15")
 @pytest.mark.parametrize(
     ("q", "code"),
@@ -523,6 +526,7 @@ def test_link_only_where_another_page_holds_something(api: Client) -> None:
             users(api.get(target), many.users[limit:], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("USR-LIST-20", "PROB-07", "PROB-06")
 def test_422_all_that_is_wrong_in_order(api: Client) -> None:
     refused(
@@ -644,6 +648,7 @@ def test_422_a_cursor_of_another_q(api: Client) -> None:
     users(api.get(f"/users?q=+{quote(q)}%0A&cursor={place}"), [second], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-06")
 def test_422_a_cursor_without_q(api: Client) -> None:
     place = cursor("id", None, 1, 1)
@@ -675,6 +680,7 @@ def test_the_right_cursor_is_taken(api: Client) -> None:
     users(answer, answer.json(), next=answer.header("link") is not None)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-08")
 @pytest.mark.parametrize(
     "text",
@@ -723,6 +729,7 @@ def test_422_a_cursor_of_the_other_alphabet(api: Client) -> None:
         refused(api, f"{query}&cursor={plain}", MALFORMED["cursor"])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-09")
 @pytest.mark.parametrize(
     "content",
@@ -786,6 +793,7 @@ def test_422_a_cursor_that_does_not_hold_the_array(api: Client, content: bytes) 
     refused(api, f"cursor={encoded(content)}", MALFORMED["cursor"])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-09", "CURSOR-10")
 @pytest.mark.parametrize(
     "content",
@@ -821,6 +829,7 @@ def test_422_a_cursor_with_a_broken_text(api: Client, content: bytes) -> None:
     refused(api, f"sort=name&cursor={encoded(content)}", MALFORMED["cursor"])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-10")
 @pytest.mark.parametrize("id_", [0, -1, 2**53, 2**63, 2**64 + 1, 10**400, -(2**53)], ids=hex)
 def test_422_a_cursor_with_an_id_out_of_range(api: Client, id_: int) -> None:
@@ -854,6 +863,7 @@ def test_a_cursor_with_a_moment_that_there_is_is_taken(api: Client) -> None:
         users(api.get(f"/users?q={token}&sort=created_at&cursor={place}"), found, next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-10")
 @pytest.mark.parametrize(
     "moment",
@@ -879,6 +889,7 @@ def test_422_a_cursor_with_a_moment_that_no_user_has(api: Client, moment: str) -
     refused(api, f"sort=created_at&cursor={place}", MALFORMED["cursor"])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("CURSOR-11")
 def test_binding_is_judged_where_sort_and_q_are_valid(api: Client) -> None:
     place = cursor("name", "x", "a", 1)
@@ -966,6 +977,7 @@ def test_escapes_and_plus_are_decoded(api: Client) -> None:
         users(api.get(f"/users?{query}&%73ort=%2Di%64&lim%69t=%31%30"), [ada], next=False)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-04", "QUERY-06")
 @pytest.mark.parametrize("piece", ["%", "%4", "%4g", "%g4", "%%41", "%u0041", "%+4", "%-1"])
 @pytest.mark.parametrize("form", ["q={}", "x={}", "{}=x", "{}", "q=x&{}", "x&x={}&q=x"])
@@ -973,6 +985,7 @@ def test_400_a_percent_sign_without_its_digits(api: Client, form: str, piece: st
     problem(api.get(f"/users?{form.format(piece)}"), "malformed-query")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-05", "QUERY-06")
 @pytest.mark.parametrize(
     "raw",
@@ -997,6 +1010,7 @@ def test_400_bytes_that_are_not_utf8(api: Client, raw: str) -> None:
         problem(api.get(f"/users?{query}"), "malformed-query")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-05")
 def test_400_a_character_in_two_pieces(api: Client) -> None:
     problem(api.get("/users?q=%C3&%A9=x"), "malformed-query")
@@ -1038,6 +1052,7 @@ def test_unknown_parameters_are_ignored(api: Client, extra: str) -> None:
     assert target == f"/users?limit=2&sort=id&q={many.token}&cursor={place}"
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-08", "PROB-06")
 @pytest.mark.parametrize(
     ("name", "query"),
@@ -1062,11 +1077,13 @@ def test_422_a_parameter_given_twice(api: Client, name: str, query: str) -> None
     refused(api, query, MALFORMED[name])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-08", "USR-LIST-20")
 def test_422_every_parameter_given_twice(api: Client) -> None:
     refused(api, "q=a&cursor=!&sort=id&limit=1&q=a&cursor=!&sort=id&limit=1", *MALFORMED.values())
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("QUERY-09")
 @pytest.mark.parametrize("form", ["{}=", "{}", "x=1&{}=&y", "&{}&"])
 @pytest.mark.parametrize("name", ["limit", "sort", "q", "cursor"])

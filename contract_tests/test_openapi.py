@@ -149,6 +149,7 @@ def examples(place: str, described: Any) -> Iterator[tuple[str, Any, Any]]:
             yield from examples(f"{place}/{index}", inner)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-01")
 def test_the_document_is_json(api: Client) -> None:
     answer = api.get("/openapi.json")
@@ -156,6 +157,7 @@ def test_the_document_is_json(api: Client) -> None:
     assert set(answer.json()) == {"openapi", "info", "paths", "components"}
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-02")
 def test_all_services_have_the_same_document(document: Document, others: list[str]) -> None:
     for url in others:
@@ -163,12 +165,14 @@ def test_all_services_have_the_same_document(document: Document, others: list[st
             assert document == other.get("/openapi.json").json()
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-03")
 def test_the_document_is_valid(document: Document) -> None:
     assert document["openapi"].startswith("3.1.")
     assert [*OpenAPIV31SpecValidator(document).iter_errors()] == []
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-04")
 def test_every_route_is_described(document: Document) -> None:
     routes = {
@@ -185,6 +189,7 @@ def test_every_route_is_described(document: Document) -> None:
         assert described["description"]
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-04")
 @pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
 def test_every_request_is_described(
@@ -206,6 +211,7 @@ def test_every_request_is_described(
         assert "requestBody" not in described
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-04")
 @pytest.mark.parametrize("route", OPERATIONS, ids=" ".join)
 def test_every_answer_is_described(api: Client, document: Document, route: tuple[str, str]) -> None:
@@ -257,6 +263,7 @@ def check_problem(value: dict[str, Any], code: str) -> None:
     assert expect.render(value) == expect.render(shown)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-04")
 def test_every_header_is_described(api: Client, document: Document) -> None:
     """Those that are in every answer are required, as are those that a status always has."""
@@ -272,6 +279,7 @@ def test_every_header_is_described(api: Client, document: Document) -> None:
         assert header.get("required", False) == (name not in ("Idempotency-Replayed", "Link"))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("DOC-04")
 def test_every_example_is_valid(document: Document) -> None:
     shown = list(examples("#", document))

@@ -103,6 +103,7 @@ def test_a_password_is_taken_and_not_shown(api: Client, password: str) -> None:
         ada = user(answer, 200, **after(ada))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-02", "PASSWORD-05")
 @pytest.mark.parametrize(
     "password",
@@ -113,6 +114,7 @@ def test_fewer_than_twelve_are_too_short(api: Client, password: str) -> None:
     rejected(api, password, "too-short")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-03", "PASSWORD-05")
 @pytest.mark.parametrize(
     "password",
@@ -123,6 +125,7 @@ def test_more_than_a_hundred_and_twenty_eight_are_too_long(api: Client, password
     rejected(api, password, "too-long")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-04")
 @pytest.mark.parametrize(
     "password",
@@ -133,6 +136,7 @@ def test_an_unpaired_surrogate_is_malformed(api: Client, password: str) -> None:
     rejected(api, password, "malformed")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-05", "PASSWORD-06")
 @pytest.mark.parametrize(
     "password", [True, 0, 123456789012, [], {}, ["x" * 12], {"x": "x" * 12}], ids=json.dumps
@@ -141,6 +145,7 @@ def test_what_is_no_text_has_the_wrong_type(api: Client, password: Any) -> None:
     rejected(api, password, "wrong-type")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-06")
 def test_null_has_the_wrong_type_where_nothing_is_patched(api: Client) -> None:
     for method, path in WRITES[:2]:
@@ -148,6 +153,7 @@ def test_null_has_the_wrong_type_where_nothing_is_patched(api: Client) -> None:
         problem(answer, "validation", [error("wrong-type", pointer="#/password")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PASSWORD-10", "PROB-04")
 @pytest.mark.parametrize("password", ["hunter2", f"hunter2{'x' * 128}", ["hunter2hunter2"]])
 def test_a_password_that_is_refused_is_not_repeated(api: Client, password: Any) -> None:

@@ -31,6 +31,7 @@ def test_problem_is_canonical_json(api: Client) -> None:
     )
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-01", "PROB-02", "PROB-03")
 def test_validation_is_canonical_json(api: Client) -> None:
     answer = post(api, name="", email="ada@example.com")
@@ -42,6 +43,7 @@ def test_validation_is_canonical_json(api: Client) -> None:
     )
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-02", "PROB-03")
 def test_each_place_of_an_error_has_its_name(api: Client) -> None:
     answer = api.get("/users?limit=0")
@@ -79,6 +81,7 @@ def test_every_other_problem_has_no_errors(api: Client) -> None:
     problem(reused, "idempotency-key-reused")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-04")
 @pytest.mark.parametrize(
     "value",
@@ -97,6 +100,7 @@ def test_no_value_is_repeated(api: Client, value: str) -> None:
     problem(answer, "validation", errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-04")
 def test_neither_path_nor_query_nor_header_is_repeated(api: Client) -> None:
     problem(api.get("/secret"), "not-found")
@@ -108,6 +112,7 @@ def test_neither_path_nor_query_nor_header_is_repeated(api: Client) -> None:
     problem(answer, "malformed-header", [error("malformed", header="If-Match")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-05")
 @pytest.mark.parametrize(
     ("name", "pointer"),
@@ -148,6 +153,7 @@ def test_pointer_to_an_unknown_member(api: Client, name: str, pointer: str) -> N
     problem(api.patch(NOBODY, content=content, headers=JSON), "validation", errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-06")
 def test_one_error_for_a_member_the_first(api: Client) -> None:
     # Too long and malformed, both of them; a parameter that is malformed three times over.
@@ -158,6 +164,7 @@ def test_one_error_for_a_member_the_first(api: Client) -> None:
     problem(answer, "validation", [error("malformed", parameter="limit")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-07")
 @pytest.mark.parametrize(
     "names",
@@ -198,6 +205,7 @@ def _pointer(name: str) -> str:
     return "#/" + "".join(chr(byte) if chr(byte) in spared else f"%{byte:02X}" for byte in raw)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-08")
 @pytest.mark.parametrize(
     ("id_", "code"), [("abc", "malformed"), ("0", "too-small"), ("9" * 20, "too-large")]
@@ -314,6 +322,7 @@ def test_order_of_a_creation(api: Client, faults: tuple[str, ...]) -> None:
     problem(api.post("/users", content=content, headers=headers), code, errors)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("PROB-08", "PROB-10", "PROB-14", "PROB-15", "PROB-16")
 @pytest.mark.parametrize(
     ("method", "path", "header", "code"),

@@ -72,6 +72,7 @@ def test_reading_changes_nothing(api: Client) -> None:
         user(api.get(path), 200, **ada)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ID-01")
 @pytest.mark.parametrize(
     "id_",
@@ -133,12 +134,14 @@ def test_422_an_existing_id_in_another_spelling(api: Client, form: str) -> None:
     user(api.get(f"/users/{ada['id']}"), 200, **ada)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ID-02")
 def test_422_zero_is_too_small(api: Client) -> None:
     for answer in each_operation(api, "0"):
         problem(answer, "validation", [error("too-small", parameter="id")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ID-03")
 @pytest.mark.parametrize(
     "id_",

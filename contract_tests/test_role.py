@@ -59,6 +59,7 @@ def test_new_user_without_a_role_is_a_member(api: Client) -> None:
     user(api.get(f"/users/{ada['id']}"), 200, **ada)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROLE-01")
 @pytest.mark.parametrize(
     "role",
@@ -102,6 +103,7 @@ def test_any_other_text_is_malformed(api: Client, role: str) -> None:
         problem(answer, "validation", [error("malformed", pointer="#/role")])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROLE-02")
 @pytest.mark.parametrize(
     "role",

@@ -43,6 +43,7 @@ def assert_not_found(api: Client, target: str, methods: list[str] | None = None)
         expect.problem(answer, "not-found", head=method == "HEAD")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-01", "ROUTE-02", "ROUTE-13")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_method_without_a_row_is_405(api: Client, path: str) -> None:
@@ -53,6 +54,7 @@ def test_a_method_without_a_row_is_405(api: Client, path: str) -> None:
             expect.problem(answer, "method-not-allowed", allow=ALLOW[path], head=head)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-02", "ROUTE-12", "ROUTE-13")
 @pytest.mark.parametrize("path", PATHS)
 def test_options_tells_the_methods(api: Client, path: str) -> None:
@@ -61,6 +63,7 @@ def test_options_tells_the_methods(api: Client, path: str) -> None:
         expect.empty(answer, allow=ALLOW[path])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-03")
 @pytest.mark.parametrize(
     "target",
@@ -79,6 +82,7 @@ def test_an_unknown_path_is_404_whatever_the_method(api: Client, target: str) ->
     assert_not_found(api, target, METHODS)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-03")
 @pytest.mark.parametrize(
     "target",
@@ -88,6 +92,7 @@ def test_what_frameworks_bring_along_is_not_there(api: Client, target: str) -> N
     assert_not_found(api, target)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-04")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_trailing_slash_is_another_path(api: Client, path: str) -> None:
@@ -95,6 +100,7 @@ def test_a_trailing_slash_is_another_path(api: Client, path: str) -> None:
     assert_not_found(api, path.format(id=1) + "/?limit=1")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-05")
 @pytest.mark.parametrize("path", PATHS)
 def test_an_empty_segment_matches_nothing(api: Client, path: str) -> None:
@@ -102,12 +108,14 @@ def test_an_empty_segment_matches_nothing(api: Client, path: str) -> None:
     assert_not_found(api, path.format(id=1) + "//")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-05")
 @pytest.mark.parametrize("target", ["//", "///", "/users//1", "/users//", "//users/1", "//a/users"])
 def test_two_slashes_are_not_one(api: Client, target: str) -> None:
     assert_not_found(api, target)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-06")
 @pytest.mark.parametrize(
     "target",
@@ -141,6 +149,7 @@ def test_a_percent_sign_matches_nothing(api: Client, target: str) -> None:
     assert_not_found(api, target, ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"])
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-07")
 @pytest.mark.parametrize(
     "target",
@@ -165,6 +174,7 @@ def test_a_dot_segment_is_not_resolved(api: Client, target: str) -> None:
     assert_not_found(api, target)
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-08")
 @pytest.mark.parametrize("character", '"<>\\^`[]{|}')
 def test_a_character_outside_pchar_matches_nothing(api: Client, character: str) -> None:
@@ -174,6 +184,7 @@ def test_a_character_outside_pchar_matches_nothing(api: Client, character: str) 
     assert_not_found(api, f"/{character}users")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-09")
 @pytest.mark.parametrize(
     "target", ["/Users", "/USERS", "/users/1/X", "/Users/1", "/Healthz", "/READYZ", "/Docs"]
@@ -186,6 +197,7 @@ def test_a_path_has_a_letter_case(api: Client, target: str) -> None:
 STILL = [path for path in PATHS if path not in ("/users", "/users/{id}", "/metrics")]
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-10")
 @pytest.mark.parametrize("path", STILL)
 def test_head_is_answered_as_get(api: Client, path: str) -> None:
@@ -201,6 +213,7 @@ def test_head_of_users_is_answered_as_get(api: Client) -> None:
         expect.head_of(api.head(target), api.get(target))
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-11")
 @pytest.mark.parametrize(
     ("target", "headers"),
@@ -262,6 +275,7 @@ def test_no_header_changes_method_or_path(api: Client, headers: dict[str, str]) 
     expect.problem(api.get("/nowhere", headers=headers), "not-found")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-16", "ROUTE-12")
 @pytest.mark.parametrize("path", ["/users/1", "/users/me", "/users/abc"])
 def test_options_tells_what_a_patch_takes(api: Client, path: str) -> None:
@@ -270,6 +284,7 @@ def test_options_tells_what_a_patch_takes(api: Client, path: str) -> None:
     expect.empty(answer, allow="DELETE, GET, HEAD, OPTIONS, PATCH, PUT")
 
 
+@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-16")
 @pytest.mark.parametrize("path", ["/users", "/healthz", "/auth/token", "/nowhere"])
 def test_options_tells_it_nowhere_else(api: Client, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Clients that create users without a pause, each creation until it is acknowledged."""
+"""Clients that create one user after the other, each creation until it is acknowledged."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from contract_tests.harness import expect
 from contract_tests.harness.client import Client
 from contract_tests.harness.wire import Answer
 
-PAUSE = 0.05  # seconds before a creation is repeated
+PAUSE = 0.05  # seconds before a creation is repeated, and before the next one
 GIVEN_UP = 30.0
 HANG = 5.0
 
@@ -71,6 +71,7 @@ class Load:
         try:
             while not self._end.is_set():
                 self.acknowledged.append(self._create())
+                self._end.wait(PAUSE)
         except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
             self._failures.append(f"{type(error).__name__}: {error}")
 
