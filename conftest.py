@@ -23,12 +23,13 @@ A test that needs a service with other settings, or to stop one, takes `service`
 
 import contextlib
 import functools
+import gc
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -151,6 +152,24 @@ def pytest_sessionstart(session: pytest.Session) -> None:
                 _reach(client)
     else:
         _start(config)
+        if config.getoption("dist", "no") != "no":
+            _await_ready(config)  # workers are told where everything is
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect while our services start. What is collected stays: looking for garbage takes a tenth."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """In the plain process: nothing is asked before our services are ready."""
+    _await_ready(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -445,7 +464,7 @@ def _running(config: pytest.Config) -> list[Service]:
 
 
 def _start(config: pytest.Config) -> None:
-    """Start our services side by side; UsageError with the log of one that does not start."""
+    """Start our services side by side."""
     room = tempfile.TemporaryDirectory(prefix="contract-")
     config.add_cleanup(room.cleanup)
     server = _server(config)
@@ -462,16 +481,27 @@ def _start(config: pytest.Config) -> None:
     try:
         for service in _running(config):
             service.start()
+    except NotStartedError as error:
+        _give_up(config, error)
+
+
+def _await_ready(config: pytest.Config) -> None:
+    """Wait until our services serve; UsageError with the log of one that does not start."""
+    try:
         for service in _running(config):
             service.await_ready()
     except NotStartedError as error:
-        for service in _running(config):
-            if hasattr(service, "process"):
-                service.kill()
-        started.clear()
-        raise pytest.UsageError(str(error)) from None
-    for name, some_services in started.items():
-        config.stash[_targets][name] = ",".join(service.url for service in some_services)
+        _give_up(config, error)
+    for name, some in config.stash[_started].items():
+        config.stash[_targets][name] = ",".join(service.url for service in some)
+
+
+def _give_up(config: pytest.Config, error: NotStartedError) -> NoReturn:
+    for service in _running(config):
+        if hasattr(service, "process"):
+            service.kill()
+    config.stash[_started].clear()
+    raise pytest.UsageError(str(error)) from None
 
 
 def _server(config: pytest.Config) -> Postgres:
