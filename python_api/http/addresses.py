@@ -33,7 +33,7 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(networks)
 
 
-# Python takes some fifty microseconds to judge an address, Node next to none.
+# Python takes some fifty microseconds to judge an address, Node a few.
 @lru_cache(maxsize=256)
 def client_address(peer: str, forwarded: str, trusted: tuple[Network, ...]) -> str:
     """The address that a request comes from, in canonical form.

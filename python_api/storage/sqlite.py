@@ -101,6 +101,7 @@ class SqliteDatabase:
         self._paths = _paths(path)
         self._timeout = timeout
         self._files: list[tuple[int, int]] | None = None
+        self._checked = False
 
     def remember_files(self) -> None:
         """From now on, refuse to write and to be ready unless the files are still the same.
@@ -110,8 +111,16 @@ class SqliteDatabase:
         self._files = _identities(self._paths)
 
     def _check_files(self) -> None:
-        if self._files and self._files != _identities(self._paths):
+        # Once a turn of the event loop, as in Node, where one for each write is a tenth of its CPU.
+        if self._files is None or self._checked:
+            return
+        if self._files != _identities(self._paths):
             raise FileError("The database's file is not where it was.")
+        self._checked = True
+        asyncio.get_running_loop().call_soon(self._check_again)
+
+    def _check_again(self) -> None:
+        self._checked = False
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:

@@ -11,8 +11,8 @@ const MAPPED_ADDRESS = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/;
 const MAPPED = "::ffff:";
 const MAPPED_LENGTH = 96;
 
-/** Some networks; Node's class for addresses to block serves to know any. */
-export type Networks = BlockList;
+/** Some networks; Node's class for addresses to block serves to know any. Null for none. */
+export type Networks = BlockList | null;
 
 /**
  * The networks that these are, `10.0.0.0/8` or a single address. Throws RangeError.
@@ -20,6 +20,9 @@ export type Networks = BlockList;
  * @clauses LIMIT-20
  */
 export function parseNetworks(texts: readonly string[]): Networks {
+  if (texts.length === 0) {
+    return null;
+  }
   const networks = new BlockList();
   for (const text of texts) {
     const [, address = "", length] = NETWORK.exec(text) ?? [];
@@ -57,7 +60,7 @@ export function clientAddress(peer: string, forwarded: string, trusted: Networks
 
 /** Whether the address is in one of these networks. @clauses LIMIT-20 */
 function isTrusted(address: string, trusted: Networks): boolean {
-  return trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6");
+  return trusted?.check(isIPv4(address) ? MAPPED + address : address, "ipv6") ?? false;
 }
 
 function canonical(text: string): string | null {

@@ -602,6 +602,7 @@ class Connection {
 function readBounded(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
   const body = new Uint8Array(most);
   let size = 0;
+  let ended = false;
   return new Promise((resolve, reject) => {
     incoming.on("data", (chunk: Buffer) => {
       if (size + chunk.length > MAX_BODY) {
@@ -612,12 +613,15 @@ function readBounded(incoming: IncomingMessage, most: number): Promise<Uint8Arra
         size += chunk.length;
       }
     });
-    incoming.on("end", () => resolve(body.subarray(0, size)));
-    for (const event of ["error", "close"]) {
-      incoming.on(event, () => reject(new ClientGone()));
-    }
+    incoming.on("end", () => {
+      ended = true;
+      resolve(body.subarray(0, size));
+    });
+    // An error costs as much as all the rest here, and every request ends with "close".
+    const gone = () => ended || reject(new ClientGone());
+    incoming.on("error", gone).on("close", gone);
     if (incoming.destroyed) {
-      reject(new ClientGone());
+      gone();
     }
   });
 }

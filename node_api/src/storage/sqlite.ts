@@ -53,9 +53,17 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   configure(database);
   const paths = pathsOf(path);
   let files = "";
+  let checked = false;
   const checkFiles = () => {
-    if (files && files !== identities(paths)) {
-      throw new FileError("The database's file is not where it was.");
+    // Once a turn of the event loop: for one write it would be a tenth of its CPU.
+    if (files && !checked) {
+      if (files !== identities(paths)) {
+        throw new FileError("The database's file is not where it was.");
+      }
+      checked = true;
+      setImmediate(() => {
+        checked = false;
+      });
     }
   };
   const dialect = new WaitingDialect(database, settings.databaseTimeout, checkFiles);
