@@ -32,6 +32,10 @@ up: setup ## Both services on SQLite, until Ctrl-C; PYTHON_PORT=8000 NODE_PORT=3
 test: setup ## Everything that proves the project; ARGS="-k create" for pytest
 	@$(pytest) $(folders) -n auto --maxprocesses 4 $(ARGS)
 
+.PHONY: watch
+watch: setup ## Both services, and the tests of each file as it is saved; PYTHON_PORT=8000 NODE_PORT=3000
+	@$(python) -m contract_tests.watch
+
 .PHONY: contract
 contract: setup ## The contract alone, against running services: TARGETS="python=http://... go=http://..."
 	@test -n '$(TARGETS)$(filter --gateway%,$(ARGS))' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }

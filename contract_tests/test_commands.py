@@ -9,12 +9,14 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -72,7 +74,18 @@ GREP = "grep -rn UNIQ-03 contract_tests python_api node_api/src"
 
 @pytest.mark.clause("PAIR-15")
 def test_every_command_that_is_shown_is_run_or_has_a_reason() -> None:
-    run = {"make up", CREATE, *SECURED, *CONTRACT, CORE, AS_PROXY, HELP, GREP, *NOT_RUN}
+    run = {
+        "make up",
+        "make watch",
+        CREATE,
+        *SECURED,
+        *CONTRACT,
+        CORE,
+        AS_PROXY,
+        HELP,
+        GREP,
+        *NOT_RUN,
+    }
     # test_compose.py knows these.
     shown = {one for one in guides.commands() if not one.startswith("docker compose")}
     assert sorted(shown - run) == []
@@ -255,6 +268,41 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         "node.db",
         "python.db",
     ]
+
+
+@pytest.mark.clause("PAIR-15")
+def test_make_watch_runs_the_tests_of_what_is_saved(clone: Path) -> None:
+    # Files of its own, where what is saved is nobody else's.
+    for folder in ("python_api", "contract_tests"):
+        (clone / folder).unlink()
+        shutil.copytree(services.ROOT / folder, clone / folder)
+    with subprocess.Popen(
+        ["make", "watch"],
+        cwd=clone,
+        env=outside(PYTHON_PORT="0", NODE_PORT="0"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        late = Timer(120, os.killpg, (process.pid, signal.SIGKILL))
+        late.start()
+        try:
+            shown(process, "^Save a file: its tests run")
+            (clone / "contract_tests" / "test_delete.py").touch()
+            shown(process, r"^contract_tests/test_delete\.py:")
+            shown(process, r"^[1-9]\d* passed")
+            # A source: its service is another one then, and the tests are those of its clauses.
+            routes = clone / "python_api" / "operation" / "health.py"
+            routes.write_text(routes.read_text("utf-8").replace('"ok"', '"fine"'), "utf-8")
+            shown(process, r"python_api +http")
+            shown(process, r"^FAILED contract_tests/test_health\.py::test_it_is_alive\[python\]")
+            shown(process, r"^[1-9]\d* failed")
+        finally:
+            late.cancel()
+            os.killpg(process.pid, signal.SIGINT)
+        process.wait(20)
 
 
 @pytest.mark.clause("PAIR-15", "LOGIN-01")

@@ -129,7 +129,7 @@ for (const environment of JSON.parse(process.argv[1])) {
     const entries = Object.entries(readSettings(environment));
     const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     result = Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), value]));
-    result["trusted_proxies"] = result["trusted_proxies"].rules.length;
+    result["trusted_proxies"] = result["trusted_proxies"]?.rules.length ?? 0;
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     result = error.message;
