@@ -15,6 +15,9 @@ tsc := $(node) "$(CURDIR)/node_api/node_modules/typescript/bin/tsc"
 # Without a folder named, pytest may take the value of an option for one (`--json /tmp/v.json`).
 folders = $(if $(filter contract_tests% benchmarks%,$(ARGS)),,contract_tests benchmarks)
 pytest := $(python) -m pytest -c pyproject.toml
+# A selection is run by one process, which begins sooner than several. Those leave each other what
+# comes next to each other: tests of one file share services.
+parallel = $(if $(findstring -k,$(ARGS)),,-n auto --maxprocesses 4 --dist worksteal)
 
 .PHONY: help
 help: ## This list
@@ -30,7 +33,7 @@ up: setup ## Both services on SQLite, until Ctrl-C; PYTHON_PORT=8000 NODE_PORT=3
 
 .PHONY: test
 test: setup ## Everything that proves the project; ARGS="-k create" for pytest
-	@$(pytest) $(folders) -n auto --maxprocesses 4 $(ARGS)
+	@$(pytest) $(folders) $(parallel) $(ARGS)
 
 .PHONY: watch
 watch: setup ## Both services, and the tests of each file as it is saved; PYTHON_PORT=8000 NODE_PORT=3000
@@ -39,7 +42,7 @@ watch: setup ## Both services, and the tests of each file as it is saved; PYTHON
 .PHONY: contract
 contract: setup ## The contract alone, against running services: TARGETS="python=http://... go=http://..."
 	@test -n '$(TARGETS)$(filter --gateway%,$(ARGS))' || { echo 'make contract needs TARGETS="NAME=URL ..."' >&2; exit 2; }
-	@$(pytest) $(folders) $(foreach target,$(TARGETS),--target='$(target)') $(ARGS)
+	@$(pytest) $(folders) $(foreach target,$(TARGETS),--target='$(target)') $(parallel) $(ARGS)
 
 .PHONY: prove
 prove: setup ## The long proof: 50,000 requests and 2,000 sequences; ARGS="--seed 7"

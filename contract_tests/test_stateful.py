@@ -41,7 +41,7 @@ from contract_tests.harness.client import Client
 from contract_tests.harness.model import SORTS, Expected, Model, Page, Step
 from contract_tests.harness.wire import Answer
 
-STATEFUL = int(os.environ.get("STATEFUL", "40"))
+STATEFUL = int(os.environ.get("STATEFUL", "25"))
 SEED = int(os.environ.get("STATEFUL_SEED", "1"))
 STEPS = 25
 
