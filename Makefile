@@ -20,7 +20,8 @@ pytest := $(python) -m pytest -c pyproject.toml
 parallel = $(if $(findstring -k,$(ARGS)),,-n auto --maxprocesses 4 --dist worksteal)
 
 .PHONY: help
-help: ## This list
+help: ## This list, which `make` alone shows
+	@echo 'Begin with `make up`, which starts both services; `make test` proves them alike.'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: setup

@@ -228,7 +228,8 @@ def verdict(
 def markdown(results: Results) -> str:
     """The bars and the article's claims as tables, and a line with what the results were made by.
 
-    Cases of one kind share a line: from the lowest median to the highest one.
+    Cases of one kind share a row: from the lowest median to the highest one. The verdict stands in
+    a claim's first row, in one word; the page says of which cases it is true.
     """
     lines = ["| What | Measured | Bar |", "| --- | --- | --- |"]
     for limit in limits(results):
@@ -236,33 +237,34 @@ def markdown(results: Results) -> str:
         lines.append(f"| {limit.what} | {spread(limit.measured)} | {limit.bar:g}{kept} |")
     lines += [
         "",
-        "| Claim | Measured here: who is how many times as fast (lowest–highest round) | Verdict |",
-        "| --- | --- | --- |",
+        "| Claim | Verdict | Measured here | Who is how many times as fast (lowest–highest round) |",
+        "| --- | --- | --- | --- |",
     ]
     for claim in claims(results):
         kinds: dict[str, list[tuple[str, Ratio]]] = {}
         for what, value in claim.measured:
             if isinstance(value, Ratio):
                 kinds.setdefault(what.partition(" (")[0], []).append((what, value))
-        cells = (
-            f"**{claim.section}.** {claim.claim}",
-            "<br>".join(_summary(kind, cases, claim.sides) for kind, cases in kinds.items())
-            or "<br>".join(f"{what}: {value}" for what, value in claim.measured)
-            or "–",
-            claim.verdict or "not measured",
-        )
-        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        rows = [_summary(kind, cases, claim.sides) for kind, cases in kinds.items()]
+        rows = rows or [(what, str(value)) for what, value in claim.measured] or [("–", "–")]
+        verdict = claim.verdict.partition(":")[0] or "not measured"
+        first = (f"**{claim.section}.** {claim.claim}", verdict)
+        for beginning, row in zip([first, *[("", "")] * len(rows)], rows, strict=False):
+            cells = [cell.replace("|", "&#124;") for cell in (*beginning, *row)]
+            lines.append(f"| {' | '.join(cells)} |")
     made = "; ".join(f"{name}: {value}" for name, value in results.made.items())
     return "\n".join([*lines, "", made, ""])
 
 
-def _summary(kind: str, cases: Sequence[tuple[str, Ratio]], sides: tuple[str, str]) -> str:
+def _summary(
+    kind: str, cases: Sequence[tuple[str, Ratio]], sides: tuple[str, str]
+) -> tuple[str, str]:
     if len(cases) == 1:
         [(what, value)] = cases
-        return f"{what}: {said(value, sides)}"
+        return what, said(value, sides)
     lowest = min((value for _, value in cases), key=lambda value: value.median)
     highest = max((value for _, value in cases), key=lambda value: value.median)
-    return f"{kind}, {len(cases)} cases: {said(lowest, sides)} to {said(highest, sides)}"
+    return f"{kind}, {len(cases)} cases", f"{said(lowest, sides)} to {said(highest, sides)}"
 
 
 def said(value: Ratio | str, sides: tuple[str, str] = LANGUAGES) -> str:
