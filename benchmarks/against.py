@@ -35,7 +35,7 @@ def checked_out(revision: str) -> Iterator[Path]:
     with TemporaryDirectory(prefix="against-") as directory:
         root = Path(directory)
         sources = subprocess.run(
-            ["git", "archive", f"{revision}", "python_api", "node_api"],
+            ["git", "archive", "--end-of-options", revision, "python_api", "node_api"],
             cwd=ROOT,
             capture_output=True,
             check=False,

@@ -65,6 +65,7 @@
  * @property {Record<string, Clause>} clauses
  * @property {string[]} lines HTML
  * @property {Record<string, string[]>} files HTML, line by line
+ * @property {string} walk HTML
  * @property {Pair[]} read
  *
  * @typedef {{hash: string, name: string}} Link
@@ -915,6 +916,11 @@ function showTour() {
   });
   drawPage("read", () => [
     make("h1", { class: "page-title", tabindex: -1 }, "Side by side"),
+    make("section", { class: "walk" }, [
+      make("h2", {}, "One request, through both"),
+      fill(make("div"), data.walk),
+    ]),
+    make("h2", {}, "All files"),
     make(
       "p",
       { class: "lede" },

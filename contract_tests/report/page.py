@@ -20,6 +20,8 @@ from contract_tests.report.source import Block
 
 HERE = Path(__file__).parent
 GUIDE = ROOT / "python_api" / "README.md"
+README = ROOT / "README.md"
+WALK = "## One request, through both\n"
 
 TARGETS = {
     "python-sqlite": "FastAPI on SQLite",
@@ -30,6 +32,8 @@ TARGETS = {
     "both": "both together: what is about the pair",
 }
 MAX_EXAMPLES = 3
+# What the style sheet gives no colour: punctuation, spaces, plain names. It is half of the page.
+UNCOLOURED = re.compile(r'<span class="(?:p|w|n|nx|o|nv|no)">([^<]*)</span>')
 
 Cells = dict[str, tuple[int, int]]
 
@@ -78,6 +82,7 @@ def render(
         "clauses": _clauses(tests, mutants, targets, lines),
         "lines": lines.all,
         "files": _files(),
+        "walk": _walk(),
         "read": _tour(),
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", r"<\/")
@@ -186,10 +191,30 @@ def _files() -> dict[str, list[str]]:
 
 
 def _coloured(path: Path) -> list[str]:
-    text = path.read_text("utf-8")
-    lexer = get_lexer_for_filename(path.name, stripnl=False)
+    return _highlighted(path.read_text("utf-8"), path.name).split("\n")[:-1]
+
+
+def _highlighted(text: str, name: str) -> str:
+    lexer = get_lexer_for_filename(name, stripnl=False)
     html: str = highlight(text, lexer, HtmlFormatter(nowrap=True))
-    return html.split("\n")[:-1]
+    return UNCOLOURED.sub(r"\1", html)
+
+
+def _walk() -> str:
+    """README's walk of one request through both, as HTML: Python's lines beside TypeScript's."""
+
+    def block(code: str, language: str, _attributes: str) -> str:
+        return f'<pre class="code">{_highlighted(code, f"code.{language}")}</pre>'
+
+    def link(match: re.Match[str]) -> str:
+        file = re.fullmatch(r"python_api/(.+)\.py", match[1])
+        return f'<a href="#read/{file[1]}">{match[2]}</a>' if file else match[2]
+
+    _, _, rest = README.read_text("utf-8").partition(WALK)
+    html = MarkdownIt(options_update={"highlight": block}).render(rest.partition("\n## ")[0])
+    html = re.sub(r'<a href="([^"]+)">(.*?)</a>', link, html)
+    pair = r'(<pre class="code">(?:(?!</pre>).)*</pre>\s*){2}'
+    return re.sub(pair, lambda match: f'<div class="sides">{match[0]}</div>', html, flags=re.DOTALL)
 
 
 def _tour() -> list[dict[str, Any]]:
