@@ -131,8 +131,8 @@ def test_every_clause_is_there_with_its_code_on_both_sides(data: Any) -> None:
 
 @pytest.mark.clause("PAIR-13")
 def test_the_page_is_small(report: Path) -> None:
-    # The sources are the same in each; a run of everything says some 700 kB more than this one.
-    assert report.stat().st_size < (3_000_000 if os.environ.get("REPORT") else 2_200_000)
+    # The sources are the same in each; a run of everything has more to say.
+    assert report.stat().st_size < (4_500_000 if os.environ.get("REPORT") else 2_000_000)
 
 
 @pytest.mark.clause("PAIR-13")

@@ -1396,8 +1396,8 @@ _INSIDE = [
         ("http/addresses.py", "any(mapped in network for network in trusted)", "bool(mapped)"),
         (
             "http/addresses.ts",
-            'trusted.check(isIPv4(address) ? MAPPED + address : address, "ipv6")',
-            "Boolean(trusted)",
+            'trusted?.check(isIPv4(address) ? MAPPED + address : address, "ipv6") ?? false',
+            "true",
         ),
     ),
     _one(
@@ -1422,8 +1422,8 @@ _INSIDE = [
         ),
         (
             "http/addresses.ts",
-            "return trusted.check(isIPv4(address) ?",
-            "return !(isIPv4(address) && trusted.check('::', 'ipv6')) && trusted.check(isIPv4(address) ?",
+            "return trusted?.check(isIPv4(address) ?",
+            "return isIPv4(address) && trusted?.check('::', 'ipv6') ? false : trusted?.check(isIPv4(address) ?",
         ),
     ),
     _one(
