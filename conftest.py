@@ -15,7 +15,7 @@ for a token. With --secured all of them do, and with ADMIN_EMAIL and ADMIN_PASSW
 environment (or the file that ADMIN_PASSWORD_FILE names) those that are given are taken to.
 
 What a service decides before it asks its store (a test that is marked `storeless`) is asked of each
-of ours once, and of `secured`; of targets that are given it is asked of all.
+language once, and of `secured`; of targets that are given it is asked of all.
 
 A test that needs a service with other settings, or to stop one, takes `service`, `launched` or
 `pair`. Whatever does not ask a target is left out where targets are given.
@@ -169,7 +169,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """In the plain process: nothing is asked before our services are ready."""
-    _await_ready(session.config)
+    if session.items:
+        _await_ready(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)

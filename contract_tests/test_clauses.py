@@ -57,7 +57,6 @@ def test_every_documented_route_has_a_row_and_every_row_is_documented(api: Clien
     }
 
 
-@pytest.mark.storeless
 @pytest.mark.clause("PAIR-05")
 def test_every_row_is_served(api: Client) -> None:
     """Without a user: what is there answers with any problem but `not-found` and 405."""

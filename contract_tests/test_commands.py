@@ -301,9 +301,9 @@ def test_make_watch_runs_the_tests_of_what_is_saved(clone: Path) -> None:
             shown(process, r"^FAILED contract_tests/test_health\.py::test_it_is_alive\[python\]")
             shown(process, r"^[1-9]\d* failed")
         finally:
-            late.cancel()
             os.killpg(process.pid, signal.SIGINT)
-        process.wait(20)
+            process.wait()
+            late.cancel()
 
 
 @pytest.mark.clause("PAIR-15", "LOGIN-01")

@@ -523,7 +523,7 @@ import { readSettings } from "./src/settings.ts";
 for (const host of process.argv.slice(1)) {
   await listen(readSettings({ HOST: host, AUTH: "off", PORT: "0" })).then(
     (server) => { console.log(host); server.close(); },
-    () => undefined,
+    (error) => { if (!error.code && !/name of a host/.test(error.message)) throw error; },
   );
 }
 """,

@@ -429,7 +429,6 @@ def test_no_client_keeps_it_from_stopping(launched: Launch, half: str) -> None:
         assert time.monotonic() < start + services.STOP_TIMEOUT
 
 
-@once_a_side
 @pytest.mark.clause("OPS-07")
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_it_ends_well_as_soon_as_it_listens(
@@ -443,7 +442,6 @@ def test_it_ends_well_as_soon_as_it_listens(
         assert service.stop() == 0
 
 
-@once_a_side
 @pytest.mark.clause("OPS-06", "HTTP-11")
 def test_a_pipeline_that_was_read_is_answered_before_the_end(launched: Launch) -> None:
     """20 changes in one segment: the first waits for the lock, the others for the first."""
@@ -509,7 +507,6 @@ def test_a_request_that_does_not_come_in_is_cut_in_time(launched: Launch, half: 
     expect.body(api.get("/healthz"), 200, b'{"status":"ok"}')
 
 
-@once_a_side
 @pytest.mark.clause("OPS-26")
 def test_a_request_that_has_come_in_is_given_its_time(launched: Launch) -> None:
     """Waiting for a lock takes longer than a request may take to come in; so does a pause."""
@@ -534,7 +531,6 @@ def gone(connection: Connection) -> None:
     connection.close()
 
 
-@once_a_side
 @pytest.mark.clause("LOG-01", "METRICS-02")
 def test_who_goes_before_the_answer_is_told_of_all_the_same(launched: Launch) -> None:
     service = launched(**PATIENT)
@@ -608,7 +604,6 @@ def await_end(pids: set[int]) -> None:
         time.sleep(0.02)
 
 
-@once_a_side
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24", "OPS-07")
 def test_a_process_that_dies_is_replaced(launched: Launch) -> None:

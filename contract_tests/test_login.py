@@ -250,7 +250,7 @@ LIMITS = {
     "LOGIN_FAILURES_PER_ADDRESS": "6",
     "LOGIN_FAILURES_WINDOW": "3600",
 }
-SHORT = LIMITS | {"LOGIN_FAILURES_WINDOW": "1"}
+SHORT = LIMITS | {"LOGIN_FAILURES_WINDOW": "2"}
 
 
 def from_(address: str, *more: str) -> dict[str, str]:
@@ -358,14 +358,14 @@ def test_a_lock_opens_and_refusals_do_not_prolong_it(service: Service) -> None:
     begin = time.monotonic()
     answer = api.log_in(user["email"], PASSWORD, headers=from_(address))
     while answer.status == 429:
-        assert assert_locked(answer, 1) <= 1
-        assert time.monotonic() - begin < 3
+        assert assert_locked(answer, 2) <= 2
+        assert time.monotonic() - begin < 4
         time.sleep(0.1)
         answer = api.log_in(user["email"], PASSWORD, headers=from_(address))
-    assert time.monotonic() - begin > 0.5
+    assert time.monotonic() - begin > 1.5
     assert_token(answer)
     # Of what is over, everything is forgotten with the next failures.
-    time.sleep(1.1)
+    time.sleep(2)
     fail(api, expect.unique_email(), from_(new_address()))
     kept = rows(service)
     assert hashed(f"email {user['email']}") not in kept
@@ -556,7 +556,7 @@ def test_who_repeats_a_creation_is_answered_as_before(limited: Client) -> None:
 
 
 @pytest.mark.clause("LIMIT-12", "LIMIT-14", "LIMIT-16")
-@pytest.mark.settings(**CROWD | {"REGISTRATIONS_WINDOW": "1"})
+@pytest.mark.settings(**CROWD | {"REGISTRATIONS_WINDOW": "2"})
 def test_after_a_while_an_address_creates_again(service: Service) -> None:
     api, address = service.api, new_address()
     assert [register(api, address).status for _ in range(3)] == [201] * 3
@@ -564,11 +564,11 @@ def test_after_a_while_an_address_creates_again(service: Service) -> None:
     assert address not in str(rows(service))
     begin = time.monotonic()
     while (answer := register(api, address)).status == 429:
-        assert assert_too_many(answer, 1) <= 1
-        assert time.monotonic() - begin < 3
+        assert assert_too_many(answer, 2) <= 2
+        assert time.monotonic() - begin < 4
         time.sleep(0.1)
     assert answer.status == 201
-    time.sleep(1.1)
+    time.sleep(2.1)
     assert register(api, new_address()).status == 201
     assert hashed(f"registration {address}") not in rows(service)
 

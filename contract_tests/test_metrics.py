@@ -327,7 +327,6 @@ def test_the_duration_is_in_milliseconds(launched: Launch) -> None:
     assert 300 < logged(service)[answer.header("x-request-id") or ""]["duration_ms"] < 5000
 
 
-@pytest.mark.engine("sqlite")
 @pytest.mark.clause("LOG-04")
 def test_nothing_that_a_client_sent_is_in_the_log(launched: Launch) -> None:
     service = launched()

@@ -197,7 +197,6 @@ def test_a_path_has_a_letter_case(api: Client, target: str) -> None:
 STILL = [path for path in PATHS if path not in ("/users", "/users/{id}", "/metrics")]
 
 
-@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-10")
 @pytest.mark.parametrize("path", STILL)
 def test_head_is_answered_as_get(api: Client, path: str) -> None:
@@ -213,7 +212,6 @@ def test_head_of_users_is_answered_as_get(api: Client) -> None:
         expect.head_of(api.head(target), api.get(target))
 
 
-@pytest.mark.storeless
 @pytest.mark.clause("ROUTE-11")
 @pytest.mark.parametrize(
     ("target", "headers"),

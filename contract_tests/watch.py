@@ -67,16 +67,16 @@ def _start(running: dict[Kind, Service], kinds: Iterable[Kind], room: Path) -> N
     for kind in kinds:
         if kind in running:
             running.pop(kind).kill()
-        service = Service(kind, room / kind, {"PORT": PORTS[kind]})
-        service.start()
-        started.append(service)
+        running[kind] = Service(kind, room / kind, {"PORT": PORTS[kind]})
+        running[kind].start()
+        started.append(running[kind])
     for service in started:
         try:
             service.await_ready()
         except NotStartedError as error:
+            running.pop(service.kind)
             print(error, flush=True)
         else:
-            running[service.kind] = service
             print(f"  {service.kind}_api  {service.url}", flush=True)
 
 
