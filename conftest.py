@@ -183,9 +183,12 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    for service in _running(config):
+    running = [service for service in _running(config) if hasattr(service, "process")]
+    for service in running:
+        service.process.terminate()  # all of them, before the first is waited for
+    for service in running:
         try:
-            service.stop()
+            service.wait()
         except AssertionError as error:  # the tests of OPS judge it, a run does not
             print(f"\n{error}")
 

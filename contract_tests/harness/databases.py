@@ -135,7 +135,12 @@ class OwnPostgres(Postgres):
             # What root has installed may lie where nobody else gets to.
             install, package = self._bin.parent, self._bin.parents[1]
             libraries = f"{package.name}.libs"  # where the programs look for them, from there
-            shutil.copytree(install, room / package.name / install.name, symlinks=True)
+            shutil.copytree(
+                install,
+                room / package.name / install.name,
+                symlinks=True,
+                ignore=shutil.ignore_patterns("include", "pgxs", "pkgconfig", "*.a"),
+            )
             shutil.copytree(package.parent / libraries, room / libraries)
             self._bin = room / package.name / install.name / "bin"
             self._user = _SERVANT
