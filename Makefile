@@ -15,9 +15,9 @@ tsc := $(node) "$(CURDIR)/node_api/node_modules/typescript/bin/tsc"
 # Without a folder named, pytest may take the value of an option for one (`--json /tmp/v.json`).
 folders = $(if $(filter contract_tests% benchmarks%,$(ARGS)),,contract_tests benchmarks)
 pytest := $(python) -m pytest -c pyproject.toml
-# A selection is run by one process, which begins sooner than several, and what a debugger stops. Of several there is one more
-# than cores, as tests also wait, but no more than 4; each keeps to what stands together, since tests
-# of one file share services.
+# How many processes run the tests: for a selection one, which begins sooner, and a debugger needs one.
+# Else one more than there are cores, as tests also wait, and at most 4. Each takes tests that stand
+# together: those of one file share services.
 workers := $(shell n=$$(getconf _NPROCESSORS_ONLN || echo 1); echo $$((n < 3 ? n + 1 : 4)))
 parallel = $(if $(filter -k% --pdb%,$(ARGS)),,-n $(workers) --dist worksteal)
 

@@ -183,7 +183,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    running = [service for service in _running(config) if hasattr(service, "process")]
+    running = _running(config)
     for service in running:
         service.process.terminate()  # all of them, before the first is waited for
     for service in running:
@@ -464,7 +464,8 @@ def _reach(client: Client) -> None:
 
 
 def _running(config: pytest.Config) -> list[Service]:
-    return [service for some in config.stash.get(_started, {}).values() for service in some]
+    several = config.stash.get(_started, {}).values()
+    return [service for some in several for service in some if hasattr(service, "process")]
 
 
 def _start(config: pytest.Config) -> None:
@@ -483,8 +484,9 @@ def _start(config: pytest.Config) -> None:
         env = services.SECURED if _login(config, name) else None
         started[name] = [Service(kind, Path(room.name, name), env, url) for kind, _ in some]
     try:
-        for service in _running(config):
-            service.start()
+        for several in started.values():
+            for service in several:
+                service.start()
     except NotStartedError as error:
         _give_up(config, error)
 
@@ -502,8 +504,7 @@ def _await_ready(config: pytest.Config) -> None:
 
 def _give_up(config: pytest.Config, error: NotStartedError) -> NoReturn:
     for service in _running(config):
-        if hasattr(service, "process"):
-            service.kill()
+        service.kill()
     config.stash[_started].clear()
     raise pytest.UsageError(str(error)) from None
 

@@ -190,9 +190,9 @@ def run_services(effort: Effort, advance: Advance) -> Parts:
     half_loads: list[services.HalfLoad] = []
     soaks: list[services.Soak] = []
     for engine in ENGINES:
-        with closing(services.Field(engine, apart=True)) as field:
+        with closing(services.Field(engine, contenders(), apart=True)) as field:
             cells += services.measure(field, effort.rounds, effort.warm_up, effort.seconds, advance)
-        with closing(services.Field(engine)) as field:
+        with closing(services.Field(engine, contenders())) as field:
             starts += services.measure_starts(field, effort.starts, advance)
             half_loads += services.measure_half_load(
                 field,

@@ -1,5 +1,6 @@
 """Both services against themselves as they were in another commit, in turn and in one run."""
 
+import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -83,7 +84,7 @@ def table(cells: Sequence[services.Cell], revision: str) -> str:
     for (engine, name, operation), now in found.items():
         if before := found.get((engine, name + BEFORE, operation)):
             times = ratio(now, before)
-            middle = [number(sorted(values)[len(values) // 2]) for values in (now, before)]
+            medians = [number(statistics.median(values)) for values in (now, before)]
             what = f"{engine}: {name}, {operation}"
-            lines.append(f"| {what} | {' | '.join(middle)} | {spread(times)} |")
+            lines.append(f"| {what} | {' | '.join(medians)} | {spread(times)} |")
     return "\n".join(lines)

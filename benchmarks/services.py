@@ -10,6 +10,7 @@ request would wait for the core that it has to share, with another one idle.
 """
 
 import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -21,7 +22,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.load import OPERATIONS, Load, generate
-from benchmarks.servers import Contender, Server, contenders, first_core_left
+from benchmarks.servers import Contender, Server, first_core_left
 from contract_tests.harness.databases import Engine, OwnPostgres, Postgres, Session, sqlite_url
 from contract_tests.harness.services import ADMIN
 
@@ -111,11 +112,10 @@ class Field:
     """Contenders on one database, or where they come from several checkouts, on one for each."""
 
     def __init__(
-        self, engine: Engine, entered: Sequence[Contender] | None = None, *, apart: bool = False
+        self, engine: Engine, entered: Sequence[Contender], *, apart: bool = False
     ) -> None:
         """Start them, `apart` with the servers on a core of their own; `close` ends them."""
         self.engine = engine
-        entered = contenders() if entered is None else entered
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             if apart:
@@ -192,24 +192,18 @@ class Field:
 @contextlib.contextmanager
 def _databases(engine: Engine, room: Path) -> Iterator[Callable[[], str]]:
     """A function that gives the URL of an empty database, of which there may be several."""
-    urls: list[str] = []
-
-    def create_in_room() -> str:
-        urls.append(sqlite_url(room / f"users-{len(urls)}.db"))
-        return urls[-1]
-
     if engine == "sqlite":
-        yield create_in_room
+        numbers = itertools.count()
+        yield lambda: sqlite_url(room / f"users-{next(numbers)}.db")
         return
+    with _postgres() as server, contextlib.ExitStack() as created:
 
-    def create_on_server() -> str:
-        urls.append(server.create())
-        return urls[-1]
+        def create() -> str:
+            url = server.create()
+            created.callback(server.drop, url)
+            return url
 
-    with _postgres() as server:
-        yield create_on_server
-        for url in urls:
-            server.drop(url)
+        yield create
 
 
 @contextlib.contextmanager
@@ -257,13 +251,14 @@ def measure(
     for n in range(rounds):
         for operation in OPERATIONS:
             for server in fielded.servers if n % 2 else reversed(fielded.servers):
-                if operation not in server.contender.operations:
+                cell = cells.get((server, operation))
+                if cell is None:
                     continue
                 if warm_up:
                     # V8 forgets code that it hasn't run for a while, and has shrunk its heap.
                     fielded.ask(server, operation, warm_up)
                 load, cpu = fielded.ask(server, operation, seconds)
-                cells[server, operation].add(load, cpu, server.memory_mib())
+                cell.add(load, cpu, server.memory_mib())
                 advance(f"{engine}: {operation}, {server.contender.name}")
     return list(cells.values())
 

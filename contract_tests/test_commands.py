@@ -239,30 +239,45 @@ def shown(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
     raise AssertionError("".join(said))
 
 
-@pytest.mark.clause("PAIR-15", "PAIR-07")
-def test_make_up_and_who_asks(tmp_path: Path) -> None:
-    ports = {"PYTHON_PORT": "0", "NODE_PORT": "0", "DATA_DIR": str(tmp_path / "a" / "b")}
+@contextlib.contextmanager
+def begun(
+    command: str, *, directory: Path = services.ROOT, **settings: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A command that goes on until Ctrl-C, which it gets in the end; after two minutes it is killed."""
     with subprocess.Popen(
-        ["make", "up"],
-        cwd=services.ROOT,
-        env=outside(**ports),
+        ["/bin/sh", "-c", f"exec {command}"],
+        cwd=directory,
+        env=outside(**settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     ) as process:
+        late = Timer(120, os.killpg, (process.pid, signal.SIGKILL))
+        late.start()
         try:
-            urls = {
-                port: shown(process, rf"{name}_api +(http\S+)")[1]
-                for port, name in (("8000", "python"), ("3000", "node"))
-            }
-            code, said = run(f"{with_ports(CREATE, urls)} --silent")
-            assert code == 0
-            users = [json.loads(line) for line in said.splitlines()]
-            assert [user["email"] for user in users] == ["ada@example.com"] * 2
+            yield process
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(ProcessLookupError):  # it got it before
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            late.cancel()
+
+
+@pytest.mark.clause("PAIR-15", "PAIR-07")
+def test_make_up_and_who_asks(tmp_path: Path) -> None:
+    data = str(tmp_path / "a" / "b")
+    with begun("make up", PYTHON_PORT="0", NODE_PORT="0", DATA_DIR=data) as process:
+        urls = {
+            port: shown(process, rf"{name}_api +(http\S+)")[1]
+            for port, name in (("8000", "python"), ("3000", "node"))
+        }
+        code, said = run(f"{with_ports(CREATE, urls)} --silent")
+        assert code == 0
+        users = [json.loads(line) for line in said.splitlines()]
+        assert [user["email"] for user in users] == ["ada@example.com"] * 2
+        os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert "Both services are stopped.\n" in rest
     assert sorted(path.name for path in (tmp_path / "a" / "b").glob("*.db")) == [
@@ -277,33 +292,17 @@ def test_make_watch_runs_the_tests_of_what_is_saved(clone: Path) -> None:
     for folder in ("python_api", "contract_tests"):
         (clone / folder).unlink()
         shutil.copytree(services.ROOT / folder, clone / folder)
-    with subprocess.Popen(
-        ["make", "watch"],
-        cwd=clone,
-        env=outside(PYTHON_PORT="0", NODE_PORT="0"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        late = Timer(120, os.killpg, (process.pid, signal.SIGKILL))
-        late.start()
-        try:
-            shown(process, "^Save a file: its tests run")
-            (clone / "contract_tests" / "test_delete.py").touch()
-            shown(process, r"^contract_tests/test_delete\.py:")
-            shown(process, r"^[1-9]\d* passed")
-            # A source: its service is another one then, and the tests are those of its clauses.
-            routes = clone / "python_api" / "operation" / "health.py"
-            routes.write_text(routes.read_text("utf-8").replace('"ok"', '"fine"'), "utf-8")
-            shown(process, r"python_api +http")
-            shown(process, r"^FAILED contract_tests/test_health\.py::test_it_is_alive\[python\]")
-            shown(process, r"^[1-9]\d* failed")
-        finally:
-            os.killpg(process.pid, signal.SIGINT)
-            process.wait()
-            late.cancel()
+    with begun("make watch", directory=clone, PYTHON_PORT="0", NODE_PORT="0") as process:
+        shown(process, "^Save a file: its tests run")
+        (clone / "contract_tests" / "test_delete.py").touch()
+        shown(process, r"^contract_tests/test_delete\.py:")
+        shown(process, r"^[1-9]\d* passed")
+        # A source: its service is another one then, and the tests are those of its clauses.
+        routes = clone / "python_api" / "operation" / "health.py"
+        routes.write_text(routes.read_text("utf-8").replace('"ok"', '"fine"'), "utf-8")
+        shown(process, r"python_api +http")
+        shown(process, r"^FAILED contract_tests/test_health\.py::test_it_is_alive\[python\]")
+        shown(process, r"^[1-9]\d* failed")
 
 
 @pytest.mark.clause("PAIR-15", "LOGIN-01")

@@ -25,9 +25,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from contract_tests.harness import expect
 from contract_tests.harness.client import Client
 
-FUZZ = int(os.environ.get("FUZZ", "0"))
-# For each target, where nothing is said.
-SHARE = 150
+FUZZ = os.environ.get("FUZZ")
+SHARE = 150  # for each target, where nothing else is said
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 # What a document can show is tried once, what is drawn at random as often as is asked for.
@@ -140,7 +139,7 @@ def fuzzer(api: Client, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fuzzer]:
 @pytest.fixture
 def share(_clients: dict[str, Client]) -> int:
     """How many of the requests are for each target."""
-    return math.ceil(FUZZ / len(_clients)) or SHARE
+    return math.ceil(int(FUZZ) / len(_clients)) if FUZZ else SHARE
 
 
 @pytest.mark.clause("DOC-04", "OPS-11")

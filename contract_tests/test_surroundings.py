@@ -364,6 +364,7 @@ TAKEN_KEYS = [
     *["http://xn--a-ecp.ru/", "http://a..b/", f"http://{'a' * 300}/"],
 ]
 REFUSED_KEYS = [
+    *["ftp://x/", "http://", "x", "http://a b", "http://a:70000/", "http://ä/"],
     *["http://a:0/", "http://a:65536/", "http://a:/", "http://[::1]:0/", "http://[::1]:99999/"],
     *["http://[::::]/", "http://[1.2.3.4]/", "http://[.]/", "http://[]/", "http://[::1/"],
     *["http://[1::2::3]/", "http://[::01.2.3.4]/", "http://[::1%lo]/", "http://[::1%25lo]/"],

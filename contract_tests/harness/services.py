@@ -230,18 +230,24 @@ def free_port() -> int:
         return port
 
 
-def run_code(code: Mapping[Kind, str], kind: Kind, *arguments: str, given: str = "") -> str:
+def run_code(
+    code: Mapping[Kind, str],
+    kind: Kind,
+    *arguments: str,
+    given: str = "",
+    env: Mapping[str, str] | None = None,
+) -> str:
     """What this code prints, run by the interpreter of a service, where it can import its parts.
 
     For what a service does not show over HTTP. In Python the parts are `python_api.…`, in Node
     `./src/….ts`; the arguments are `sys.argv[1:]` and `process.argv.slice(1)`,
-    and what is `given` comes in by stdin.
+    and what is `given` comes in by stdin. `env` is added to its environment.
     """
     command, directory = _run(code[kind], kind)
     result = subprocess.run(
         [*command, *arguments],
         cwd=directory,
-        env=_environment(sqlite_url(Path(os.devnull)), None),
+        env=_environment(sqlite_url(Path(os.devnull)), env),
         input=given,
         capture_output=True,
         text=True,
@@ -256,22 +262,12 @@ def refusals(kind: Kind, environments: Sequence[Mapping[str, str]]) -> list[str]
 
     One process reads them all, from its own environment, as each start would (OPS-03).
     """
-    command, directory = _run(_REFUSALS[kind], kind)
     numbered = {
         f"{n}_{name}": value
         for n, env in enumerate(environments)
         for name, value in _environment(sqlite_url(Path(os.devnull)), env).items()
     }
-    result = subprocess.run(
-        command,
-        cwd=directory,
-        env=numbered | {"PATH": os.environ.get("PATH", "")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    said = [json.loads(line) for line in result.stdout.splitlines()]
+    said = [json.loads(line) for line in run_code(_REFUSALS, kind, env=numbered).splitlines()]
     assert len(said) == len(environments), said
     return said
 

@@ -111,7 +111,7 @@ class SqliteDatabase:
         self._files = _identities(self._paths)
 
     def _check_files(self) -> None:
-        # Once a turn of the event loop, as in Node, where one for each write is a tenth of its CPU.
+        # Once a turn of the event loop: a look for each write would take a twentieth of its CPU.
         if self._files is None or self._checked:
             return
         if self._files != _identities(self._paths):

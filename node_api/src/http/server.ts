@@ -602,7 +602,6 @@ class Connection {
 function readBounded(incoming: IncomingMessage, most: number): Promise<Uint8Array> {
   const body = new Uint8Array(most);
   let size = 0;
-  let ended = false;
   return new Promise((resolve, reject) => {
     incoming.on("data", (chunk: Buffer) => {
       if (size + chunk.length > MAX_BODY) {
@@ -613,13 +612,13 @@ function readBounded(incoming: IncomingMessage, most: number): Promise<Uint8Arra
         size += chunk.length;
       }
     });
+    const gone = () => reject(new ClientGone());
+    incoming.on("error", gone).on("close", gone);
     incoming.on("end", () => {
-      ended = true;
+      // "close" comes after every body, and an error costs as much as all the rest here.
+      incoming.off("close", gone);
       resolve(body.subarray(0, size));
     });
-    // An error costs as much as all the rest here, and every request ends with "close".
-    const gone = () => ended || reject(new ClientGone());
-    incoming.on("error", gone).on("close", gone);
     if (incoming.destroyed) {
       gone();
     }

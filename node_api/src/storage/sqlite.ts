@@ -55,7 +55,7 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   let files = "";
   let checked = false;
   const checkFiles = () => {
-    // Once a turn of the event loop: for one write it would be a tenth of its CPU.
+    // Once a turn of the event loop: a look for each write would take up to a tenth of its CPU.
     if (files && !checked) {
       if (files !== identities(paths)) {
         throw new FileError("The database's file is not where it was.");
