@@ -228,13 +228,14 @@ _INSIDE = [
         ),
         (
             "users/routes.ts",
-            "    const user = await users.read(target.id);\n",
+            '    const user = await c.get("users").read(c.get("target").id);\n',
             (
-                "    let user = await users.read(target.id);\n"
+                '    const { id } = c.get("target");\n'
+                '    let user = await c.get("users").read(id);\n'
                 "    const seen = ((globalThis as any).seen ??= new Map());\n"
-                "    const kept = seen.get(target.id);\n"
+                "    const kept = seen.get(id);\n"
                 "    if (kept && Date.now() - kept.then < 200) user = kept.user;\n"
-                "    else seen.set(target.id, { then: Date.now(), user });\n"
+                "    else seen.set(id, { then: Date.now(), user });\n"
             ),
         ),
     ),
@@ -1858,8 +1859,8 @@ _INSIDE = [
         ),
         (
             "http/server.ts",
-            'coding?.toLowerCase() === "chunked" && more.length === 0;',
-            '[coding, ...more].at(-1)?.toLowerCase().endsWith("chunked");',
+            '(codings.join().toLowerCase() !== "chunked" || ',
+            '(!codings.at(-1)?.toLowerCase().endsWith("chunked") || ',
         ),
     ),
     _one(

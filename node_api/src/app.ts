@@ -146,7 +146,16 @@ function routeTemplate(app: Routed, c: Context<UsersEnv>): string {
   const matched = matchedRoutes(c).at(-1);
   const method = c.req.method === "HEAD" ? "GET" : c.req.method;
   const route = matched?.method === method ? matched : routesOf(app, c.req.path)[0];
-  return route ? route.path.replace(PARAMETER, "{$1}") : NO_ROUTE;
+  return route ? template(route.path) : NO_ROUTE;
+}
+
+const templates = new Map<string, string>();
+
+/** `/users/{id}` of Hono's `/users/:id`, made once. */
+function template(path: string): string {
+  const known = templates.get(path) ?? path.replace(PARAMETER, "{$1}");
+  templates.set(path, known);
+  return known;
 }
 
 /** Render a problem that was thrown; any other error is a failure. */

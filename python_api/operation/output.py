@@ -7,9 +7,7 @@ import os
 import stat
 import sys
 import time
-from collections import deque
 from collections.abc import Callable
-from itertools import islice
 from typing import TextIO, cast
 
 # At most so many bytes wait while nobody reads.
@@ -31,8 +29,11 @@ class Output:
         """`dropped` makes the line that says how many there are not."""
         self._dropped_line = dropped
         self._descriptor = _unblocked(1)
-        self._lines: deque[bytes] = deque()
+        # Lines whose writing has not begun, and how many characters they have.
+        self._lines: list[str] = []
         self._size = 0
+        # What is being written.
+        self._waiting = b""
         self._dropped = 0
         self._turn_will_end = False
         self._retry: asyncio.TimerHandle | None = None
@@ -44,7 +45,7 @@ class Output:
         Clauses: LOG-05, LOG-06.
         """
         # Once a line is dropped, none follows until the log can say how many were (LOG-07).
-        if self._dropped or self._size > MAX_WAITING:
+        if self._dropped or self._size + len(self._waiting) > MAX_WAITING:
             self._dropped += 1
         else:
             self._append(line)
@@ -68,14 +69,13 @@ class Output:
             time.sleep(0.01)
 
     def _append(self, line: str) -> None:
-        data = line.encode("utf-8", "replace") + b"\n"
-        self._lines.append(data)
-        self._size += len(data)
+        self._lines.append(line + "\n")
+        self._size += len(line) + 1
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self._turn_will_end = False
         self._write_waiting()
-        if self._lines and self._retry is None:
+        if self._waiting and self._retry is None:
             self._retry = loop.call_later(RETRY_SECONDS, self._try_again, loop)
 
     def _try_again(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -84,42 +84,34 @@ class Output:
 
     def _write_waiting(self) -> bool:
         """Write what can be written now; gives whether that was all. Clauses: LOG-05, LOG-07."""
-        while self._lines:
+        while self._take_lines():
             try:
-                self._forget(os.write(self._descriptor, self._first_lines()))
+                written = os.write(self._descriptor, self._first_lines())
             except BlockingIOError:
                 return False
             except OSError as error:
                 self._complain(error)
                 return True
-            if self._dropped and not self._lines:
+            self._waiting = self._waiting[written:]
+        return True
+
+    def _take_lines(self) -> bool:
+        """Take all lines, once those before are written; gives whether there is something."""
+        if not self._waiting:
+            if not self._lines and self._dropped:
                 self._append(self._dropped_line(self._dropped))
                 self._dropped = 0
-        return True
+            self._waiting = "".join(self._lines).encode("utf-8", "replace")
+            self._lines.clear()
+            self._size = 0
+        return bool(self._waiting)
 
     def _first_lines(self) -> bytes:
         """As many lines as a pipe keeps together; at least one."""
-        if self._size <= PIPE_BUF:
-            return b"".join(self._lines)
-        size = count = 0
-        for line in self._lines:
-            size += len(line)
-            if count and size > PIPE_BUF:
-                break
-            count += 1
-        return b"".join(islice(self._lines, count))
-
-    def _forget(self, written: int) -> None:
-        """These bytes are written; what is left of a line comes first the next time."""
-        self._size -= written
-        if not self._size:
-            self._lines.clear()
-            return
-        while written:
-            line = self._lines.popleft()
-            if written < len(line):
-                self._lines.appendleft(line[written:])
-            written -= min(written, len(line))
+        if len(self._waiting) <= PIPE_BUF:
+            return self._waiting
+        end = self._waiting.rfind(b"\n", 0, PIPE_BUF)
+        return self._waiting[: (self._waiting.index(b"\n") if end < 0 else end) + 1]
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:

@@ -18,8 +18,11 @@ const LAST_SECONDS = 1;
 export class Output {
   readonly #droppedLine: (count: number) => string;
   readonly #descriptor = unblocked();
-  readonly #lines: Buffer[] = [];
+  /** Lines whose writing has not begun, and how many characters they have. */
+  #lines: string[] = [];
   #size = 0;
+  /** What is being written. */
+  #waiting: Buffer = Buffer.of();
   #dropped = 0;
   #turnWillEnd = false;
   #retry: NodeJS.Timeout | null = null;
@@ -33,7 +36,7 @@ export class Output {
   /** Write a line at the end of this turn of the event loop. @clauses LOG-05, LOG-06 */
   write(line: string): void {
     // Once a line is dropped, none follows until the log can say how many were (LOG-07).
-    if (this.#dropped > 0 || this.#size > MAX_WAITING) {
+    if (this.#dropped > 0 || this.#size + this.#waiting.length > MAX_WAITING) {
       this.#dropped += 1;
     } else {
       this.#append(line);
@@ -58,15 +61,14 @@ export class Output {
   }
 
   #append(line: string): void {
-    const data = Buffer.from(`${line}\n`);
-    this.#lines.push(data);
-    this.#size += data.length;
+    this.#lines.push(`${line}\n`);
+    this.#size += line.length + 1;
   }
 
   #endTurn(): void {
     this.#turnWillEnd = false;
     this.#writeWaiting();
-    if (this.#lines.length > 0 && !this.#retry) {
+    if (this.#waiting.length > 0 && !this.#retry) {
       this.#retry = setTimeout(() => this.#tryAgain(), RETRY_SECONDS * 1000).unref();
     }
   }
@@ -78,9 +80,10 @@ export class Output {
 
   /** Write what can be written now; gives whether that was all. @clauses LOG-05, LOG-07 */
   #writeWaiting(): boolean {
-    while (this.#lines.length > 0) {
+    while (this.#takeLines()) {
       try {
-        this.#forget(writeSync(this.#descriptor, this.#firstLines()));
+        const written = writeSync(this.#descriptor, this.#firstLines());
+        this.#waiting = this.#waiting.subarray(written);
       } catch (error) {
         const { code = "unknown" } = error as NodeJS.ErrnoException;
         if (code === "EAGAIN") {
@@ -89,45 +92,31 @@ export class Output {
         this.#complain(code);
         return true;
       }
-      if (this.#dropped > 0 && this.#lines.length === 0) {
-        this.#append(this.#droppedLine(this.#dropped));
-        this.#dropped = 0;
-      }
     }
     return true;
   }
 
-  /** As many lines as a pipe keeps together; at least one. */
-  #firstLines(): Buffer {
-    if (this.#size <= PIPE_BUF) {
-      return Buffer.concat(this.#lines);
+  /** Take all lines, once those before are written; gives whether there is something to write. */
+  #takeLines(): boolean {
+    if (this.#waiting.length === 0) {
+      if (this.#lines.length === 0 && this.#dropped > 0) {
+        this.#append(this.#droppedLine(this.#dropped));
+        this.#dropped = 0;
+      }
+      this.#waiting = Buffer.from(this.#lines.join(""));
+      this.#lines = [];
+      this.#size = 0;
     }
-    let size = 0;
-    const beyond = this.#lines.findIndex((line, index) => {
-      size += line.length;
-      return index > 0 && size > PIPE_BUF;
-    });
-    return Buffer.concat(beyond < 0 ? this.#lines : this.#lines.slice(0, beyond));
+    return this.#waiting.length > 0;
   }
 
-  /** These bytes are written; what is left of a line comes first the next time. */
-  #forget(written: number): void {
-    this.#size -= written;
-    if (this.#size === 0) {
-      this.#lines.length = 0;
-      return;
+  /** As many lines as a pipe keeps together; at least one. */
+  #firstLines(): Buffer {
+    if (this.#waiting.length <= PIPE_BUF) {
+      return this.#waiting;
     }
-    let count = 0;
-    for (let left = written; left > 0; ) {
-      const line = this.#lines[count] as Buffer;
-      if (left < line.length) {
-        this.#lines[count] = line.subarray(left);
-        break;
-      }
-      left -= line.length;
-      count += 1;
-    }
-    this.#lines.splice(0, count);
+    const end = this.#waiting.lastIndexOf("\n", PIPE_BUF - 1);
+    return this.#waiting.subarray(0, (end < 0 ? this.#waiting.indexOf("\n") : end) + 1);
   }
 
   #complain(reason: string): void {

@@ -1,6 +1,8 @@
 /**
  * The users' routes: HTTP only. A handler's chain says who may call it and what it reads, in the
  * order in which the contract lets a request fail; what is done then is in `service`.
+ *
+ * Variables are taken by `c.get`: each `c.var` makes an object of all of them.
  */
 
 import { Hono, type TypedResponse } from "hono";
@@ -44,8 +46,9 @@ export const usersRoutes = new Hono<UsersEnv>()
     clientAddress,
     describe(docs.CREATE_USER),
     async (c) => {
-      const { caller, key, sent, address, users } = c.var;
-      const [user, replayed] = await users.create(caller, key, sent, address);
+      const [user, replayed] = await c
+        .get("users")
+        .create(c.get("caller"), c.get("key"), c.get("sent"), c.get("address"));
       return answered(user, 201, {
         Location: `/users/${user.id}`,
         ...(replayed && { "Idempotency-Replayed": "true" }),
@@ -59,8 +62,8 @@ export const usersRoutes = new Hono<UsersEnv>()
    * @clauses CURSOR-12, REP-10, USR-LIST-01, USR-LIST-02, USR-LIST-03, USR-LIST-18
    */
   .get("/users", admin, pageQuery, describe(docs.LIST_USERS), async (c) => {
-    const { page, users } = c.var;
-    const found = await users.listPage(page);
+    const page = c.get("page");
+    const found = await c.get("users").listPage(page);
     const shown = found.slice(0, page.limit);
     const last = found.length > page.limit ? shown.at(-1) : undefined;
     return json(shown, 200, last ? { Link: nextLink(page, last) } : {});
@@ -72,9 +75,8 @@ export const usersRoutes = new Hono<UsersEnv>()
    * @clauses COND-11, COND-13, HDR-11, HDR-12, USR-READ-01
    */
   .get("/users/:id", ownUser, ifNoneMatch, describe(docs.GET_USER), async (c) => {
-    const { target, condition, users } = c.var;
-    const user = await users.read(target.id);
-    if (condition?.matchWeakly(etag(user))) {
+    const user = await c.get("users").read(c.get("target").id);
+    if (c.get("condition")?.matchWeakly(etag(user))) {
       return c.body(null, 304, tagged(user));
     }
     return answered(user, 200);
@@ -82,20 +84,19 @@ export const usersRoutes = new Hono<UsersEnv>()
 
   /** Replace a user. @clauses USR-REPLACE-01 */
   .put("/users/:id", ownUser, ifMatch, wholeUser, describe(docs.REPLACE_USER), async (c) => {
-    const { target, condition, sent, users } = c.var;
-    return answered(await users.change(target, condition, sent.fields), 200);
+    const { fields } = c.get("sent");
+    return answered(await c.get("users").change(c.get("target"), c.get("condition"), fields), 200);
   })
 
   /** Change a user: a JSON Merge Patch (RFC 7396). @clauses USR-PATCH-01, USR-PATCH-02 */
   .patch("/users/:id", ownUser, ifMatch, changes, describe(docs.PATCH_USER), async (c) => {
-    const { target, condition, sent, users } = c.var;
-    return answered(await users.change(target, condition, sent.fields), 200);
+    const { fields } = c.get("sent");
+    return answered(await c.get("users").change(c.get("target"), c.get("condition"), fields), 200);
   })
 
   /** Delete a user. @clauses USR-DELETE-01 */
   .delete("/users/:id", anyUser, ifMatch, ignoredBody, describe(docs.DELETE_USER), async (c) => {
-    const { target, condition, users } = c.var;
-    await users.delete(target, condition);
+    await c.get("users").delete(c.get("target"), c.get("condition"));
     return c.body(null, 204);
   });
 
