@@ -115,7 +115,8 @@ function commonHeaders(
     below.addFields(c, {
       "X-Request-Id": thisRequest,
       "X-Content-Type-Options": "nosniff",
-      "Cache-Control": "no-store",
+      // In lower case, as a route's own has to be that comes in its place.
+      "cache-control": "no-store",
       ...corsHeaders(
         corsOrigins,
         c.req.header("origin"),

@@ -332,6 +332,10 @@ class Session {
       throw new LostError("The connection is lost.");
     }
     try {
+      // What has no parameters, such as COMMIT, is one message; to prepare it would take five.
+      if (values.length === 0) {
+        return await this.#client.query(text);
+      }
       const name = values.length > PREPARED_PARAMETERS ? undefined : statementName(text);
       return await this.#client.query({ name, text, values: [...values] });
     } catch (error) {

@@ -115,7 +115,7 @@ function answered<Status extends ContentfulStatusCode>(
 
 // Python looks for the ETag in the middleware; here that would make a copy of the fields (HDR-06).
 function tagged(user: User): Record<string, string> {
-  return { ETag: etag(user), "Cache-Control": "no-cache" };
+  return { ETag: etag(user), "cache-control": "no-cache" };
 }
 
 /** As `c.json`, which would copy the header fields where there are several. @clauses REP-01 */
