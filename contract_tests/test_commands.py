@@ -35,8 +35,8 @@ LONG = {
     "make timing": "takes a minute of a machine that does nothing else",
     "make scale": "makes a million users",
     'make scale ARGS="--rounds 9"': "makes a million users",
-    "make bench": "takes ten minutes of a machine that does nothing else",
-    'make bench ARGS="--against main"': "takes four minutes of a machine that does nothing else",
+    "make bench": "takes some ten minutes of a machine that does nothing else",
+    'make bench ARGS="--against main"': "takes some six minutes of a machine that does nothing else",
     "make bench-full": "takes an hour of a machine that does nothing else",
     "make compose": "takes minutes, and Docker; CI runs it",
 }
