@@ -22,7 +22,7 @@ ALONE = {
     "http/docs.docsRoutes": "FastAPI's requests know their application",
     "http/openapi.describe": "Hono's routes are described by a middleware, FastAPI's by their class",
     "http/openapi.operation": "FastAPI's decorators have words of their own for OpenAPI's",
-    "http/readers.fromApp": "Hono's c.var",
+    "http/readers.fromApp": "Hono's c.get",
     "http/readers.reader": "a class in Python: a parameter is annotated with it",
     "http/requests.header": "Hono's c.req.header",
     "http/requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",

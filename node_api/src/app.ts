@@ -115,7 +115,7 @@ function commonHeaders(
     below.addFields(c, {
       "X-Request-Id": thisRequest,
       "X-Content-Type-Options": "nosniff",
-      // In lower case, as a route's own has to be that comes in its place.
+      // In lower case, as `Headers` has it: a route's own comes in its place where it is spelled so.
       "cache-control": "no-store",
       ...corsHeaders(
         corsOrigins,
@@ -154,9 +154,13 @@ const templates = new Map<string, string>();
 
 /** `/users/{id}` of Hono's `/users/:id`, made once. */
 function template(path: string): string {
-  const known = templates.get(path) ?? path.replace(PARAMETER, "{$1}");
-  templates.set(path, known);
-  return known;
+  const known = templates.get(path);
+  if (known !== undefined) {
+    return known;
+  }
+  const made = path.replace(PARAMETER, "{$1}");
+  templates.set(path, made);
+  return made;
 }
 
 /** Render a problem that was thrown; any other error is a failure. */

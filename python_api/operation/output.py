@@ -29,11 +29,11 @@ class Output:
         """`dropped` makes the line that says how many there are not."""
         self._dropped_line = dropped
         self._descriptor = _unblocked(1)
-        # Lines whose writing has not begun, and how many characters they have.
+        # Lines whose writing has not begun, and their bytes: JSON is ASCII here.
         self._lines: list[str] = []
         self._size = 0
         # What is being written.
-        self._waiting = b""
+        self._waiting = bytearray()
         self._dropped = 0
         self._turn_will_end = False
         self._retry: asyncio.TimerHandle | None = None
@@ -92,21 +92,21 @@ class Output:
             except OSError as error:
                 self._complain(error)
                 return True
-            self._waiting = self._waiting[written:]
+            del self._waiting[:written]
         return True
 
     def _take_lines(self) -> bool:
-        """Take all lines, once those before are written; gives whether there is something."""
+        """Once nothing is left from before, take all lines; gives whether there is any to write."""
         if not self._waiting:
             if not self._lines and self._dropped:
                 self._append(self._dropped_line(self._dropped))
                 self._dropped = 0
-            self._waiting = "".join(self._lines).encode("utf-8", "replace")
+            self._waiting += "".join(self._lines).encode("utf-8", "replace")
             self._lines.clear()
             self._size = 0
         return bool(self._waiting)
 
-    def _first_lines(self) -> bytes:
+    def _first_lines(self) -> bytearray:
         """As many lines as a pipe keeps together; at least one."""
         if len(self._waiting) <= PIPE_BUF:
             return self._waiting

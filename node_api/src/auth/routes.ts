@@ -34,10 +34,10 @@ export const authRoutes = new Hono<Env>().post(
   clientAddress,
   describe(docs.CREATE_TOKEN),
   async (c) => {
-    const { form, address, settings, database } = c.var;
+    const settings = c.get("settings");
     try {
-      const [email, password] = parseGrant(form, settings);
-      const user = await logIn(database, settings, email, password, address);
+      const [email, password] = parseGrant(c.get("form"), settings);
+      const user = await logIn(c.get("database"), settings, email, password, c.get("address"));
       const token = await issueToken(user, new Date(), settings);
       return c.json({
         access_token: token,

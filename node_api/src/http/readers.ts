@@ -32,7 +32,7 @@ import {
 export type Below = {
   /** Who is at the other end of the connection. */
   getConnInfo: GetConnInfo;
-  /** Add these header fields to the answer, but for those that it has, in the same case. */
+  /** Add these header fields to the answer, but for those that it has, spelled the same. */
   addFields: (c: Context, fields: Readonly<Record<string, string>>) => void;
   /** The body, or of one above MAX_BODY a byte more than that. Throws ClientGone. */
   readBody: (c: Context) => Promise<Uint8Array>;

@@ -60,11 +60,12 @@ type Parser = {
 type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
 
 /**
- * Node's own answer, with header fields beside those that `writeHead` is given; these count.
+ * Node's answer, with header fields to send beside those in the record that `writeHead` is given,
+ * which win where the name is the same.
  *
  * Set on Hono's answer, or one by one on Node's, they would take a tenth of a request's CPU.
  */
-class Outgoing<Request extends IncomingMessage> extends ServerResponse<Request> {
+class Outgoing<Incoming extends IncomingMessage> extends ServerResponse<Incoming> {
   fields: Readonly<Record<string, string>> = {};
 
   override writeHead(status: number, given?: unknown): this {
@@ -296,13 +297,13 @@ function refusal(incoming: IncomingMessage, settings: Settings): Code | null {
   return target.startsWith("/") && !target.includes("#") ? null : "bad-request";
 }
 
-/** What a request may be refused for: the size of its head, and what two of its fields say. */
+/** What a request may be refused for: its head's size, its Host and its Transfer-Encoding. */
 function readHead({ url = "", rawHeaders }: IncomingMessage) {
   const hosts: string[] = [];
   const codings: string[] = [];
   let size = url.length;
-  // Not by `headersDistinct`: it would be made for this alone, and on old Nodes a field `__proto__`
-  // ended the process there (HTTP-27).
+  // Not by `headersDistinct`: Node would build all of it for two fields, and before 24.14.1 a field
+  // named `__proto__` ended the process in it (HTTP-27).
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] ?? "";
     const value = rawHeaders[at + 1] ?? "";

@@ -18,7 +18,7 @@ const LAST_SECONDS = 1;
 export class Output {
   readonly #droppedLine: (count: number) => string;
   readonly #descriptor = unblocked();
-  /** Lines whose writing has not begun, and how many characters they have. */
+  /** Lines whose writing has not begun, and their bytes. */
   #lines: string[] = [];
   #size = 0;
   /** What is being written. */
@@ -62,7 +62,7 @@ export class Output {
 
   #append(line: string): void {
     this.#lines.push(`${line}\n`);
-    this.#size += line.length + 1;
+    this.#size += Buffer.byteLength(line) + 1;
   }
 
   #endTurn(): void {
@@ -96,7 +96,7 @@ export class Output {
     return true;
   }
 
-  /** Take all lines, once those before are written; gives whether there is something to write. */
+  /** Once nothing is left from before, take all lines; gives whether there is any to write. */
   #takeLines(): boolean {
     if (this.#waiting.length === 0) {
       if (this.#lines.length === 0 && this.#dropped > 0) {

@@ -332,7 +332,7 @@ class Session {
       throw new LostError("The connection is lost.");
     }
     try {
-      // What has no parameters, such as COMMIT, is one message; to prepare it would take five.
+      // A statement without parameters, such as COMMIT, is one message; a prepared one takes four.
       if (values.length === 0) {
         return await this.#client.query(text);
       }
