@@ -8,6 +8,7 @@ import socket
 from asyncio import FIRST_COMPLETED
 from contextlib import ExitStack
 from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,17 +62,21 @@ async def _keep_one(
 ) -> None:
     """Start a worker anew whenever it dies, until all are to stop. Clauses: OPS-24."""
     while not stop.done():
-        process = spawn.Process(target=work, args=(settings, listener), daemon=True)
+        begun, begins = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=work, args=(settings, listener, begins), daemon=True)
         # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
         resource_tracker.ensure_running()
         # Ctrl-C reaches every process of a terminal; a worker holds it back until it can end well.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         process.start()
+        begins.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         ended = asyncio.create_task(_end_of(process))
         await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
         if stop.done():
-            process.terminate()
+            # One that still imports holds the signal back, and has nothing to end well.
+            end = process.terminate if begun.poll() else process.kill
+            end()
             await ended
         else:
             log("error", "worker died", pid=process.pid or 0, status=process.exitcode or 0)
@@ -90,9 +95,10 @@ async def _end_of(process: BaseProcess) -> None:
     process.join()
 
 
-def work(settings: Settings, listener: socket.socket) -> None:
-    """Serve as one of several processes, on the socket that they share."""
+def work(settings: Settings, listener: socket.socket, begins: Connection) -> None:
+    """Serve as one of several processes, on the socket that they share; tell that it begins."""
     end_well_on_signals()
+    begins.send(None)
     let_stderr_fail()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     uvloop.run(_work(settings, listener))
