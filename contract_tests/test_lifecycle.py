@@ -772,6 +772,24 @@ def test_a_signal_finds_processes_that_only_begin(
     await_end(workers)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-07", "OPS-24")
+@once_a_side
+def test_nobody_waits_for_processes_that_only_begin(spawned: Callable[..., Service]) -> None:
+    """They stand still, as on a machine that is too busy for them."""
+    service = spawned(WEB_CONCURRENCY="2")
+    if service.kind == "node":
+        pytest.skip("Node's hold no signal back: the first one ends them before they begin")
+    deadline = time.monotonic() + services.START_TIMEOUT
+    while len(workers := service.workers()) < 2:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.005)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)
+    assert service.stop() == 0
+    await_end(workers)
+
+
 @pytest.mark.clause("OPS-06", "OPS-24")
 @once_a_side
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

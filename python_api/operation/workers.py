@@ -62,19 +62,20 @@ async def _keep_one(
 ) -> None:
     """Start a worker anew whenever it dies, until all are to stop. Clauses: OPS-24."""
     while not stop.done():
-        begun, begins = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=work, args=(settings, listener, begins), daemon=True)
+        begun, importing = spawn.Pipe(duplex=False)
+        process = spawn.Process(target=work, args=(settings, listener, importing), daemon=True)
         # Python 3.11 unblocks signals when it starts this tracker, so it is started before.
         resource_tracker.ensure_running()
         # Ctrl-C reaches every process of a terminal; a worker holds it back until it can end well.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         process.start()
-        begins.close()
+        importing.close()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         ended = asyncio.create_task(_end_of(process))
         await asyncio.wait([ended, stop], return_when=FIRST_COMPLETED)
         if stop.done():
-            # One that still imports holds the signal back, and has nothing to end well.
+            # One that still imports holds the signal back, and has nothing to end well; on Node the
+            # signal itself ends it at once.
             end = process.terminate if begun.poll() else process.kill
             end()
             await ended
@@ -95,10 +96,11 @@ async def _end_of(process: BaseProcess) -> None:
     process.join()
 
 
-def work(settings: Settings, listener: socket.socket, begins: Connection) -> None:
-    """Serve as one of several processes, on the socket that they share; tell that it begins."""
+def work(settings: Settings, listener: socket.socket, importing: Connection) -> None:
+    """Serve as one of several processes, on the socket that they share; first close `importing`."""
     end_well_on_signals()
-    begins.send(None)
+    # Closed and not written to: that works, too, where the first process is gone.
+    importing.close()
     let_stderr_fail()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     uvloop.run(_work(settings, listener))
