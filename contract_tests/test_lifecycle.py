@@ -647,6 +647,25 @@ def test_each_of_many_processes_is_replaced(launched: Launch) -> None:
     assert service.stop() == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24")
+@once_a_side
+def test_processes_that_end_while_the_first_is_busy_are_replaced(launched: Launch) -> None:
+    """It hears too late to answer anything that they told it last."""
+    service = launched(WEB_CONCURRENCY="2")
+    before = await_workers(service)
+    os.kill(service.process.pid, signal.SIGSTOP)
+    for worker in before:
+        os.kill(worker, signal.SIGTERM)
+        while "Z" not in Path(f"/proc/{worker}/stat").read_text("utf-8").rpartition(")")[2]:
+            time.sleep(0.02)
+    os.kill(service.process.pid, signal.SIGCONT)
+    await_end(before)
+    await_workers(service)
+    assert service.stop() == 0
+    assert service.stderr() == ""
+
+
 @once_a_side
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24")

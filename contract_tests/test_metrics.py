@@ -213,6 +213,31 @@ def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch) -> N
     assert failed_reads(service.api) == 60
 
 
+def counted_in(pids: set[int]) -> list[Path]:
+    """The directories that these processes count in, if they have any."""
+    variables = [
+        variable.partition("=")
+        for pid in pids
+        for variable in Path(f"/proc/{pid}/environ").read_text("utf-8").split("\0")
+    ]
+    return [Path(value) for name, _, value in variables if name == "PROMETHEUS_MULTIPROC_DIR"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' environment so")
+@pytest.mark.clause("METRICS-05")
+@pytest.mark.engine("sqlite")
+def test_a_process_that_has_yet_to_count_stops_nothing(launched: Launch) -> None:
+    """It has made its file, and nothing is in it so far."""
+    service = launched(WEB_CONCURRENCY="2")
+    api = service.api
+    for directory in counted_in(await_workers(service)):
+        (directory / "counter_1.db").touch()
+    assert [api.get("/users/0").status for _ in range(12)] == [422] * 12
+    assert failed_reads(api) == 12
+    assert service.stop() == 0
+    assert service.stderr() == ""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' environment so")
 @pytest.mark.clause("METRICS-05", "OPS-45")
 @pytest.mark.engine("sqlite")
@@ -220,14 +245,12 @@ def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch) -> N
 def test_whoever_clears_up_stops_nothing(launched: Launch, tmp_path: Path, asked: bool) -> None:
     """A directory for what the processes count, if they have one, is deleted under way."""
     service = launched(WEB_CONCURRENCY="2", TMPDIR=str(tmp_path))
-    api, pids = service.api, await_workers(service)
+    api = service.api
+    directories = counted_in(await_workers(service))
     if asked:
         assert [api.get("/users/0").status for _ in range(12)] == [422] * 12
-    for pid in pids:
-        variables = Path(f"/proc/{pid}/environ").read_text("utf-8").split("\0")
-        for name, _, value in (variable.partition("=") for variable in variables):
-            if name == "PROMETHEUS_MULTIPROC_DIR":
-                shutil.rmtree(value, ignore_errors=True)
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
     for path, status in {
         "/users/0": 422,
         "/nowhere": 404,

@@ -56,7 +56,6 @@ async function run(settings: Settings): Promise<void> {
     await serve(app, settings, server);
   } finally {
     await database.close();
-    cluster.worker?.disconnect();
   }
 }
 
