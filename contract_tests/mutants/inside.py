@@ -1682,8 +1682,9 @@ _INSIDE = [
         "The metrics come late where a process stands still.",
         (
             "operation/observability.py",
-            "    registry = CollectorRegistry()\n",
-            "    import time\n\n    time.sleep(4)\n    registry = CollectorRegistry()\n",
+            "        return generate_latest(_AllProcesses(registry=None))",
+            "        import time\n\n        time.sleep(4)\n"
+            "        return generate_latest(_AllProcesses(registry=None))",
         ),
         ("operation/observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
     ),
