@@ -1683,8 +1683,10 @@ _INSIDE = [
         (
             "operation/observability.py",
             "        return generate_latest(_AllProcesses(registry=None))",
-            "        import time\n\n        time.sleep(4)\n"
-            "        return generate_latest(_AllProcesses(registry=None))",
+            (
+                "        import time\n\n        time.sleep(4)\n"
+                "        return generate_latest(_AllProcesses(registry=None))"
+            ),
         ),
         ("operation/observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
     ),
@@ -1694,8 +1696,12 @@ _INSIDE = [
         "A further signal ends the process at once.",
         (
             "http/server.py",
-            "signal.signal(number, signal.SIG_IGN)",
-            "signal.signal(number, signal.SIG_DFL)",
+            "            has_come = True\n",
+            (
+                "            has_come = True\n"
+                "            for number in STOP_SIGNALS:\n"
+                "                signal.signal(number, signal.SIG_DFL)\n"
+            ),
         ),
         ("http/server.ts", "process.on(signal, act);", "process.once(signal, act);"),
     ),

@@ -6,17 +6,18 @@ connection goes, and stops gracefully.
 """
 
 import asyncio
+import atexit
 import gc
 import math
+import os
 import re
 import resource
 import signal
 import socket
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from types import FrameType
 from typing import Any, Literal, cast
 
 import httptools
@@ -27,7 +28,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from python_api.http.problems import Problem, render_problem
-from python_api.operation.observability import NO_ROUTE, OTHER_METHOD, Observation, log, request_id
+from python_api.operation.observability import (
+    LINES,
+    NO_ROUTE,
+    OTHER_METHOD,
+    Observation,
+    log,
+    request_id,
+)
 from python_api.settings import Settings, is_local
 
 MAX_HEADERS = 100
@@ -109,25 +117,36 @@ def max_connections(settings: Settings) -> int:
 
 
 def end_well_on_signals() -> None:
-    """Exit with status 0 on a signal during start-up.
+    """End with status 0 on a signal during start-up. Clauses: OPS-07."""
+    on_signal(_end)
+    atexit.register(_ignore_signals)
 
-    And after any: uvicorn raises the one that stopped it once more.
 
-    Clauses: OPS-07.
-    """
-    on_signal(sys.exit)
+def _ignore_signals() -> None:
+    # As the interpreter ends, it would have them kill again (OPS-06).
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _end() -> None:
+    # At once, as on Node: an exception would arise wherever the process just is, also where a
+    # library makes something else of it.
+    LINES.end()
+    os._exit(0)
 
 
 def on_signal(act: Callable[[], object]) -> None:
-    """On SIGTERM or SIGINT do this, in place of what was done before; a second signal is ignored.
+    """On the first SIGTERM or SIGINT from now on do this, in place of what was done before.
 
     Clauses: OPS-06.
     """
+    has_come = False
 
     def act_once(*_: object) -> None:
-        for number in STOP_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        act()
+        nonlocal has_come
+        if not has_come:
+            has_come = True
+            act()
 
     for number in STOP_SIGNALS:
         signal.signal(number, act_once)
@@ -140,10 +159,17 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.settings = settings
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at the first signal; another one changes nothing. Clauses: OPS-06."""
-        if not self.should_exit:
-            super().handle_exit(sig, frame)
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first signal; another one changes nothing. Clauses: OPS-06.
+
+        uvicorn's own raises the signal once more in the end.
+        """
+        on_signal(self._stop)
+        yield
+
+    def _stop(self) -> None:
+        self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         """Ten times a second: look, now and then, for clients that keep us waiting for too long.

@@ -10,6 +10,8 @@ import type { Settings } from "../settings.ts";
 import { log, shareMetrics } from "./observability.ts";
 
 const RESTART_SECONDS = 1;
+// So long after a worker's end the signal that ended it is seen here, if it was for all.
+const SIGNAL_SECONDS = 0.1;
 
 /**
  * Keep `settings.webConcurrency` processes serving until SIGTERM or SIGINT; then stop them.
@@ -70,16 +72,22 @@ async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
       await once(worker, "exit");
     }
     stop.removeEventListener("abort", terminate);
+    await pause(SIGNAL_SECONDS, stop);
     if (!stop.aborted) {
       const { pid = 0, exitCode, signalCode } = worker.process;
       // As Python has it: of one that a signal ended, the signal's number, negative.
       const status = signalCode ? -constants.signals[signalCode] : (exitCode ?? 0);
       log("error", "worker died", { pid, status });
-      await sleep(RESTART_SECONDS * 1000, undefined, { signal: stop }).catch(() => undefined);
+      await pause(RESTART_SECONDS, stop);
     }
     if (stop.aborted) {
       return;
     }
     worker = fork();
   }
+}
+
+/** Wait so long, or until all are to stop. */
+async function pause(seconds: number, stop: AbortSignal): Promise<void> {
+  await sleep(seconds * 1000, undefined, { signal: stop }).catch(() => undefined);
 }
