@@ -83,6 +83,10 @@ bench: setup ## Both services and the claims about both languages, measured in s
 bench-full: setup ## The same at length: more rounds, a million requests, ten million rows
 	@$(python) -m benchmarks --full $(ARGS)
 
+.PHONY: runtimes
+runtimes: setup ## One contract on Bun, Deno, Express and other servers, fetched for it; ARGS="bun deno", or --core
+	@$(python) -m benchmarks.runtimes $(ARGS)
+
 .PHONY: fuzz
 fuzz: setup ## The fuzzer's long run; FUZZ=10000 requests
 	@FUZZ=$(or $(FUZZ),10000) $(pytest) contract_tests/test_fuzz.py $(ARGS)
@@ -113,14 +117,16 @@ format: setup ## Formats both sides and fixes what can be fixed
 	@cd contract_tests/report && $(biome) check --write
 
 compile := $(python) -m uv pip compile --quiet --universal --python-version 3.11 --upgrade \
-  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' pyproject.toml
+  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 .PHONY: lock
 lock: ## The lock files anew, from pyproject.toml and both package.json
 	@.ci/setup --python-only
-	@$(compile) --output-file python_api/requirements.lock
-	@$(compile) --constraint python_api/requirements.lock --group dev --output-file .ci/requirements.lock
-	@for package in node_api benchmarks; do \
+	@$(compile) pyproject.toml --output-file python_api/requirements.lock
+	@$(compile) pyproject.toml --constraint python_api/requirements.lock --group dev --output-file .ci/requirements.lock
+	@$(compile) benchmarks/runtimes/requirements.in --constraint python_api/requirements.lock \
+	  --output-file benchmarks/runtimes/requirements.lock
+	@for package in node_api benchmarks benchmarks/runtimes; do \
 	  rm -rf .data/lock && mkdir -p .data/lock && cp $$package/package.json .data/lock && \
 	  (cd .data/lock && ../../.venv/bin/npm install --package-lock-only --ignore-scripts \
 	    --omit-lockfile-registry-resolved --no-audit --no-fund) && \

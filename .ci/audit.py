@@ -21,7 +21,7 @@ from pip._internal.models.index import PyPI
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"  # has those of python_api, too
-NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks")
+NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks", ROOT / "benchmarks" / "runtimes")
 NPM = Path(sys.executable).parent / "npm"
 
 # What is known and may stay for now, and why: {"GHSA-...": "only on Windows, see ..."}. Also takes

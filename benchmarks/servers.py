@@ -89,13 +89,17 @@ class Server:
         self.url = found
 
     def cpu_seconds(self) -> float:
-        """The CPU time that it has taken so far, in the kernel and out of it."""
-        times = self.system.cpu_times()
-        return times.user + times.system
+        """The CPU time that it has taken so far, its processes together, in the kernel and out of it."""
+        times = [process.cpu_times() for process in self._processes()]
+        return sum(one.user + one.system for one in times)
 
     def memory_mib(self) -> float:
-        """The memory that it holds (resident set)."""
-        return float(self.system.memory_info().rss / 2**20)
+        """The memory that its processes hold (resident sets)."""
+        return sum(process.memory_info().rss for process in self._processes()) / 2**20
+
+    def _processes(self) -> list[psutil.Process]:
+        """The one that was started, and those that it has started."""
+        return [self.system, *self.system.children(recursive=True)]
 
     def __enter__(self) -> Self:
         return self

@@ -27,6 +27,7 @@ ALONE = {
     "http/requests.header": "Hono's c.req.header",
     "http/requests.readToEnd": "on Node the server's (`Below`): a stream of the web's would cost too much",
     "http/requests.splitUrl": "ASGI gives a URL's parts apart",
+    "http/server.answering": "uvicorn calls an ASGI application by itself",
     "http/server.refuse": "on Node a method of the connection",
     "storage/tables.isPostgres": "SQLAlchemy's connections know their dialect's name",
     "users/schemas.codePoints": "the length of a Python string",

@@ -19,7 +19,7 @@ from contract_tests.harness.wire import Answer, Connection, listeners, message, 
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 # Shorter than any server's: a pooled connection is never one that the server is about to close.
-_POOL = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
+POOL = httpx.Limits(max_connections=None, keepalive_expiry=2.0)
 # A token is good for 15 minutes where nothing else is said.
 _TOKEN_SECONDS = 300
 _TIMEOUTS = dict.fromkeys(("connect", "read", "write", "pool"), 30.0)
@@ -63,7 +63,7 @@ class Client:
         self._token = ("", 0.0)
         self._logging_in = threading.Lock()
         self.urls = [_origin(url) for url in urls.split(",")]
-        self._http = httpx.HTTPTransport(trust_env=False, limits=_POOL)
+        self._http = httpx.HTTPTransport(trust_env=False, limits=POOL)
         self.begin("")
 
     def begin(self, seed: str) -> None:

@@ -27,7 +27,7 @@ type Routed = Hono<UsersEnv>;
 export type App = ReturnType<typeof createApp>;
 
 /** For `app.request()`: nobody is at the other end, and header fields are set on the answer. */
-const NO_SERVER: Below = {
+export const NO_SERVER: Below = {
   getConnInfo: () => ({ remote: {} }),
   addFields: ({ res: { headers } }, fields) => {
     for (const [name, value] of Object.entries(fields)) {

@@ -7,7 +7,14 @@ import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { ENVIRONMENT } from "./environment.ts";
-import { endWellOnSignals, listen, logListening, NODE_SERVER, serve } from "./http/server.ts";
+import {
+  answering,
+  endWellOnSignals,
+  listen,
+  logListening,
+  NODE_SERVER,
+  serve,
+} from "./http/server.ts";
 import { letStderrFail } from "./operation/output.ts";
 import { stopWithFirst, supervise } from "./operation/workers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
@@ -53,7 +60,7 @@ async function run(settings: Settings): Promise<void> {
     } else {
       logListening(server.address() as AddressInfo, settings);
     }
-    await serve(app, settings, server);
+    await serve(answering(app), settings, server);
   } finally {
     await database.close();
   }

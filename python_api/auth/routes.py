@@ -49,7 +49,7 @@ async def create_token(
     """Give a token for an email and a password. Clauses: LOGIN-01."""
     try:
         email, password = parse_grant(form, settings)
-        user = await _log_in(database, settings, email, password, address)
+        user = await log_in(database, settings, email, password, address)
     except GrantError as error:
         return _refused(str(error))
     token = issue_token(user, datetime.now(UTC), settings)
@@ -61,7 +61,7 @@ async def create_token(
     return Response(json.dumps(answer, separators=(",", ":")), 200, media_type="application/json")
 
 
-async def _log_in(
+async def log_in(
     database: Database, settings: Settings, email: str, password: str, address: str
 ) -> Credentials:
     """The user with this email, if this is the password.

@@ -61,7 +61,7 @@ export const authRoutes = new Hono<Env>().post(
  *
  * @clauses LOGIN-04, LOGIN-07, LOGIN-08
  */
-async function logIn(
+export async function logIn(
   database: Database,
   settings: Settings,
   email: string,

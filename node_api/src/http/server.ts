@@ -50,7 +50,8 @@ const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
 const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"]);
 
-type Answer = ReturnType<typeof getRequestListener>;
+/** What answers a request: a framework's own function for `node:http`. */
+type Answer = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
 /** Node's parser of a connection: where it tells that a request begins (0), and that its head is there. */
 type Parser = {
   0: (() => void) | null;
@@ -132,19 +133,23 @@ export function logListening(
   }
 }
 
+/** What has this application answer, by Hono's adapter. */
+export function answering(app: App): Answer {
+  return getRequestListener((request, env) => app.fetch(request, env), {
+    autoCleanupIncoming: false,
+  });
+}
+
 /**
- * Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
+ * Serve until SIGTERM or SIGINT; then let the requests under way end, and return.
  *
  * @clauses BODY-04, BODY-06, BODY-07, HDR-09, HTTP-04, HTTP-08, HTTP-09, HTTP-12, HTTP-19, HTTP-22,
  * HTTP-28, OPS-06, OPS-25, OPS-26, OPS-27, OPS-28
  */
-export async function serve(app: App, settings: Settings, server: Server): Promise<void> {
+export async function serve(answer: Answer, settings: Settings, server: Server): Promise<void> {
   // V8 comes to take rows for objects that last, and has the collector look at them time and again:
   // that would stop everything else.
   setFlagsFromString("--no-allocation-site-pretenuring");
-  const answer = getRequestListener((request, env) => app.fetch(request, env), {
-    autoCleanupIncoming: false,
-  });
   // A client that sends no more may still wait for answers (HTTP-11).
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
@@ -200,8 +205,9 @@ export async function serve(app: App, settings: Settings, server: Server): Promi
 function maxConnections(settings: Settings): number {
   // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
   const report = Object.assign(process.report, { excludeNetwork: true }).getReport();
-  const { userLimits } = report as { userLimits: { open_files: { soft: number | "unlimited" } } };
-  const files = Number(userLimits.open_files.soft);
+  // Deno's has none.
+  const { userLimits } = report as { userLimits?: { open_files: { soft: number | "unlimited" } } };
+  const files = Number(userLimits?.open_files.soft);
   if (Number.isNaN(files)) {
     return settings.maxConnections;
   }

@@ -1,0 +1,1 @@
+"""One contract on every runtime that the article names: what each keeps of it, and what it costs."""

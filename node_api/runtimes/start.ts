@@ -1,0 +1,20 @@
+/** What the service does on every runtime before a server of its own takes over. */
+
+// First: no library that is imported may read it (OPS-45).
+import "../src/environment.ts";
+import type { GetConnInfo } from "hono/conninfo";
+import { type App, createApp, NO_SERVER } from "../src/app.ts";
+import { createFirstAdmin } from "../src/auth/admin.ts";
+import { ENVIRONMENT } from "../src/environment.ts";
+import { readSettings, type Settings } from "../src/settings.ts";
+import { type Database, openDatabase } from "../src/storage/database.ts";
+
+/** The settings, the open database, and the application over it. Rejects if one can't be had. */
+export async function start(
+  getConnInfo: GetConnInfo,
+): Promise<{ settings: Settings; database: Database; app: App }> {
+  const settings = readSettings(ENVIRONMENT);
+  const database = await openDatabase(settings);
+  await createFirstAdmin(database, settings);
+  return { settings, database, app: createApp(settings, database, { ...NO_SERVER, getConnInfo }) };
+}
