@@ -135,5 +135,5 @@ lock: ## The lock files anew, from pyproject.toml and both package.json
 
 .PHONY: clean
 clean: ## Removes what set-up and tests made; the users in .data stay
-	@rm -rf .venv node_api/node_modules benchmarks/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
+	@rm -rf .venv .data/runtimes node_api/node_modules benchmarks/node_modules .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis
 	@find python_api contract_tests benchmarks .ci -name __pycache__ -exec rm -rf {} +

@@ -20,7 +20,10 @@ import httpx
 from pip._internal.models.index import PyPI
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON_LOCK = ROOT / ".ci" / "requirements.lock"  # has those of python_api, too
+PYTHON_LOCKS = (
+    ROOT / ".ci" / "requirements.lock",  # has those of python_api, too
+    ROOT / "benchmarks" / "runtimes" / "requirements.lock",
+)
 NODE_PACKAGES = (ROOT / "node_api", ROOT / "benchmarks", ROOT / "benchmarks" / "runtimes")
 NPM = Path(sys.executable).parent / "npm"
 
@@ -42,7 +45,8 @@ def main() -> None:
 
 def audit_python() -> Iterator[Finding]:
     process = run(
-        *[sys.executable, "-m", "pip_audit", "--requirement", str(PYTHON_LOCK)],
+        *[sys.executable, "-m", "pip_audit"],
+        *[f"--requirement={lock}" for lock in PYTHON_LOCKS],
         *["--require-hashes", "--disable-pip", "--format=json", "--progress-spinner=off"],
     )
     try:
@@ -63,8 +67,9 @@ def audit_python() -> Iterator[Finding]:
         print(
             f"Not audited: {len(unknown)} of {len(packages)} Python packages. pip-audit: its service lacks them"
         )
-        locked = re.findall(r"^([\w.-]+)==([\w.!+-]+)", PYTHON_LOCK.read_text(), re.MULTILINE)
-        yield from ask_pypi([pin for pin in locked if pin[0] in unknown])
+        locks = "\n".join(lock.read_text() for lock in PYTHON_LOCKS)
+        locked = re.findall(r"^([\w.-]+)==([\w.!+-]+)", locks, re.MULTILINE)
+        yield from ask_pypi([pin for pin in dict.fromkeys(locked) if pin[0] in unknown])
 
 
 def ask_pypi(pins: list[tuple[str, str]]) -> Iterator[Finding]:

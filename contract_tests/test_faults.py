@@ -339,7 +339,7 @@ asyncio.run(main(read_settings(os.environ)))
 import { sql } from "kysely";
 import { createApp } from "./src/app.ts";
 import { openDatabase } from "./src/storage/database.ts";
-import { listen, logListening, serve } from "./src/http/server.ts";
+import { answering, listen, logListening, serve } from "./src/http/server.ts";
 import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings(process.env);
@@ -347,7 +347,7 @@ const database = await openDatabase(settings);
 await sql.raw("PRAGMA max_page_count = 40").execute(database.connection);
 const server = await listen(settings);
 logListening(server.address(), settings);
-await serve(createApp(settings, database), settings, server);
+await serve(answering(createApp(settings, database)), settings, server);
 await database.close();
 """,
 }

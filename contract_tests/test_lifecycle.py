@@ -682,9 +682,11 @@ def test_processes_that_end_while_the_first_is_busy_are_replaced(launched: Launc
     service = launched(WEB_CONCURRENCY="2")
     before = await_workers(service)
     os.kill(service.process.pid, signal.SIGSTOP)
+    deadline = time.monotonic() + services.STOP_TIMEOUT
     for worker in before:
         os.kill(worker, signal.SIGTERM)
         while "Z" not in Path(f"/proc/{worker}/stat").read_text("utf-8").rpartition(")")[2]:
+            assert time.monotonic() < deadline, service.log()
             time.sleep(0.02)
     os.kill(service.process.pid, signal.SIGCONT)
     await_end(before)

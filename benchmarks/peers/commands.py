@@ -11,4 +11,5 @@ def command(name: str) -> list[str]:
     """The command that starts a peer, from the root of the repository."""
     if name.endswith(".py"):
         return [sys.executable, "-m", f"benchmarks.peers.{name.removesuffix('.py')}"]
-    return [node(), f"benchmarks/peers/{name}"]
+    # As node_api starts.
+    return [node(), "--max-semi-space-size=8", f"benchmarks/peers/{name}"]

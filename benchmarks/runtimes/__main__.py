@@ -1,12 +1,13 @@
 """`make runtimes`: one contract on every runtime that the article names, and what each costs.
 
-    python -m benchmarks.runtimes                 all rows, some ten minutes
+    python -m benchmarks.runtimes                 all rows, some thirteen minutes
     python -m benchmarks.runtimes bun deno        these two, beside the two services as they ship
     python -m benchmarks.runtimes --core          the core of the contract alone, on SQLite
 
-It fetches what it needs, starts each, asks it the contract (all of it on PostgreSQL, the core on
-SQLite), holds it against its list of gaps, and measures each in turn with the others. The exit code
-is 1 where one keeps less than its list says, or more, and 3 where something can't be fetched.
+It fetches what it needs, starts each, asks it the contract (all that can be asked of a service from
+outside on PostgreSQL, the core of that on SQLite), holds it against its list of gaps, and measures
+each in turn with the others. The exit code is 1 where one keeps less than its list says, or on
+PostgreSQL more, and 3 where something can't be fetched.
 """
 
 import argparse
@@ -42,6 +43,7 @@ SECONDS = 1
 def main() -> int:
     """Do it all; returns the exit code."""
     parser = argparse.ArgumentParser(prog="make runtimes", description=__doc__.partition("\n")[0])
+    # argparse holds the default to the choices, too.
     parser.add_argument("names", nargs="*", choices=[*RUNTIMES, []], metavar="NAME")
     parser.add_argument("--core", action="store_true", help="the core of the contract alone")
     parser.add_argument("--out", type=Path, default=ROOT / ".data" / "runtimes" / "matrix.json")
@@ -54,9 +56,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     try:
-        fetch()
-    except subprocess.CalledProcessError as error:
-        print(f"It cannot be fetched: {' '.join(map(str, error.cmd))}", file=sys.stderr)
+        fetch({row.needs for row in rows})
+    except subprocess.SubprocessError as error:
+        print(f"It cannot be fetched: {error}", file=sys.stderr)
         return 3
     found = [asked(row, CORE if given.core else LEVELS) for row in rows]
     if not given.core:

@@ -7,10 +7,9 @@ Each has its own defaults, but for a log of requests beside ours and, where that
 """
 
 import os
+import socket
 import sys
 from pathlib import Path
-
-from contract_tests.harness.services import free_port
 
 HOST = "127.0.0.1"
 HYPERCORN = Path(__file__).with_name("hypercorn.toml")
@@ -19,7 +18,8 @@ APP = "benchmarks.runtimes.asgi:app"
 
 def main(server: str) -> None:
     """Replace this process by the server."""
-    port = str(free_port())
+    with socket.create_server((HOST, 0)) as free:
+        port = str(free.getsockname()[1])
     listen = ["--host", HOST, "--port", port]
     options = {
         "uvicorn": [*listen, "--no-server-header", "--no-access-log", "--log-level", "warning"],

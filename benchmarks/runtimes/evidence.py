@@ -1,8 +1,9 @@
 """A plugin of pytest: what each gap looks like, as a line of JSON in the file that EVIDENCE names.
 
-Each request has a connection of its own, unless the test is about connections: some servers close one
-after an answer without a word, and the next request would be the victim. With FORGIVE_SERVER, a `Server` field counts for its own clause alone: of a server that can't do
-without, every answer would be wrong.
+Each request has a connection of its own, unless the test is about connections: some servers close
+one after an answer without a word, and the next request would be the victim. With FORGIVE_SERVER, a
+`Server` field counts for its own clause alone: of a server that can't do without, every answer would
+be wrong.
 """
 
 import json

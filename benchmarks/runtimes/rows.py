@@ -32,6 +32,8 @@ class Runtime:
     command: tuple[str, ...] = ()
     version: tuple[str, ...] = ()
     """The command that prints its version."""
+    needs: Path | None = None
+    """The folder of what has to be fetched for it: PYTHON or NODE."""
     why: str = ""
     names_itself: bool = False
     """Whether it always sends a `Server` field, which then counts for its own clause alone."""
@@ -44,7 +46,7 @@ class Runtime:
 
 def _asgi(name: str) -> Runtime:
     """python_api's application on another server."""
-    found = f"import sys; sys.path.append({str(PYTHON)!r}); from importlib.metadata import version; print(version({name!r}))"
+    script = f"import sys; sys.path.append({str(PYTHON)!r}); from importlib.metadata import version; print(version({name!r}))"
     return Runtime(
         name,
         f"FastAPI on plain {name}",
@@ -57,7 +59,8 @@ def _asgi(name: str) -> Runtime:
             "benchmarks.runtimes.asgi_server",
             name,
         ),
-        (sys.executable, "-c", found),
+        (sys.executable, "-c", script),
+        needs=None if name == "uvicorn" else PYTHON,
         names_itself=name == "granian",
     )
 
@@ -97,6 +100,7 @@ RUNTIMES = {
                 *(str(DENO), "run", "--quiet", "--allow-all", "node_api/runtimes/deno.ts"),
             ),
             (str(DENO), "--version"),
+            needs=PYTHON,
         ),
         Runtime(
             "bun",
@@ -104,6 +108,7 @@ RUNTIMES = {
             "typescript",
             (str(BUN), "node_api/runtimes/bun.ts"),
             (str(BUN), "--version"),
+            needs=NODE,
         ),
         Runtime(
             "express",

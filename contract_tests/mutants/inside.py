@@ -1682,11 +1682,8 @@ _INSIDE = [
         "The metrics come late where a process stands still.",
         (
             "operation/observability.py",
-            "        return generate_latest(_AllProcesses(registry=None))",
-            (
-                "        import time\n\n        time.sleep(4)\n"
-                "        return generate_latest(_AllProcesses(registry=None))"
-            ),
+            "        return generate_latest(together)\n",
+            "        import time\n\n        time.sleep(4)\n        return generate_latest(together)\n",
         ),
         ("operation/observability.ts", "? WAIT_SECONDS * 1000 : 0", "? WAIT_SECONDS * 4000 : 0"),
     ),

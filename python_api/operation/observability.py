@@ -124,6 +124,10 @@ def render_metrics() -> bytes:
     Clauses: METRICS-05, METRICS-07, METRICS-08.
     """
     # One alone, or one whose files are gone, has its own.
-    with suppress(ValueError, FileNotFoundError):
-        return generate_latest(_AllProcesses(registry=None))  # type: ignore[no-untyped-call]
+    try:
+        together = _AllProcesses(registry=None)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return generate_latest(REGISTRY)
+    with suppress(FileNotFoundError):
+        return generate_latest(together)
     return generate_latest(REGISTRY)

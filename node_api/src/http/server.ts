@@ -205,9 +205,8 @@ export async function serve(answer: Answer, settings: Settings, server: Server):
 function maxConnections(settings: Settings): number {
   // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
   const report = Object.assign(process.report, { excludeNetwork: true }).getReport();
-  // Deno's has none.
-  const { userLimits } = report as { userLimits?: { open_files: { soft: number | "unlimited" } } };
-  const files = Number(userLimits?.open_files.soft);
+  const { userLimits } = report as { userLimits: { open_files: { soft: number | "unlimited" } } };
+  const files = Number(userLimits.open_files.soft);
   if (Number.isNaN(files)) {
     return settings.maxConnections;
   }

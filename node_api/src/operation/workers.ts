@@ -10,7 +10,7 @@ import type { Settings } from "../settings.ts";
 import { log, shareMetrics } from "./observability.ts";
 
 const RESTART_SECONDS = 1;
-// So long after a worker's end the signal that ended it is seen here, if it was for all.
+// A signal to all may end a worker before it is seen here: so long no end is taken for a death.
 const SIGNAL_SECONDS = 0.1;
 
 /**
