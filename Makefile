@@ -120,7 +120,7 @@ compile := $(python) -m uv pip compile --quiet --universal --python-version 3.11
   --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 
 .PHONY: lock
-lock: ## The lock files anew, from pyproject.toml and both package.json
+lock: ## The lock files anew, from pyproject.toml, requirements.in and each package.json
 	@.ci/setup --python-only
 	@$(compile) pyproject.toml --output-file python_api/requirements.lock
 	@$(compile) pyproject.toml --constraint python_api/requirements.lock --group dev --output-file .ci/requirements.lock

@@ -100,19 +100,7 @@ def render(results: Results) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in results.made.items()
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<title>{TITLE}</title>
-<link rel="icon" href="data:,">
-<style>{CSS.read_text("utf-8")}</style>
-</head>
-<body>
+    return f"""{head(TITLE)}<body>
 <header class="hero">
 <div><h1>{TITLE}</h1>
 <p class="quiet">One users service, built in Python with FastAPI and in TypeScript with Hono: what \
@@ -129,6 +117,23 @@ claims of the two languages.</p></div>
 <footer>This file is all there is to it: it asks no network.</footer>
 </body>
 </html>
+"""
+
+
+def head(title: str, style: str = "") -> str:
+    """What stands before a page's body; `style` comes after what all pages look like."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
+style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<style>{CSS.read_text("utf-8")}{style}</style>
+</head>
 """
 
 

@@ -239,6 +239,21 @@ def test_a_process_that_has_yet_to_count_stops_nothing(launched: Launch) -> None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' environment so")
+@pytest.mark.clause("METRICS-05")
+@pytest.mark.engine("sqlite")
+def test_a_file_that_is_gone_as_it_is_read_stops_nothing(launched: Launch) -> None:
+    """Whoever clears up takes it between a look at the directory and one at the file."""
+    service = launched(WEB_CONCURRENCY="2")
+    api = service.api
+    for directory in {*counted_in(await_workers(service))}:
+        (directory / "counter_1.db").symlink_to("nowhere")
+    answers = [api.raw(api.message("GET", "/metrics")) for _ in range(8)]
+    assert [answer.status for answer in answers] == [200] * 8
+    assert service.stop() == 0
+    assert service.stderr() == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' environment so")
 @pytest.mark.clause("METRICS-05", "OPS-45")
 @pytest.mark.engine("sqlite")
 @pytest.mark.parametrize("asked", [False, True])

@@ -105,7 +105,8 @@ def _ask(row: Runtime, url: str, engine: Engine, level: str, room: Path) -> Held
         {
             clause: {"test": one["test"], "said": one["said"]}
             for clause in listed
-            for one in reversed(shown)
+            # The last one counts: a test that names this clause first, if there is one.
+            for one in sorted(shown, key=lambda one: one["clauses"][:1] == [clause])
             if clause in one["clauses"]
         },
     )

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.claims import ENGINES, number
-from benchmarks.page import CSS
+from benchmarks.page import head as opening
 from contract_tests.harness import clauses
 
 TITLE = "One contract, every runtime"
+STYLE = """
+td { vertical-align: top; min-width: 11rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; }"""
 
 Matrix = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -85,24 +88,10 @@ def render(matrix: Matrix) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
         for name, value in matrix["made"].items()
     )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; \
-style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'">
-<title>{TITLE}</title>
-<link rel="icon" href="data:,">
-<style>{CSS.read_text("utf-8")}
-td {{ vertical-align: top; min-width: 11rem; }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}</style>
-</head>
-<body>
+    return f"""{opening(TITLE, STYLE)}<body>
 <header class="hero"><div><h1>{TITLE}</h1>
 <p class="quiet">Two applications, FastAPI's and Hono's, on whatever serves them. A clause that \
-isn't kept is a gap of the server; a click shows what was asked and what came back. Clauses that \
+isn't kept is a gap of the server; a click shows a test that fails for it, and what that found. Clauses that \
 all keep aren't shown.</p></div></header>
 <main>
 <section aria-label="What was measured"><dl class="made">{made}</dl></section>
