@@ -7,6 +7,7 @@
 
 - `exchange`: a request and its answer as the faults see them.
 - `wire`: faults on the wire, each a small function.
+- `definitions`: where a definition stands in a source file.
 - `inside`: faults inside the services, each a patch to a copy of their code.
 - `proxy`: the proxy that plants the former, a process of its own.
 - `side`: one service's run: pytest, once, over all tests that the mutants' clauses name.
