@@ -524,7 +524,7 @@ _INSIDE = [
             "users/store.py",
             "_change",
             "users.c.version + 1",
-            'users.c.version + ("password_hash" not in changes)',
+            'users.c.version + int("password_hash" not in names)',
         ),
         (
             "users/store.ts",
@@ -631,7 +631,7 @@ _INSIDE = [
             (
                 "try:\n"
                 "    is_right = await is_password(password, kept, settings)\n"
-                "except Problem:\n"
+                "except Exception:\n"
                 "    async with database.transaction() as connection:\n"
                 "        await count_failure(connection, whom, datetime.now(UTC))\n"
                 "    raise"
