@@ -76,6 +76,11 @@ OPERATIONS = {
         {JSON, MERGE_PATCH},
     ),
     ("DELETE", "/users/{id}"): Operation({"204": set()}, CHANGE, {"path id", "header If-Match"}),
+    ("GET", "/events"): Operation(
+        {"200": {"Link"}},
+        GUARDED | {"malformed-query", "validation", "events-gone"},
+        {"query limit", "query sort", "query after"},
+    ),
     ("POST", "/auth/token"): Operation(
         {"200": set()},
         {"unsupported-media-type", "body-too-large", "too-many-failures"}

@@ -95,6 +95,7 @@ RIGHTS: dict[tuple[str, str, str], dict[str, Expected]] = {
     ("PATCH", "/users/{id}", "other"): ADMIN_ONLY,
     ("DELETE", "/users/{id}", "self"): ADMIN_ONLY,
     ("DELETE", "/users/{id}", "other"): ADMIN_ONLY,
+    ("GET", "/events", ""): THEMSELVES,
     ("GET", "/healthz", ""): EVERYBODY,
     ("GET", "/readyz", ""): EVERYBODY,
     ("GET", "/metrics", ""): EVERYBODY,

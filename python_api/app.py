@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from python_api.auth import docs as auth_docs
 from python_api.auth.guard import Guard
 from python_api.auth.routes import router as auth_router
+from python_api.events import docs as events_docs
+from python_api.events.routes import router as events_router
+from python_api.events.service import Events
 from python_api.http.cors import cors_headers
 from python_api.http.docs import router as docs_router
 from python_api.http.problems import Problem, render_problem
@@ -55,8 +58,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.database = database
     app.state.guard = guard
     app.state.users = Users(settings, database, guard)
-    app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS}
-    routers = (auth_router, users_router, health_router, docs_router)
+    app.state.events = Events(settings, database)
+    app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS, **events_docs.SCHEMAS}
+    routers = (auth_router, users_router, events_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.
     app.router.routes += [route for router in routers for route in router.routes]
     return app

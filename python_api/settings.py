@@ -86,6 +86,8 @@ class Settings:
     """Seconds."""
     idempotency_ttl: int
     """Seconds."""
+    events_ttl: int
+    """Seconds."""
     argon2_memory: int
     """KiB."""
     argon2_iterations: int
@@ -145,6 +147,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_timeout=_integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
+        events_ttl=_integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),

@@ -22,6 +22,7 @@ import * as authDocs from "../../node_api/src/auth/docs.ts";
 import { ERRORS, GrantError, parseGrant } from "../../node_api/src/auth/grants.ts";
 import {
   admin,
+  anyCaller,
   anyUser,
   type Caller,
   Guard,
@@ -32,6 +33,14 @@ import {
 import { logIn } from "../../node_api/src/auth/routes.ts";
 import { issueToken } from "../../node_api/src/auth/tokens.ts";
 import { ENVIRONMENT } from "../../node_api/src/environment.ts";
+import * as eventsDocs from "../../node_api/src/events/docs.ts";
+import {
+  type EventPage,
+  eventPageQuery,
+  nextLink as nextEventsLink,
+} from "../../node_api/src/events/pages.ts";
+import { toJson } from "../../node_api/src/events/schemas.ts";
+import { Events } from "../../node_api/src/events/service.ts";
 import { corsHeaders } from "../../node_api/src/http/cors.ts";
 import { docsRoutes } from "../../node_api/src/http/docs.ts";
 import { asItRuns, openapiDocument } from "../../node_api/src/http/openapi.ts";
@@ -133,6 +142,7 @@ const database = await openDatabase(settings);
 await createFirstAdmin(database, settings);
 const guard = new Guard(settings, database);
 const users = new Users(settings, database, guard);
+const events = new Events(settings, database);
 const asked = new WeakMap<Request, Asked>();
 
 const wholeUser = jsonBody("NewUser", NewUser, {
@@ -205,6 +215,23 @@ app
     }),
   );
 
+app.route("/events").get(
+  reads(anyCaller, eventPageQuery),
+  handle(async (c) => {
+    const page = c.get("page") as unknown as EventPage;
+    const found = await events.listPage(c.get("caller"), page);
+    const shown = found.slice(0, page.limit);
+    const last = found.length > page.limit ? shown.at(-1) : undefined;
+    const link = last ? { Link: nextEventsLink(page, last.position) } : {};
+    answer(
+      c,
+      200,
+      { "Content-Type": "application/json", ...link },
+      `[${shown.map(toJson).join()}]`,
+    );
+  }),
+);
+
 app.route("/auth/token").post(
   reads(form, clientAddress),
   handle(async (c) => {
@@ -239,7 +266,7 @@ app
   );
 
 const documented = createApp(settings, database);
-const schemas = { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS };
+const schemas = { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS, ...eventsDocs.SCHEMAS };
 const page = docsRoutes(documented, schemas);
 app.route("/openapi.json").get(
   handle(async (c) => {

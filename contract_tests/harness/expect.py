@@ -8,6 +8,7 @@ In each of them `request_id` is the X-Request-Id to expect (a generated one, so 
 and `also` are further header fields to expect (of CORS), names in lower case.
 """
 
+import itertools
 import json
 import re
 import secrets
@@ -49,6 +50,9 @@ PROBLEMS = {
         405, "Method not allowed", "This path does not support the method."
     ),
     "email-taken": Problem(409, "Email taken", "Another user has this email."),
+    "events-gone": Problem(
+        410, "Events gone", "Some events after this position are no longer kept."
+    ),
     "version-mismatch": Problem(
         412, "Version mismatch", "The user's current version does not match If-Match."
     ),
@@ -119,6 +123,9 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _NEXT = re.compile(
     r"<(/users\?limit=[1-9][0-9]{0,2}&sort=-?(?:id|name|email|created_at)"
     r"(?:&q=(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+)?&cursor=[A-Za-z0-9_-]+)>; rel=\"next\""
+)
+_NEXT_EVENTS = re.compile(
+    r"<(/events\?limit=[1-9][0-9]{0,2}&sort=-?id&after=[1-9][0-9]*)>; rel=\"next\""
 )
 _OF_THE_CONNECTION = {"date", "connection", "keep-alive"}
 _CLOCK_SKEW = timedelta(minutes=5)
@@ -197,6 +204,59 @@ def users(
         also=also,
     )
     return target
+
+
+def events(
+    answer: Answer,
+    *,
+    next: bool | None = None,  # noqa: A002 (the link's name)
+    dense: bool = True,
+    head: bytes | None = None,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of events in the form of the contract; gives them, and path and query of its `Link`.
+
+    Without `next` there may be one or not. Their positions follow each other, up or down, where it
+    is `dense`. Of a HEAD, `head` is the body that it stands for.
+    """
+    headers = {"cache-control": "no-store"}
+    link = answer.header("link")
+    target = None
+    assert next in (None, link is not None), _shown(answer)
+    if link is not None:
+        match = _NEXT_EVENTS.fullmatch(link)
+        assert match, f"Link is {link!r}\n{_shown(answer)}"
+        headers["link"], target = match[0], match[1]
+    found: list[dict[str, Any]] = json.loads(head if head is not None else answer.body)
+    for one in found:
+        _check_event(one)
+    positions = [int(one["id"]) for one in found]
+    steps = {later - earlier for earlier, later in itertools.pairwise(positions)}
+    assert not dense or steps in (set(), {1}, {-1}), _shown(answer)
+    kind = "application/json"
+    _check(
+        answer, 200, headers, render(found), kind, request_id=None, also=None, head=head is not None
+    )
+    return found, target
+
+
+def _check_event(event: dict[str, Any]) -> None:
+    """One event, member by member; of a user's data the bytes are checked with the page's."""
+    assert [*event] == ["specversion", "id", "source", "type", "subject", "time", "data"], event
+    assert (event["specversion"], event["source"]) == ("1.0", "/users"), event
+    assert isinstance(event["id"], str), event
+    assert re.fullmatch("[1-9][0-9]*", event["id"]), event
+    data = event["data"]
+    assert event["subject"] == f"/users/{data['id']}", event
+    assert abs(datetime.now(UTC) - _moment(event["time"])) < timedelta(days=8), event
+    if event["type"] == "user.deleted":
+        assert [*data] == ["id", "version"], event
+    else:
+        members = ["id", "name", "email", "role", "created_at", "updated_at", "version"]
+        assert [*data] == members, event
+        assert event["time"] == data["updated_at"], event
+        assert event["type"] == ("user.created" if data["version"] == 1 else "user.changed"), event
+    assert type(data["id"]) is int, event
+    assert type(data["version"]) is int, event
 
 
 def problem(

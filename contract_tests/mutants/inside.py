@@ -131,6 +131,158 @@ def _one(
 
 
 _INSIDE = [
+    # What happened to users
+    Inside(
+        "event_is_written_afterwards",
+        "EVENT-01",
+        "An event is written in a transaction of its own, behind that of its change.",
+        (
+            Patch(
+                "users/service.py",
+                "Users._write_event",
+                "",
+                (
+                    "import asyncio\n"
+                    "async def later() -> None:\n"
+                    "    async with self._database.transaction() as own:\n"
+                    "        await write_event(own, change, now, self._settings.events_ttl)\n"
+                    "self._later = asyncio.create_task(later())\n"
+                    "return"
+                ),
+            ),
+        ),
+        (
+            Patch(
+                "src/users/service.ts",
+                "Users.#writeEvent",
+                "",
+                (
+                    "setTimeout(() => {\n"
+                    "  void this.#database.transaction((own) => writeEvent(own, change, now, this.#settings.eventsTtl)).catch(() => 0);\n"
+                    "}, 20);\n"
+                    "return Promise.resolve();"
+                ),
+            ),
+        ),
+    ),
+    _one(
+        "first_admin_has_no_event",
+        "EVENT-01",
+        "The first admin is created without an event.",
+        (
+            "auth/admin.py",
+            "create_first_admin",
+            "await write_event(connection, user_created(admin), now, settings.events_ttl)",
+            "",
+        ),
+        (
+            "auth/admin.ts",
+            "createFirstAdmin",
+            "await writeEvent(connection, userCreated(user), now, settings.eventsTtl);",
+            "void [userCreated, writeEvent, user];",
+        ),
+    ),
+    _one(
+        "no_change_has_an_event",
+        "EVENT-02",
+        "A change that changes nothing has an event.",
+        ("users/service.py", "Users.change", "if changed:", "if True:"),
+        ("users/service.ts", "Users.change", "if (changed)", "if (changed || true)"),
+    ),
+    _one(
+        "position_is_the_number",
+        "EVENT-03",
+        "An event's position is the number under which it was written.",
+        (
+            "events/store.py",
+            "GIVE_POSITIONS",
+            "position=NUMBERED.c.position",
+            "position=NUMBERED.c.number",
+        ),
+        (
+            "events/store.ts",
+            "givePositions",
+            'eb.ref("numbered.position")',
+            'eb.ref("numbered.number")',
+        ),
+    ),
+    _one(
+        "latest_event_is_first",
+        "EVENT-04",
+        "Of events that get their positions together, the latest comes first.",
+        ("events/store.py", "NUMBERED", "order_by=events.c.number", "order_by=-events.c.number"),
+        ("events/store.ts", "givePositions", "order by number", "order by number desc"),
+    ),
+    _one(
+        "event_has_the_version_before",
+        "EVENT-06",
+        "A deletion tells of another version than the one that was deleted.",
+        ("users/service.py", "Users.delete", "version, now)", "version + 1, now)"),
+        ("users/service.ts", "Users.delete", "version, now)", "version + 1, now)"),
+    ),
+    _one(
+        "old_events_stay",
+        "EVENT-14",
+        "Events are kept for ever.",
+        (
+            "events/store.py",
+            "give_positions",
+            'await connection.execute(FORGET, {"last": last, "expired": expired})',
+            "",
+        ),
+        (
+            "events/store.ts",
+            "givePositions",
+            '.where("position", "<", (eb) =>',
+            '.where("position", "<", 0)\n.where("position", "<", (eb) =>',
+        ),
+    ),
+    _one(
+        "events_stay_where_nobody_reads",
+        "EVENT-14",
+        "Only a list forgets events.",
+        ("events/store.py", "write_event", "number % MAX_WAITING == 0", "number < 0"),
+        (
+            "events/store.ts",
+            "writeEvent",
+            "written.number % MAX_WAITING === 0",
+            "written.number < 0",
+        ),
+    ),
+    _one(
+        "gone_events_are_passed_over",
+        "EVENT-15",
+        "Who asks for forgotten events gets those behind them.",
+        (
+            "events/service.py",
+            "Events.list_page",
+            "page.after < await store.forgotten(connection)",
+            "False",
+        ),
+        (
+            "events/service.ts",
+            "Events.listPage",
+            "page.after < (await store.forgotten(connection))",
+            "connection === null",
+        ),
+    ),
+    _one(
+        "members_see_all_events",
+        "RIGHT-16",
+        "A member sees what happened to others.",
+        (
+            "events/service.py",
+            "Events.list_page",
+            "caller.id if caller and not caller.is_admin else None",
+            "None",
+        ),
+        (
+            "events/service.ts",
+            "Events.listPage",
+            "caller && !caller.isAdmin ? caller.id : null",
+            "caller && null",
+        ),
+    ),
     # What is stored, and when
     Inside(
         "look_before_insert",
@@ -213,23 +365,21 @@ _INSIDE = [
         (
             "users/service.py",
             "Users.change",
-            "return await store.change_user(connection, target.id, changes, condition, now)",
+            "return user",
             (
-                "one = await store.change_user(connection, target.id, changes, condition, now)\n"
-                "back = {'name': '?', 'email': one.email}\n"
+                "back = {'name': '?', 'email': user.email}\n"
                 "await store.change_user(connection, target.id, back, None, now)\n"
-                "return one"
+                "return user"
             ),
         ),
         (
             "users/service.ts",
             "Users.change",
-            "return await store.changeUser(connection, target.id, changes, condition, now);",
+            "return user;",
             (
-                "const one = await store.changeUser(connection, target.id, changes, condition, now);\n"
-                "const back = { name: '?', email: one.email };\n"
+                "const back = { name: '?', email: user.email };\n"
                 "await store.changeUser(connection, target.id, back, null, now);\n"
-                "return one;"
+                "return user;"
             ),
         ),
     ),
@@ -361,8 +511,8 @@ _INSIDE = [
         "fifty_one_by_default",
         "USR-LIST-03",
         "Without a limit there are 51 users.",
-        ("users/pages.py", "DEFAULT_LIMIT", "50", "51"),
-        ("users/pages.ts", "DEFAULT_LIMIT", "50", "51"),
+        ("http/pages.py", "DEFAULT_LIMIT", "50", "51"),
+        ("http/pages.ts", "DEFAULT_LIMIT", "50", "51"),
     ),
     _one(
         "cursor_is_bound_to_no_q",

@@ -992,6 +992,83 @@ def head_without_link(x: Exchange) -> None:
         x.answer.drop("link")
 
 
+def events_of(x: Exchange) -> list[dict[str, Any]] | None:
+    """The events that a list of them was answered with."""
+    asked = x.request.method == "GET" and x.request.path == "/events"
+    return x.answer.json() if asked and x.answer.status == 200 else None
+
+
+@on_answer("EVENT-05")
+def position_is_a_number(x: Exchange) -> None:
+    """The id of an event is a number."""
+    if events := events_of(x):
+        x.answer.write([{**event, "id": int(event["id"])} for event in events])
+
+
+@on_answer("EVENT-06")
+def deleted_user_without_version(x: Exchange) -> None:
+    """Of a deleted user only the id is told."""
+    if events := events_of(x):
+        for event in events:
+            if event["type"] == "user.deleted":
+                del event["data"]["version"]
+        x.answer.write(events)
+
+
+@on_answer("EVENT-07")
+def events_in_an_object(x: Exchange) -> None:
+    """A list of events is wrapped in an object."""
+    if (events := events_of(x)) is not None:
+        x.answer.write({"events": events})
+
+
+@on_request("EVENT-08")
+def newest_event_is_last(request: Request) -> None:
+    """sort=-id is ignored."""
+    if request.path == "/events":
+        request.target = request.target.replace("sort=-id", "sort=id")
+
+
+@on_request("EVENT-09")
+def position_is_shown_again(request: Request) -> None:
+    """A page begins with the event at the position that was reached."""
+    if request.path == "/events":
+        request.target = re.sub(
+            r"after=([1-9][0-9]{0,14})(?![0-9])",
+            lambda found: f"after={int(found[1]) - 1}",
+            request.target,
+        )
+
+
+@on_answer("EVENT-10")
+def events_without_a_link(x: Exchange) -> None:
+    """A page of events doesn't link the next one."""
+    if x.request.path == "/events":
+        x.answer.drop("link")
+
+
+@on_answer("EVENT-11")
+def errors_of_events_backwards(x: Exchange) -> None:
+    """What is wrong with a list of events is told from the end."""
+    if b'"parameter"' in x.answer.body and x.request.path == "/events":
+        value = x.answer.json()
+        x.answer.write({**value, "errors": value["errors"][::-1]})
+
+
+@on_answer("EVENT-12")
+def head_of_events_without_link(x: Exchange) -> None:
+    """HEAD of a list of events has no Link."""
+    if x.request.method == "HEAD" and x.request.path == "/events":
+        x.answer.drop("link")
+
+
+@on_answer("EVENT-13")
+def stale_events(x: Exchange) -> None:
+    """A list of events is given again as it was at first."""
+    if events_of(x) is not None:
+        x.answer.body = x.memory.setdefault(x.request.target, x.answer.body)
+
+
 @on_answer("CURSOR-01")
 def cursor_is_padded(x: Exchange) -> None:
     """The cursor of a link ends with =."""

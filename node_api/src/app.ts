@@ -6,6 +6,9 @@ import type { RouterRoute } from "hono/types";
 import * as authDocs from "./auth/docs.ts";
 import { Guard } from "./auth/guard.ts";
 import { authRoutes } from "./auth/routes.ts";
+import * as eventsDocs from "./events/docs.ts";
+import { type EventsEnv, eventsRoutes } from "./events/routes.ts";
+import { Events } from "./events/service.ts";
 import { corsHeaders } from "./http/cors.ts";
 import { docsRoutes } from "./http/docs.ts";
 import { Problem, renderProblem } from "./http/problems.ts";
@@ -22,7 +25,8 @@ import { Users } from "./users/service.ts";
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 const PARAMETER = /:(\w+)/g;
 
-type Routed = Hono<UsersEnv>;
+type AppEnv = UsersEnv & EventsEnv;
+type Routed = Hono<AppEnv>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
 
@@ -76,15 +80,17 @@ async function* readable(c: Context): AsyncIterable<Uint8Array> {
  * @clauses OPS-11, RIGHT-13, ROUTE-04, ROUTE-05, ROUTE-06, ROUTE-09, ROUTE-15
  */
 export function createApp(settings: Settings, database: Database, below = NO_SERVER) {
-  const app = new Hono<UsersEnv>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
+  const app = new Hono<AppEnv>({ getPath: ({ url }) => routePath(splitUrl(url)[0]) });
   const guard = new Guard(settings, database);
   const users = new Users(settings, database, guard);
+  const events = new Events(settings, database);
   app.use(async (c, next) => {
     c.set("settings", settings);
     c.set("database", database);
     c.set("below", below);
     c.set("guard", guard);
     c.set("users", users);
+    c.set("events", events);
     await next();
   });
   app.use(commonHeaders(app, settings.corsOrigins, below));
@@ -93,8 +99,12 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
   return app
     .route("/", authRoutes)
     .route("/", usersRoutes)
+    .route("/", eventsRoutes)
     .route("/", healthRoutes)
-    .route("/", docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS }));
+    .route(
+      "/",
+      docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS, ...eventsDocs.SCHEMAS }),
+    );
 }
 
 /**
@@ -106,7 +116,7 @@ function commonHeaders(
   app: Routed,
   corsOrigins: readonly string[],
   below: Below,
-): MiddlewareHandler<UsersEnv> {
+): MiddlewareHandler<AppEnv> {
   return async (c, next) => {
     const thisRequest = requestId(c.req.header("x-request-id"));
     const observation = new Observation(c.req.method, thisRequest);
@@ -143,7 +153,7 @@ function commonHeaders(
  *
  * @clauses LOG-02, METRICS-04
  */
-function routeTemplate(app: Routed, c: Context<UsersEnv>): string {
+function routeTemplate(app: Routed, c: Context<AppEnv>): string {
   const matched = matchedRoutes(c).at(-1);
   const method = c.req.method === "HEAD" ? "GET" : c.req.method;
   const route = matched?.method === method ? matched : routesOf(app, c.req.path)[0];
@@ -164,7 +174,7 @@ function template(path: string): string {
 }
 
 /** Render a problem that was thrown; any other error is a failure. */
-function answerError(error: Error, c: Context<UsersEnv>): Response {
+function answerError(error: Error, c: Context<AppEnv>): Response {
   return error instanceof Problem ? renderProblem(error) : answerFailure(error, c);
 }
 
@@ -173,7 +183,7 @@ function answerError(error: Error, c: Context<UsersEnv>): Response {
  *
  * @clauses HEALTH-03, HEALTH-05, OPS-11, OPS-12
  */
-function answerFailure(error: Error, c: Context<UsersEnv>): Response {
+function answerFailure(error: Error, c: Context<AppEnv>): Response {
   if (error instanceof ClientGone) {
     return c.body(null);
   }
@@ -190,7 +200,7 @@ function answerFailure(error: Error, c: Context<UsersEnv>): Response {
  *
  * @clauses BODY-07, PROB-10, PROB-11, ROUTE-01, ROUTE-03, ROUTE-12, ROUTE-13, ROUTE-16
  */
-function answerUnrouted(app: Routed, c: Context<UsersEnv>): Response {
+function answerUnrouted(app: Routed, c: Context<AppEnv>): Response {
   const methods = allowedMethods(app, c.req.path);
   if (methods.length === 0) {
     return renderProblem(new Problem("not-found"));

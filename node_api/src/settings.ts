@@ -75,6 +75,8 @@ export type Settings = Readonly<{
   databaseStatementTimeout: number;
   /** Seconds. */
   idempotencyTtl: number;
+  /** Seconds. */
+  eventsTtl: number;
   /** KiB. */
   argon2Memory: number;
   argon2Iterations: number;
@@ -137,6 +139,7 @@ export function readSettings(given: Environment): Settings {
     databaseTimeout: integer(environment, "DATABASE_TIMEOUT", 5, 1, 60),
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
+    eventsTtl: integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),

@@ -6,6 +6,8 @@ from sqlalchemy import literal, select
 
 from python_api.auth.passwords import hash_password
 from python_api.auth.store import find_by_email
+from python_api.events.schemas import user_created
+from python_api.events.store import write_event
 from python_api.http.problems import Problem
 from python_api.operation.observability import log
 from python_api.settings import Settings
@@ -27,7 +29,7 @@ async def create_first_admin(database: Database, settings: Settings) -> None:
     Raises AdminError if the email is somebody's who is none: whoever came first may have set the
     password.
 
-    Clauses: RIGHT-11, RIGHT-12.
+    Clauses: EVENT-01, RIGHT-11, RIGHT-12.
     """
     if not settings.admin_email or await _has_admin(database):
         return
@@ -37,9 +39,11 @@ async def create_first_admin(database: Database, settings: Settings) -> None:
         "role": "admin",
         "password_hash": await hash_password(settings.admin_password, settings),
     }
+    now = datetime.now(UTC)
     try:
         async with database.transaction() as connection:
-            await create_user(connection, fields, datetime.now(UTC))
+            admin = await create_user(connection, fields, now)
+            await write_event(connection, user_created(admin), now, settings.events_ttl)
     except Problem:
         # Another service may have been faster.
         async with database.connection() as connection:

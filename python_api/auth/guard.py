@@ -73,6 +73,10 @@ class Guard:
             raise forbidden()
         return caller
 
+    async def caller(self, request: Request) -> Caller | None:
+        """The caller, whoever it is. Raises unauthorized. Clauses: PROB-20, RIGHT-14, RIGHT-16."""
+        return await self._known(request)
+
     async def user(self, request: Request, user_id: str) -> Target:
         """The user with this id, or with `me` the caller, for whoever may see and change them.
 
@@ -217,6 +221,10 @@ async def _read_admin(request: Request) -> Caller | None:
     return await _guard(request).admin(request)
 
 
+async def _read_caller(request: Request) -> Caller | None:
+    return await _guard(request).caller(request)
+
+
 async def _read_own(request: Request) -> Target:
     return await _guard(request).user(request, request.path_params["id"])
 
@@ -234,5 +242,6 @@ OF_A_USER: Piece = {
 }
 MayRegister = Annotated[Caller | None, Reader(_read_registering, OPEN_TO_ALL)]
 Admin = Annotated[Caller | None, Reader(_read_admin, GUARDED)]
+AnyCaller = Annotated[Caller | None, Reader(_read_caller, GUARDED)]
 OwnUser = Annotated[Target, Reader(_read_own, OF_A_USER)]
 AnyUser = Annotated[Target, Reader(_read_any, OF_A_USER)]

@@ -61,6 +61,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Email taken",
         "Another user has this email.",
     ),
+    "events-gone": (
+        410,
+        "Events gone",
+        "Some events after this position are no longer kept.",
+    ),
     "version-mismatch": (
         412,
         "Version mismatch",

@@ -45,3 +45,26 @@ idempotency_keys = Table(
     Column("response", Text),
     Column("expires_at", MOMENT),
 )
+
+# What happened to users. An event is written without a position and gets it when it is read.
+events = Table(
+    "events",
+    metadata,
+    # In the order in which they were written; where writes failed, numbers are missing.
+    Column("number", BigInteger, primary_key=True),
+    # In the order in which they are read, without a gap; null as long as nobody has.
+    Column("position", BigInteger),
+    Column("type", Text),
+    Column("user_id", BigInteger),
+    Column("time", MOMENT),
+    # JSON, as clients see it.
+    Column("data", Text),
+)
+
+# One row, whose lock whoever gives positions holds.
+event_positions = Table(
+    "event_positions",
+    metadata,
+    # The highest that was given, whether or not that event is still kept.
+    Column("last", BigInteger),
+)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from python_api.http.openapi import content, headers, model_schema
-from python_api.users.pages import MAX_LIMIT
+from python_api.http.pages import MAX_LIMIT
 from python_api.users.schemas import NewUser, User, UserChanges
 
 SCHEMAS = {model.__name__: model_schema(model) for model in (NewUser, User, UserChanges)}

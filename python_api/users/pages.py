@@ -14,15 +14,21 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Request
 
+from python_api.http.pages import (
+    DEFAULT_LIMIT,
+    check_parameters,
+    limit_parameter,
+    limit_rule,
+    named_values,
+    repeated,
+)
 from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
-from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query, percent_encode
+from python_api.http.requests import MAX_INTEGER, parse_query, percent_encode
 from python_api.operation.observability import timestamp
 from python_api.users.schemas import FORBIDDEN, MAX_EMAIL, TEXT_PATTERN, TRIMMED, User, text_rule
 
 SORTS = ("id", "name", "email", "created_at")
-MAX_LIMIT = 100
-DEFAULT_LIMIT = 50
 DEFAULT_SORT = "id"
 
 BASE64URL = re.compile("[A-Za-z0-9_-]+")
@@ -64,32 +70,27 @@ class Page:
 def parse_page(parameters: Sequence[tuple[str, str]]) -> Page:
     """The page that the query asks for; unknown parameters are ignored. Raises validation.
 
-    Clauses: PROB-06, QUERY-07, QUERY-08, QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05,
-    USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20.
+    Clauses: QUERY-09, USR-LIST-03, USR-LIST-05, USR-LIST-09, USR-LIST-14, USR-LIST-15,
+    USR-LIST-20.
     """
-    sent: dict[str, list[str]] = {"limit": [], "sort": [], "q": [], "cursor": []}
-    for name, value in parameters:
-        if name in sent:
-            sent[name].append(value)
+    sent = named_values(parameters, ("limit", "sort", "q", "cursor"))
     limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)
     sort = sent["sort"][0] if sent["sort"] else DEFAULT_SORT
     q = sent["q"][0].strip(TRIMMED) if sent["q"] else None
     after = _decode_cursor(sent["cursor"][0]) if sent["cursor"] else None
 
     rules = {
-        "limit": integer_rule(limit, MAX_LIMIT),
+        "limit": limit_rule(limit),
         "sort": None if sort.removeprefix("-") in SORTS else "malformed",
         "q": None if q is None else text_rule(q),
         "cursor": "malformed" if sent["cursor"] and not after else None,
+        **repeated(sent),
     }
-    rules |= {name: "malformed" for name, values in sent.items() if len(values) > 1}
     # A cursor belongs to the list that it was made for (CURSOR-05, CURSOR-06, CURSOR-07,
     # CURSOR-11).
     if after and not (rules["sort"] or rules["q"]) and (after.sort, after.q) != (sort, q):
         rules["cursor"] = "malformed"
-    issues = [issue("parameter", name, rule) for name, rule in rules.items() if rule]
-    if issues:
-        raise Problem("validation", issues)
+    check_parameters(rules)
     return Page(int(limit), sort, q, after)
 
 
@@ -107,17 +108,7 @@ PageQuery = Annotated[
         _read_page,
         {
             "parameters": [
-                {
-                    "name": "limit",
-                    "in": "query",
-                    "description": "How many users a page has at most.",
-                    "schema": {
-                        "type": "integer",
-                        "minimum": 1,
-                        "maximum": MAX_LIMIT,
-                        "default": DEFAULT_LIMIT,
-                    },
-                },
+                limit_parameter("users"),
                 {
                     "name": "sort",
                     "in": "query",

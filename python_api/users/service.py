@@ -12,6 +12,8 @@ from typing import Any
 from python_api.auth.failures import Suspect, count_failure, refuse_locked, registrant
 from python_api.auth.guard import Caller, Guard, Target
 from python_api.auth.passwords import hash_password
+from python_api.events.schemas import Change, user_changed, user_created, user_deleted
+from python_api.events.store import write_event
 from python_api.http.problems import Problem
 from python_api.http.readers import Sent
 from python_api.http.requests import EntityTags
@@ -59,6 +61,7 @@ class Users:
             if whom:
                 await count_failure(connection, whom, now)
             user = await store.create_user(connection, fields, now)
+            await self._write_event(connection, user_created(user), now)
             if key:
                 await keep_response(connection, key, user)
         return user, False
@@ -88,16 +91,25 @@ class Users:
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             await self._guard.confirm(connection, target.caller, target.id)
-            return await store.change_user(connection, target.id, changes, condition, now)
+            user, changed = await store.change_user(connection, target.id, changes, condition, now)
+            if changed:
+                await self._write_event(connection, user_changed(user), now)
+            return user
 
     async def delete(self, target: Target, condition: EntityTags | None) -> None:
         """Delete the user. Raises unauthorized, forbidden, user-not-found and version-mismatch.
 
         Clauses: USR-DELETE-03.
         """
+        now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             await self._guard.confirm(connection, target.caller, target.id)
-            await store.delete_user(connection, target.id, condition)
+            version = await store.delete_user(connection, target.id, condition)
+            await self._write_event(connection, user_deleted(target.id, version, now), now)
+
+    async def _write_event(self, connection: Connection, change: Change, now: datetime) -> None:
+        """Write the event of a change, in one commit with it. Clauses: EVENT-01, EVENT-02."""
+        await write_event(connection, change, now, self._settings.events_ttl)
 
     async def _refuse_crowd(self, whom: Sequence[Suspect], key: str | None) -> None:
         """Raise too-many-registrations before there is work, unless there is an answer already.

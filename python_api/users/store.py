@@ -44,7 +44,7 @@ CREATE = (
     .returning(*COLUMNS)
 )
 READ = select(*COLUMNS).where(SAME_ID)
-DELETE = delete(users).where(SAME_ID)
+DELETE = delete(users).where(SAME_ID).returning(users.c.version)
 DELETE_VERSION = DELETE.where(SAME_VERSION)
 # What `LIKE` would read as something else (USR-LIST-12).
 WILDCARD = re.compile("[%_/]")
@@ -108,10 +108,10 @@ async def change_user(
     changes: Fields,
     condition: EntityTags | None,
     now: datetime,
-) -> User:
-    """Give the user's columns the values of `changes`; equal values change nothing.
+) -> tuple[User, bool]:
+    """Give the user's columns the values of `changes`; gives the user, and whether it has changed.
 
-    Raises user-not-found, version-mismatch and email-taken. The update itself holds the
+    Equal values change nothing. Raises user-not-found, version-mismatch and email-taken. The update itself holds the
     condition, so of several writers with one version only the first gets through. Whoever finds
     nothing to update looks why, and tries again if the reason is gone by then.
 
@@ -130,24 +130,26 @@ async def change_user(
             except INTEGRITY_ERRORS as error:
                 raise _email_taken(error) from error
             if rows:
-                return User(*rows[0])
+                return User(*rows[0]), True
         *row, differs = _existing(await connection.fetch(look, parameters))
         current = User(*row)
         _check(condition, current)
         if not differs:
-            return current
+            return current, False
 
 
-async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> None:
-    """Delete the user. Raises user-not-found and version-mismatch.
+async def delete_user(connection: Connection, user_id: int, condition: EntityTags | None) -> int:
+    """Delete the user; gives its last version. Raises user-not-found and version-mismatch.
 
     Clauses: COND-15, UNIQ-06, USR-DELETE-02.
     """
     versions = condition.versions if condition else None
     statement = DELETE if versions is None else DELETE_VERSION
     while True:
-        if await connection.execute(statement, {"id": user_id, "versions": versions}):
-            return
+        rows = await connection.fetch(statement, {"id": user_id, "versions": versions})
+        if rows:
+            ((version,),) = rows
+            return int(version)
         _check(condition, await read_user(connection, user_id))
 
 

@@ -1,5 +1,7 @@
 /** The first admin, without whom nobody could make another one. */
 
+import { userCreated } from "../events/schemas.ts";
+import { writeEvent } from "../events/store.ts";
 import { Problem } from "../http/problems.ts";
 import { log } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
@@ -19,7 +21,7 @@ export class AdminError extends Error {}
  * Throws AdminError if the email is somebody's who is none: whoever came first may have set the
  * password.
  *
- * @clauses RIGHT-11, RIGHT-12
+ * @clauses EVENT-01, RIGHT-11, RIGHT-12
  */
 export async function createFirstAdmin(database: Database, settings: Settings): Promise<void> {
   if (!settings.adminEmail || (await hasAdmin(database))) {
@@ -32,7 +34,11 @@ export async function createFirstAdmin(database: Database, settings: Settings): 
     password_hash: await hashPassword(settings.adminPassword, settings),
   };
   try {
-    await database.transaction((connection) => createUser(connection, fields, new Date()));
+    const now = new Date();
+    await database.transaction(async (connection) => {
+      const user = await createUser(connection, fields, now);
+      await writeEvent(connection, userCreated(user), now, settings.eventsTtl);
+    });
   } catch (error) {
     if (!(error instanceof Problem)) {
       throw error;

@@ -64,6 +64,11 @@ export class Guard {
     return caller;
   }
 
+  /** The caller, whoever it is. Throws unauthorized. @clauses PROB-20, RIGHT-14, RIGHT-16 */
+  async caller(request: Fields): Promise<Caller | null> {
+    return await this.#known(request);
+  }
+
   /**
    * The user with this id, or with `me` the caller, for whoever may see and change them.
    *
@@ -229,6 +234,7 @@ export const mayRegister = reader(
   OPEN_TO_ALL,
 );
 export const admin = reader("caller", (c: Asked) => c.get("guard").admin(c.req), GUARDED);
+export const anyCaller = reader("caller", (c: Asked) => c.get("guard").caller(c.req), GUARDED);
 export const ownUser = reader(
   "target",
   (c: Asked) => c.get("guard").user(c.req, c.req.param("id") ?? ""),

@@ -21,6 +21,7 @@ export const CATALOGUE = {
   "user-not-found": [404, "User not found", "There is no user with this id."],
   "method-not-allowed": [405, "Method not allowed", "This path does not support the method."],
   "email-taken": [409, "Email taken", "Another user has this email."],
+  "events-gone": [410, "Events gone", "Some events after this position are no longer kept."],
   "version-mismatch": [
     412,
     "Version mismatch",

@@ -11,6 +11,7 @@ import type { Migration } from "kysely/migration";
 import * as users from "./migrations/v0001_users.ts";
 import * as roles from "./migrations/v0002_roles.ts";
 import * as logins from "./migrations/v0003_logins.ts";
+import * as events from "./migrations/v0004_events.ts";
 
 const VERSION_TABLE = "schema_version";
 // In their order, by the version that each leads to.
@@ -18,6 +19,7 @@ const STEPS = new Map<string, Migration>([
   ["0001", users],
   ["0002", roles],
   ["0003", logins],
+  ["0004", events],
 ]);
 
 // The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it

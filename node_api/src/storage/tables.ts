@@ -33,6 +33,23 @@ export interface Tables {
     response: string;
     expires_at: string;
   };
+  /** What happened to users. An event is written without a position and gets it when it is read. */
+  events: {
+    /** In the order in which they were written; where writes failed, numbers are missing. */
+    number: Generated<number>;
+    /** In the order in which they are read, without a gap; null as long as nobody has. */
+    position: number | null;
+    type: string;
+    user_id: number;
+    time: string;
+    /** JSON, as clients see it. */
+    data: string;
+  };
+  /** One row, whose lock whoever gives positions holds. */
+  event_positions: {
+    /** The highest that was given, whether or not that event is still kept. */
+    last: number;
+  };
 }
 
 /** Whether the connection leads to PostgreSQL: Kysely leaves it to us to know the dialect. */

@@ -1,7 +1,7 @@
 /** What the readers of the users' operations don't say of them in the OpenAPI document. */
 
 import { content, headers, modelSchema, type Piece } from "../http/openapi.ts";
-import { MAX_LIMIT } from "./pages.ts";
+import { MAX_LIMIT } from "../http/pages.ts";
 import { NewUser, User, UserChanges } from "./schemas.ts";
 
 export const SCHEMAS = {
@@ -12,7 +12,7 @@ export const SCHEMAS = {
 
 export const NEW_USER = { name: "Ada Lovelace", email: "ada@example.com" };
 export const CHANGES = { name: "Ada King" };
-const USER = {
+export const USER = {
   id: 1,
   ...NEW_USER,
   role: "member",
@@ -21,7 +21,7 @@ const USER = {
   version: 1,
 };
 
-const USER_SCHEMA = { $ref: "#/components/schemas/User" };
+export const USER_SCHEMA = { $ref: "#/components/schemas/User" };
 const USERS_SCHEMA = { type: "array" as const, maxItems: MAX_LIMIT, items: USER_SCHEMA };
 const ANSWERED = {
   description: "The user.",

@@ -6,16 +6,17 @@
  */
 
 import type { Context } from "hono";
+import {
+  checkParameters,
+  DEFAULT_LIMIT,
+  limitParameter,
+  limitRule,
+  namedValues,
+  repeated,
+} from "../http/pages.ts";
 import { issue, Problem, type Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
-import {
-  integerRule,
-  MAX_INTEGER,
-  parseQuery,
-  percentEncode,
-  splitUrl,
-  trim,
-} from "../http/requests.ts";
+import { MAX_INTEGER, parseQuery, percentEncode, splitUrl, trim } from "../http/requests.ts";
 import { timestamp } from "../operation/observability.ts";
 import {
   codePoints,
@@ -28,8 +29,6 @@ import {
 } from "./schemas.ts";
 
 export const SORTS = ["id", "name", "email", "created_at"] as const;
-export const MAX_LIMIT = 100;
-const DEFAULT_LIMIT = 50;
 const DEFAULT_SORT = "id";
 
 const BASE64URL = /^[A-Za-z0-9_-]+$/;
@@ -83,39 +82,27 @@ function column(sort: string): string {
 /**
  * The page that the query asks for; unknown parameters are ignored. Throws validation.
  *
- * @clauses PROB-06, QUERY-07, QUERY-08, QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05,
- * USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20
+ * @clauses QUERY-09, USR-LIST-03, USR-LIST-05, USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20
  */
 export function parsePage(parameters: readonly (readonly [string, string])[]): Page {
-  const all = (wanted: string) =>
-    parameters.filter(([name]) => name === wanted).map(([, value]) => value);
-  const sent = { limit: all("limit"), sort: all("sort"), q: all("q"), cursor: all("cursor") };
+  const sent = namedValues(parameters, ["limit", "sort", "q", "cursor"]);
   const limit = sent.limit[0] ?? String(DEFAULT_LIMIT);
   const sort = sent.sort[0] ?? DEFAULT_SORT;
   const q = sent.q[0] === undefined ? null : trim(sent.q[0], TRIMMED);
   const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
 
   const rules: Record<keyof typeof sent, Rule | null> = {
-    limit: integerRule(limit, MAX_LIMIT),
+    limit: limitRule(limit),
     sort: SORTS.some((name) => name === column(sort)) ? null : "malformed",
     q: q === null ? null : textRule(q),
     cursor: sent.cursor.length > 0 && !after ? "malformed" : null,
+    ...repeated(sent),
   };
-  for (const name of ["limit", "sort", "q", "cursor"] as const) {
-    if (sent[name].length > 1) {
-      rules[name] = "malformed";
-    }
-  }
   // A cursor belongs to the list that it was made for (CURSOR-05, CURSOR-06, CURSOR-07, CURSOR-11).
   if (after && !rules.sort && !rules.q && (after.sort !== sort || after.q !== q)) {
     rules.cursor = "malformed";
   }
-  const issues = Object.entries(rules).flatMap(([name, rule]) =>
-    rule ? [issue("parameter", name, rule)] : [],
-  );
-  if (issues.length > 0) {
-    throw new Problem("validation", issues);
-  }
+  checkParameters(rules);
   return new Page(Number(limit), sort, q, after);
 }
 
@@ -132,12 +119,7 @@ export const pageQuery: Reading<"page", Page, { query: PageParameters }> = reade
   },
   {
     parameters: [
-      {
-        name: "limit",
-        in: "query",
-        description: "How many users a page has at most.",
-        schema: { type: "integer", minimum: 1, maximum: MAX_LIMIT, default: DEFAULT_LIMIT },
-      },
+      limitParameter("users"),
       {
         name: "sort",
         in: "query",

@@ -24,7 +24,7 @@ const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
 // At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
 const SURROGATE = /[\ud800-\udfff]/u;
-const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
+export const TIMESTAMP = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$/;
 
 // All the roles there are (ROLE-01).
 const ROLES = ["admin", "member"] as const;

@@ -8,6 +8,8 @@
 import { countFailure, refuseLocked, registrant, type Suspect } from "../auth/failures.ts";
 import type { Caller, Guard, Target } from "../auth/guard.ts";
 import { hashPassword } from "../auth/passwords.ts";
+import { type Change, userChanged, userCreated, userDeleted } from "../events/schemas.ts";
+import { writeEvent } from "../events/store.ts";
 import { Problem } from "../http/problems.ts";
 import type { Sent } from "../http/readers.ts";
 import type { EntityTags } from "../http/requests.ts";
@@ -65,6 +67,7 @@ export class Users {
         await countFailure(connection, whom, now);
       }
       const user = await store.createUser(connection, fields, now);
+      await this.#writeEvent(connection, userCreated(user), now);
       if (key) {
         await keepResponse(connection, key, user);
       }
@@ -99,7 +102,11 @@ export class Users {
     const now = new Date();
     return await this.#database.transaction(async (connection) => {
       await this.#guard.confirm(connection, target.caller, target.id);
-      return await store.changeUser(connection, target.id, changes, condition, now);
+      const [user, changed] = await store.changeUser(connection, target.id, changes, condition, now);
+      if (changed) {
+        await this.#writeEvent(connection, userChanged(user), now);
+      }
+      return user;
     });
   }
 
@@ -109,10 +116,17 @@ export class Users {
    * @clauses USR-DELETE-03
    */
   async delete(target: Target, condition: EntityTags | null): Promise<void> {
+    const now = new Date();
     await this.#database.transaction(async (connection) => {
       await this.#guard.confirm(connection, target.caller, target.id);
-      await store.deleteUser(connection, target.id, condition);
+      const version = await store.deleteUser(connection, target.id, condition);
+      await this.#writeEvent(connection, userDeleted(target.id, version, now), now);
     });
+  }
+
+  /** Write the event of a change, in one commit with it. @clauses EVENT-01, EVENT-02 */
+  #writeEvent(connection: Connection, change: Change, now: Date): Promise<void> {
+    return writeEvent(connection, change, now, this.#settings.eventsTtl);
   }
 
   /**

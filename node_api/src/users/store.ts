@@ -103,9 +103,9 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
 }
 
 /**
- * Give the user's columns the values of `changes`; equal values change nothing.
+ * Give the user's columns the values of `changes`; gives the user, and whether it has changed.
  *
- * Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
+ * Equal values change nothing. Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
  * so of several writers with one version only the first gets through. Whoever finds nothing to
  * update looks why, and tries again if the reason is gone by then.
  *
@@ -119,7 +119,7 @@ export async function changeUser(
   changes: Fields,
   condition: EntityTags | null,
   now: Date,
-): Promise<User> {
+): Promise<[user: User, changed: boolean]> {
   const statement = connection
     .updateTable("users")
     .set((eb) => ({
@@ -151,7 +151,7 @@ export async function changeUser(
       try {
         const user = await statement.executeTakeFirst();
         if (user) {
-          return user;
+          return [user, true];
         }
       } catch (error) {
         throw emailTaken(error);
@@ -160,13 +160,13 @@ export async function changeUser(
     const { differs: isOther, ...current } = existing(await look.execute());
     check(condition, current);
     if (!isOther) {
-      return current;
+      return [current, false];
     }
   }
 }
 
 /**
- * Delete the user. Throws user-not-found and version-mismatch.
+ * Delete the user; gives its last version. Throws user-not-found and version-mismatch.
  *
  * @clauses COND-15, UNIQ-06, UNIQ-07, USR-DELETE-02
  */
@@ -174,12 +174,15 @@ export async function deleteUser(
   connection: Connection,
   id: number,
   condition: EntityTags | null,
-): Promise<void> {
-  const statement = connection.deleteFrom("users").where((eb) => matches(eb, id, condition));
+): Promise<number> {
+  const statement = connection
+    .deleteFrom("users")
+    .where((eb) => matches(eb, id, condition))
+    .returning("version");
   while (true) {
-    const result = await statement.executeTakeFirst();
-    if (result.numDeletedRows > 0) {
-      return;
+    const deleted = await statement.executeTakeFirst();
+    if (deleted) {
+      return deleted.version;
     }
     check(condition, await readUser(connection, id));
   }

@@ -1,0 +1,29 @@
+/** The route of events: HTTP only. */
+
+import { Hono } from "hono";
+import { anyCaller, type GuardEnv } from "../auth/guard.ts";
+import { describe } from "../http/openapi.ts";
+import * as docs from "./docs.ts";
+import { eventPageQuery, nextLink } from "./pages.ts";
+import { toJson } from "./schemas.ts";
+import type { Events } from "./service.ts";
+
+/** An application with a guard, and events. */
+export type EventsEnv = GuardEnv & { Variables: { events: Events } };
+
+export const eventsRoutes = new Hono<EventsEnv>()
+  /**
+   * List events: a bare array, with a link to the next page if there is one.
+   *
+   * @clauses EVENT-07, EVENT-10, EVENT-12
+   */
+  .get("/events", anyCaller, eventPageQuery, describe(docs.LIST_EVENTS), async (c) => {
+    const page = c.get("page");
+    const found = await c.get("events").listPage(c.get("caller"), page);
+    const shown = found.slice(0, page.limit);
+    const last = found.length > page.limit ? shown.at(-1) : undefined;
+    return c.body(`[${shown.map(toJson).join()}]`, 200, {
+      "Content-Type": "application/json",
+      ...(last && { Link: nextLink(page, last.position) }),
+    });
+  });

@@ -1,0 +1,146 @@
+/**
+ * All SQL of events: functions that take the connection first.
+ *
+ * A write only adds its event, so writers don't wait for each other. Positions are given to what has
+ * been committed, by whoever reads next, one reader at a time; none can be filled in later (decision
+ * 0009).
+ */
+
+import { sql } from "kysely";
+import { timestamp } from "../operation/observability.ts";
+import { type Connection, parameter, prepared } from "../storage/database.ts";
+import type { EventPage } from "./pages.ts";
+import type { Change, Event } from "./schemas.ts";
+
+// How many events are written, at most, until positions are given though nobody reads (EVENT-14).
+const MAX_WAITING = 64;
+
+const WRITE = prepared((connection) =>
+  connection
+    .insertInto("events")
+    .values({
+      type: parameter("type"),
+      user_id: parameter("user_id"),
+      time: parameter("time"),
+      data: parameter("data"),
+    })
+    .returning("number"),
+);
+
+/**
+ * Write the event of this change, in the change's own transaction.
+ *
+ * Now and then it also gives positions and forgets what is older than `ttl` seconds.
+ *
+ * @clauses EVENT-01, EVENT-14
+ */
+export async function writeEvent(
+  connection: Connection,
+  change: Change,
+  now: Date,
+  ttl: number,
+): Promise<void> {
+  const [written] = await WRITE(connection, change);
+  if (written && written.number % MAX_WAITING === 0) {
+    await givePositions(connection, now, ttl);
+  }
+}
+
+/** Whether an event has no position yet. */
+export async function isAnyWaiting(connection: Connection): Promise<boolean> {
+  const waiting = await connection
+    .selectFrom("events")
+    .select((eb) => eb.lit(1).as("one"))
+    .where("position", "is", null)
+    .limit(1)
+    .executeTakeFirst();
+  return waiting !== undefined;
+}
+
+/**
+ * Give positions to the events that have none, and forget those older than `ttl` seconds.
+ *
+ * Who holds the row goes by what was committed before. Events of one user are written one after
+ * the other, as each change holds the user's row.
+ *
+ * @clauses EVENT-03, EVENT-04, EVENT-14
+ */
+export async function givePositions(connection: Connection, now: Date, ttl: number): Promise<void> {
+  // Changes nothing, and locks the row.
+  const held = await connection
+    .updateTable("event_positions")
+    .set((eb) => ({ last: eb.ref("last") }))
+    .returning("last")
+    .executeTakeFirstOrThrow();
+  const { numUpdatedRows } = await connection
+    .updateTable("events")
+    .from((eb) =>
+      eb
+        .selectFrom("events")
+        .select([
+          "number",
+          sql<number>`${held.last} + row_number() over (order by number)`.as("position"),
+        ])
+        .where("position", "is", null)
+        .as("numbered"),
+    )
+    .set((eb) => ({ position: eb.ref("numbered.position") }))
+    .whereRef("events.number", "=", "numbered.number")
+    .executeTakeFirst();
+  const last = held.last + Number(numUpdatedRows);
+  await connection.updateTable("event_positions").set({ last }).execute();
+  const expired = timestamp(new Date(now.getTime() - ttl * 1000));
+  await connection
+    .deleteFrom("events")
+    .where("position", "<", (eb) =>
+      eb.fn.coalesce(
+        eb
+          .selectFrom("events")
+          .select((one) => one.fn.min("position").as("oldest"))
+          .where("time", ">", expired),
+        eb.val(last + 1),
+      ),
+    )
+    .execute();
+}
+
+/**
+ * The page's events, of this user if one is named, and one more if there is a further page.
+ *
+ * @clauses EVENT-07, EVENT-08, EVENT-09, EVENT-10, RIGHT-16
+ */
+export async function listEvents(
+  connection: Connection,
+  page: EventPage,
+  userId: number | null,
+): Promise<Event[]> {
+  const { after, descending } = page;
+  return await connection
+    .selectFrom("events")
+    .select(["position", "type", "user_id", "time", "data"])
+    .where("position", "is not", null)
+    .$narrowType<{ position: number }>()
+    .$if(after !== null, (query) => query.where("position", descending ? "<" : ">", after))
+    .$if(userId !== null, (query) => query.where("user_id", "=", userId as number))
+    .orderBy("position", descending ? "desc" : "asc")
+    .limit(page.limit + 1)
+    .execute();
+}
+
+/** The position of the last event that was forgotten; 0 if none was. */
+export async function forgotten(connection: Connection): Promise<number> {
+  const { position } = await connection
+    .selectFrom("event_positions")
+    .select((eb) =>
+      eb.fn
+        .coalesce(
+          eb
+            .selectFrom("events")
+            .select((one) => sql<number>`${one.fn.min("position")} - 1`.as("before")),
+          "last",
+        )
+        .as("position"),
+    )
+    .executeTakeFirstOrThrow();
+  return Number(position);
+}

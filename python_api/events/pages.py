@@ -1,0 +1,98 @@
+"""Pages of the log: which events to list, and the link to the next page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Request
+
+from python_api.http.pages import (
+    DEFAULT_LIMIT,
+    check_parameters,
+    limit_parameter,
+    limit_rule,
+    named_values,
+    repeated,
+)
+from python_api.http.problems import Problem, issue
+from python_api.http.readers import Reader
+from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query
+
+SORTS = ("id", "-id")
+DEFAULT_SORT = "id"
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Which events to list."""
+
+    limit: int
+    sort: str
+    after: int | None
+    """The position behind which it begins, in the list's order."""
+
+    @property
+    def descending(self) -> bool:
+        """Whether the newest come first. Clauses: EVENT-08."""
+        return self.sort == "-id"
+
+
+def parse_event_page(parameters: Sequence[tuple[str, str]]) -> EventPage:
+    """The page that the query asks for; unknown parameters are ignored. Raises validation.
+
+    Clauses: EVENT-07, EVENT-08, EVENT-09, EVENT-11, QUERY-09.
+    """
+    sent = named_values(parameters, ("limit", "sort", "after"))
+    limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)
+    sort = sent["sort"][0] if sent["sort"] else DEFAULT_SORT
+    after = sent["after"][0] if sent["after"] else None
+    rules = {
+        "limit": limit_rule(limit),
+        "sort": None if sort in SORTS else "malformed",
+        "after": None if after in (None, "0") else integer_rule(after, MAX_INTEGER),
+        **repeated(sent),
+    }
+    check_parameters(rules)
+    return EventPage(int(limit), sort, None if after is None else int(after))
+
+
+async def _read_page(request: Request) -> EventPage:
+    """The page that the query asks for. Raises malformed-query and validation.
+
+    Clauses: PROB-14, PROB-16, QUERY-01.
+    """
+    return parse_event_page(parse_query(request.scope["query_string"].decode("latin-1")))
+
+
+EventPageQuery = Annotated[
+    EventPage,
+    Reader(
+        _read_page,
+        {
+            "parameters": [
+                limit_parameter("events"),
+                {
+                    "name": "sort",
+                    "in": "query",
+                    "description": "The oldest first, or with `-id` the newest.",
+                    "schema": {"type": "string", "enum": [*SORTS], "default": DEFAULT_SORT},
+                },
+                {
+                    "name": "after",
+                    "in": "query",
+                    "description": "The position behind which the page begins, in its order.",
+                    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
+                },
+            ],
+            "x-problems": [
+                "malformed-query",
+                Problem("validation", [issue("parameter", "limit", "malformed")]),
+            ],
+        },
+    ),
+]
+
+
+def next_link(page: EventPage, last: int) -> str:
+    """The `Link` (RFC 8288) to the page behind the position `last`. Clauses: EVENT-10."""
+    return f'</events?limit={page.limit}&sort={page.sort}&after={last}>; rel="next"'

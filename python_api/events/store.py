@@ -1,0 +1,146 @@
+"""All SQL of events: functions that take the connection first.
+
+A write only adds its event, so writers don't wait for each other. Positions are given to what has
+been committed, by whoever reads next, one reader at a time; none can be filled in later (decision
+0009).
+"""
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from python_api.events.pages import EventPage
+from python_api.events.schemas import Change, Event
+from python_api.operation.observability import timestamp
+from python_api.storage.database import Connection
+from python_api.storage.tables import event_positions, events
+
+# How many events are written, at most, until positions are given though nobody reads (EVENT-14).
+MAX_WAITING = 64
+
+WRITE = (
+    insert(events)
+    .values({name: bindparam(name) for name in ("type", "user_id", "time", "data")})
+    .returning(events.c.number)
+)
+WAITS = events.c.position.is_(None)
+IS_ANY_WAITING = select(exists(select(literal(1)).select_from(events).where(WAITS)))
+# Changes nothing, and locks the row.
+HOLD_POSITIONS = (
+    update(event_positions).values(last=event_positions.c.last).returning(event_positions.c.last)
+)
+NUMBERED = (
+    select(
+        events.c.number,
+        (
+            bindparam("last", type_=events.c.position.type)
+            + func.row_number().over(order_by=events.c.number)
+        ).label("position"),
+    )
+    .where(WAITS)
+    .subquery("numbered")
+)
+GIVE_POSITIONS = (
+    update(events).values(position=NUMBERED.c.position).where(events.c.number == NUMBERED.c.number)
+)
+KEEP_LAST = update(event_positions).values(last=bindparam("last"))
+OLDEST_KEPT = (
+    select(func.min(events.c.position))
+    .where(events.c.time > bindparam("expired"))
+    .scalar_subquery()
+)
+FORGET = delete(events).where(events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last") + 1))
+# The position of the last event that was forgotten: 0 if none was.
+FORGOTTEN = select(
+    func.coalesce(
+        select(func.min(events.c.position) - 1).scalar_subquery(),
+        select(event_positions.c.last).scalar_subquery(),
+    )
+)
+
+
+async def write_event(connection: Connection, change: Change, now: datetime, ttl: int) -> None:
+    """Write the event of this change, in the change's own transaction.
+
+    Now and then it also gives positions and forgets what is older than `ttl` seconds.
+
+    Clauses: EVENT-01, EVENT-14.
+    """
+    values = {
+        "type": change.type,
+        "user_id": change.user_id,
+        "time": change.time,
+        "data": change.data,
+    }
+    ((number,),) = await connection.fetch(WRITE, values)
+    if number % MAX_WAITING == 0:
+        await give_positions(connection, now, ttl)
+
+
+async def is_any_waiting(connection: Connection) -> bool:
+    """Whether an event has no position yet."""
+    ((waiting,),) = await connection.fetch(IS_ANY_WAITING)
+    return bool(waiting)
+
+
+async def give_positions(connection: Connection, now: datetime, ttl: int) -> None:
+    """Give positions to the events that have none, and forget those older than `ttl` seconds.
+
+    Who holds the row goes by what was committed before. Events of one user are written one after
+    the other, as each change holds the user's row.
+
+    Clauses: EVENT-03, EVENT-04, EVENT-14.
+    """
+    ((last,),) = await connection.fetch(HOLD_POSITIONS)
+    last += await connection.execute(GIVE_POSITIONS, {"last": last})
+    await connection.execute(KEEP_LAST, {"last": last})
+    expired = timestamp(now - timedelta(seconds=ttl))
+    await connection.execute(FORGET, {"last": last, "expired": expired})
+
+
+async def list_events(connection: Connection, page: EventPage, user_id: int | None) -> list[Event]:
+    """The page's events, of this user if one is named, and one more if there is a further page.
+
+    Clauses: EVENT-07, EVENT-08, EVENT-09, EVENT-10, RIGHT-16.
+    """
+    statement = _list(
+        descending=page.descending, continued=page.after is not None, of_one=user_id is not None
+    )
+    parameters = {"after": page.after, "limit": page.limit + 1, "user_id": user_id}
+    rows = await connection.fetch(statement, parameters)
+    return [Event(position, Change(*change)) for position, *change in rows]
+
+
+async def forgotten(connection: Connection) -> int:
+    """The position of the last event that was forgotten; 0 if none was."""
+    ((position,),) = await connection.fetch(FORGOTTEN)
+    return int(position)
+
+
+@cache
+def _list(*, descending: bool, continued: bool, of_one: bool) -> Select[Any]:
+    """The statement that lists a page. Clauses: EVENT-08, EVENT-09."""
+    position = events.c.position
+    statement = select(
+        position, events.c.type, events.c.user_id, events.c.time, events.c.data
+    ).where(position.is_not(None))
+    after: BindParameter[int] = bindparam("after")
+    if continued:
+        statement = statement.where(position < after if descending else position > after)
+    if of_one:
+        statement = statement.where(events.c.user_id == bindparam("user_id"))
+    order = position.desc() if descending else position.asc()
+    return statement.order_by(order).limit(bindparam("limit"))
