@@ -68,6 +68,7 @@ CORE = (
 )
 AS_PROXY = "ARGS=--as-proxy"
 CREATE = next(one for one in guides.commands() if one.startswith(r"curl -w '\n'"))
+FOLLOW = next(one for one in guides.commands() if one.startswith("curl -N "))
 SECURED = next(
     block for file in guides.files() for block in guides.blocks(file) if "make setup" in block
 )
@@ -81,6 +82,7 @@ def test_every_command_that_is_shown_is_run_or_has_a_reason() -> None:
         "make up",
         "make watch",
         CREATE,
+        FOLLOW,
         *SECURED,
         *CONTRACT,
         CORE,
@@ -267,6 +269,12 @@ def begun(
             late.cancel()
 
 
+def following() -> str:
+    """What the guide says of how to follow events."""
+    guide = (services.ROOT / "python_api" / "README.md").read_text("utf-8")
+    return guide.partition("## Follow what happens\n")[2].partition("\n## ")[0]
+
+
 @pytest.mark.clause("PAIR-15", "PAIR-07")
 def test_make_up_and_who_asks(tmp_path: Path) -> None:
     data = str(tmp_path / "a" / "b")
@@ -279,6 +287,15 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         assert code == 0
         users = [json.loads(line) for line in said.splitlines()]
         assert [user["email"] for user in users] == ["ada@example.com"] * 2
+        with begun(f"{with_ports(FOLLOW, urls)} --silent") as curl:
+            assert json.loads(shown(curl, "^data: (.+)")[1])["data"] == users[0]
+        for language, *interpreter in (
+            ("python", sys.executable, "-u", "-c"),
+            ("javascript", services.node(), "--input-type=module", "-e"),
+        ):
+            (code,) = re.findall(rf"```{language}\n(.*?)```", following(), re.DOTALL)
+            with begun(shlex.join([*interpreter, with_ports(code, urls)])) as follower:
+                assert shown(follower, "^.+")[0] == "Ada"
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert "Both services are stopped.\n" in rest

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from contract_tests.harness.databases import OwnPostgres, Session, locked
 from contract_tests.harness.load import Load, assert_each_once
 from contract_tests.harness.network import Proxy
 from contract_tests.harness.services import Kind, Service
+from contract_tests.harness.streams import Follower
 
 OK = b'{"status":"ok"}'
 JSON = ("Content-Type", "application/json")
@@ -312,6 +314,50 @@ def replace(load: Load, old: Service, new: Service) -> Service:
     return new
 
 
+# Events
+
+
+@pytest.mark.clause("EVENT-01", "EVENT-03", "STREAM-05", "STREAM-10", "STREAM-11", "OPS-23")
+def test_who_follows_through_all_of_it_misses_nothing(
+    server: OwnPostgres, instances: Instances
+) -> None:
+    """Of either service, while PostgreSQL crashes, one is killed and the others are replaced."""
+    python, node, victim = instances("python", "node", "python", **BRISK)
+    urls = [service.url for service in (python, node, victim)]
+    load = Load(urls)
+    with contextlib.ExitStack() as stack:
+        followers = [stack.enter_context(Follower(load.urls)) for _ in range(4)]
+        with load:
+            load.await_more()
+            server.stop(signal.SIGQUIT)
+            load.await_repeats()
+            server.start()
+            load.await_more(5)
+            load.urls.remove(victim.url)
+            victim.kill()
+            load.await_more()
+            replaced = replace(load, python, instances("node", **BRISK)[0])
+            replace(load, node, instances("python", **BRISK)[0])
+        events = all_events(replaced.api)
+        for follower in followers:
+            follower.await_position(len(events))
+    assert [event["id"] for event in events] == [f"{n + 1}" for n in range(len(events))]
+    assert [follower.seen for follower in followers] == [events] * 4
+    told = sorted((event["data"] for event in events), key=lambda user: int(user["id"]))
+    assert told == sorted(load.acknowledged, key=lambda user: int(user["id"]))
+    assert_each_once(replaced.api, load.acknowledged)
+
+
+def all_events(api: Client) -> list[dict[str, Any]]:
+    """The whole log."""
+    events: list[dict[str, Any]] = []
+    path: str | None = "/events?limit=100"
+    while path:
+        page, path = expect.events(api.get(path))
+        events += page
+    return events
+
+
 # A full disk
 
 # The service, with room for so few pages in its database.
@@ -327,7 +373,7 @@ from python_api.settings import read_settings
 async def main(settings):
     async with open_database(settings) as database:
         async with database.connection() as connection:
-            await connection.execute(text("PRAGMA max_page_count = 40"))
+            await connection.execute(text("PRAGMA max_page_count = 80"))
         listener = listen(settings)
         log_listening(listener, settings)
         await serve(create_app(settings, database), settings, listener)
@@ -344,7 +390,7 @@ import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings(process.env);
 const database = await openDatabase(settings);
-await sql.raw("PRAGMA max_page_count = 40").execute(database.connection);
+await sql.raw("PRAGMA max_page_count = 80").execute(database.connection);
 const server = await listen(settings);
 logListening(server.address(), settings);
 await serve(answering(createApp(settings, database)), settings, server);

@@ -81,6 +81,12 @@ OPERATIONS = {
         GUARDED | {"malformed-query", "validation", "events-gone"},
         {"query limit", "query sort", "query after"},
     ),
+    ("GET", "/events/stream"): Operation(
+        {"200": {"X-Accel-Buffering"}},
+        GUARDED
+        | {"malformed-header", "malformed-query", "validation", "events-gone", "too-many-streams"},
+        {"header Last-Event-ID", "query after"},
+    ),
     ("POST", "/auth/token"): Operation(
         {"200": set()},
         {"unsupported-media-type", "body-too-large", "too-many-failures"}
@@ -91,6 +97,8 @@ OPERATIONS = {
     ("GET", "/readyz"): Operation({"200": set()}, {"unavailable"}),
     ("GET", "/metrics"): Operation({"200": set()}),
 }
+# What a body is, where it isn't JSON.
+KINDS = {("GET", "/metrics"): "text/plain", ("GET", "/events/stream"): "text/event-stream"}
 GIVES_NO_TOKENS = Operation({}, {"unsupported-media-type", "body-too-large"}, bodies={FORM})
 
 
@@ -233,7 +241,7 @@ def test_every_answer_is_described(api: Client, document: Document, route: tuple
         assert set(response["headers"]) == headers | HEADERS
     for status in expected.successes:
         content = responses[status].get("content", {})
-        kind = "text/plain" if route == ("GET", "/metrics") else JSON
+        kind = KINDS.get(route, JSON)
         assert set(content) == (set() if status in ("204", "304") else {kind})
         assert all("example" in one for one in content.values())
     for status in failures:

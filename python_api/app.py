@@ -1,5 +1,6 @@
 """The application: what every answer carries, problems, and the routers, in reading order."""
 
+import asyncio
 import traceback
 from http import HTTPMethod
 
@@ -16,6 +17,7 @@ from python_api.auth.routes import router as auth_router
 from python_api.events import docs as events_docs
 from python_api.events.routes import router as events_router
 from python_api.events.service import Events
+from python_api.events.streams import Streams
 from python_api.http.cors import cors_headers
 from python_api.http.docs import router as docs_router
 from python_api.http.problems import Problem, render_problem
@@ -59,6 +61,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.guard = guard
     app.state.users = Users(settings, database, guard)
     app.state.events = Events(settings, database)
+    # Set by the server below as it begins to stop.
+    app.state.stopping = asyncio.Event()
+    app.state.streams = Streams(settings, app.state.events, guard, app.state.stopping)
     app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS, **events_docs.SCHEMAS}
     routers = (auth_router, users_router, events_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.
@@ -109,6 +114,10 @@ class CommonHeaders:
                     )
                 )
                 observation.end(route_template(asked), message["status"])
+            elif scope["method"] == "HEAD" and message.get("more_body"):
+                # Without this, a stream would go on for nobody (STREAM-12).
+                await send({"type": "http.response.body"})
+                raise ClientDisconnect
             await send(message)
 
         try:

@@ -88,6 +88,10 @@ class Settings:
     """Seconds."""
     events_ttl: int
     """Seconds."""
+    events_heartbeat: int
+    """Seconds."""
+    events_streams: int
+    """Of each process."""
     argon2_memory: int
     """KiB."""
     argon2_iterations: int
@@ -148,6 +152,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         database_statement_timeout=_integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
         idempotency_ttl=_integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
         events_ttl=_integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
+        events_heartbeat=_integer(environment, "EVENTS_HEARTBEAT", 10, 1, 3600),
+        events_streams=_integer(environment, "EVENTS_STREAMS", 500, 1, 100000),
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),

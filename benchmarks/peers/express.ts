@@ -9,6 +9,7 @@
 import "../../node_api/src/environment.ts";
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
+import { pipeline } from "node:stream/promises";
 import express, {
   type ErrorRequestHandler,
   type Response as ExpressResponse,
@@ -38,9 +39,11 @@ import {
   type EventPage,
   eventPageQuery,
   nextLink as nextEventsLink,
+  streamStart,
 } from "../../node_api/src/events/pages.ts";
 import { toJson } from "../../node_api/src/events/schemas.ts";
 import { Events } from "../../node_api/src/events/service.ts";
+import { Streams } from "../../node_api/src/events/streams.ts";
 import { corsHeaders } from "../../node_api/src/http/cors.ts";
 import { docsRoutes } from "../../node_api/src/http/docs.ts";
 import { asItRuns, openapiDocument } from "../../node_api/src/http/openapi.ts";
@@ -104,6 +107,7 @@ type Values = {
   sent: Sent<NewUser>;
   address: string;
   form: Uint8Array;
+  after: number | null;
 };
 
 /** As much of Hono's context as node_api's readers ask for, made of Express' request. */
@@ -143,6 +147,7 @@ await createFirstAdmin(database, settings);
 const guard = new Guard(settings, database);
 const users = new Users(settings, database, guard);
 const events = new Events(settings, database);
+const streams = new Streams(settings, events, guard, NODE_SERVER.stopping);
 const asked = new WeakMap<Request, Asked>();
 
 const wholeUser = jsonBody("NewUser", NewUser, {
@@ -229,6 +234,22 @@ app.route("/events").get(
       { "Content-Type": "application/json", ...link },
       `[${shown.map(toJson).join()}]`,
     );
+  }),
+);
+
+app.route("/events/stream").get(
+  reads(anyCaller, streamStart),
+  handle(async (c) => {
+    const stream = await streams.open(c.get("caller"), c.get("after"));
+    const { incoming, outgoing } = c.env;
+    begin(c, 200, { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" });
+    if (incoming.method === "HEAD") {
+      await stream.cancel();
+      outgoing.end();
+    } else {
+      // It fails where the client is gone.
+      await pipeline(stream, outgoing).catch(() => undefined);
+    }
   }),
 );
 
@@ -369,9 +390,18 @@ async function answerWith(c: Asked, { status, headers, body }: globalThis.Respon
   answer(c, status, Object.fromEntries(headers), body ? await buffer(body) : "");
 }
 
-/** Answer, with the header fields that every answer carries. */
+/** Answer with this body. */
 function answer(c: Asked, status: number, headers: Fields, body: string | Uint8Array = ""): void {
   const { incoming, outgoing } = c.env;
+  const length =
+    status === 204 || status === 304 ? {} : { "Content-Length": Buffer.byteLength(body) };
+  begin(c, status, { ...length, ...headers });
+  outgoing.end(incoming.method === "HEAD" ? undefined : body);
+}
+
+/** Begin an answer, with the header fields that every answer carries. */
+function begin(c: Asked, status: number, headers: Fields): void {
+  const { outgoing } = c.env;
   outgoing.statusCode = status;
   const all = {
     "X-Request-Id": c.requestId,
@@ -383,14 +413,12 @@ function answer(c: Asked, status: number, headers: Fields, body: string | Uint8A
       c.req.header("access-control-request-method"),
       status === 204 ? String(headers["Allow"] ?? "") : null,
     ),
-    ...(status !== 204 && status !== 304 && { "Content-Length": Buffer.byteLength(body) }),
   };
   for (const [name, value] of Object.entries({ ...all, ...headers })) {
     outgoing.setHeader(name, value);
   }
   const path = routeOf(c)?.path;
   c.observation.end(path?.replace(PARAMETER, "{$1}") ?? NO_ROUTE, status);
-  outgoing.end(incoming.method === "HEAD" ? undefined : body);
 }
 
 /** The route of the request's path, whatever its method. */

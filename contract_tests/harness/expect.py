@@ -86,6 +86,9 @@ PROBLEMS = {
     "overloaded": Problem(
         503, "Overloaded", "The service has too many passwords to hash at the moment."
     ),
+    "too-many-streams": Problem(
+        503, "Too many streams", "The service has too many streams of events open at the moment."
+    ),
     "provider-unavailable": Problem(
         503, "Provider unavailable", "The identity provider cannot be reached."
     ),
@@ -228,7 +231,7 @@ def events(
         headers["link"], target = match[0], match[1]
     found: list[dict[str, Any]] = json.loads(head if head is not None else answer.body)
     for one in found:
-        _check_event(one)
+        event(one)
     positions = [int(one["id"]) for one in found]
     steps = {later - earlier for earlier, later in itertools.pairwise(positions)}
     assert not dense or steps in (set(), {1}, {-1}), _shown(answer)
@@ -239,7 +242,20 @@ def events(
     return found, target
 
 
-def _check_event(event: dict[str, Any]) -> None:
+def stream(head: Answer) -> None:
+    """The head of a stream of events."""
+    framing = ("transfer-encoding", "chunked")
+    assert head.headers.count(framing) == 1, _shown(head)
+    rest = Answer(head.status, [field for field in head.headers if field != framing], b"")
+    headers = {
+        "cache-control": "no-store",
+        "content-type": "text/event-stream",
+        "x-accel-buffering": "no",
+    }
+    _check(rest, 200, headers, None, None, request_id=None, also=None)
+
+
+def event(event: dict[str, Any]) -> None:
     """One event, member by member; of a user's data the bytes are checked with the page's."""
     assert [*event] == ["specversion", "id", "source", "type", "subject", "time", "data"], event
     assert (event["specversion"], event["source"]) == ("1.0", "/users"), event
@@ -292,7 +308,7 @@ def problem(
     headers = {"cache-control": "no-store"}
     if allow is not None:
         headers["allow"] = allow
-    if code in ("unavailable", "overloaded", "provider-unavailable"):
+    if PROBLEMS[code].status == 503:
         headers["retry-after"] = "1"
     if code in CHALLENGES:
         headers["www-authenticate"] = CHALLENGES[code]

@@ -126,17 +126,31 @@ class Connection:
         when it is not complete in time.
         """
         deadline = time.monotonic() + self._timeout
-        self.interim = []
-        while True:
-            head = self._until(b"\r\n\r\n", deadline)
-            status, headers = _head(head)
-            if status >= 200 or status == 101:
-                break
-            self.interim.append(status)
-        answer = Answer(status, headers, self._body(method, Answer(status, headers, b""), deadline))
+        head = self._final_head(deadline)
+        answer = Answer(head.status, head.headers, self._body(method, head, deadline))
         sent, self._sent = self._sent, b""
         tell(self._name, sent, answer)
         return answer
+
+    def read_head(self) -> Answer:
+        """The next final answer, but for its body, which `read_chunk` gives piece by piece."""
+        return self._final_head(time.monotonic() + self._timeout)
+
+    def read_chunk(self) -> bytes:
+        """The next chunk of a body; nothing at its end. Raises as `read` does."""
+        deadline = time.monotonic() + self._timeout
+        size = int(self._until(b"\r\n", deadline).split(b";")[0], 16)
+        chunk = self._exactly(size, deadline)
+        assert self._exactly(2, deadline) == b"\r\n", "a chunk is longer than it says"
+        return chunk
+
+    def _final_head(self, deadline: float) -> Answer:
+        self.interim = []
+        while True:
+            status, headers = _head(self._until(b"\r\n\r\n", deadline))
+            if status >= 200 or status == 101:
+                return Answer(status, headers, b"")
+            self.interim.append(status)
 
     def _body(self, method: str, answer: Answer, deadline: float) -> bytes:
         if method == "HEAD" or answer.status in (101, 204, 304):

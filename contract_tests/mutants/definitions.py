@@ -75,7 +75,9 @@ def _in_typescript(lines: Sequence[str], where: str) -> list[Place]:
     found = [Place(0, len(lines), 0)]
     for at, name in enumerate(where.split(".")):
         # Only a member may have no word before its name.
-        defines = re.compile(rf" *(?:(?:{WORDS}) ){'*' if at else '+'}{re.escape(name)}(?![\w$])")
+        defines = re.compile(
+            rf" *(?:(?:{WORDS}) ){'*' if at else '+'}\*?{re.escape(name)}(?![\w$])"
+        )
         found = [
             _typescript_place(lines, number)
             for _, end, body in found

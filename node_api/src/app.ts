@@ -9,6 +9,7 @@ import { authRoutes } from "./auth/routes.ts";
 import * as eventsDocs from "./events/docs.ts";
 import { type EventsEnv, eventsRoutes } from "./events/routes.ts";
 import { Events } from "./events/service.ts";
+import { Streams } from "./events/streams.ts";
 import { corsHeaders } from "./http/cors.ts";
 import { docsRoutes } from "./http/docs.ts";
 import { Problem, renderProblem } from "./http/problems.ts";
@@ -63,6 +64,7 @@ export const NO_SERVER: Below = {
       }
     }
   },
+  stopping: new AbortController().signal,
 };
 
 /** The chunks of the body. Throws ClientGone. */
@@ -84,6 +86,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
   const guard = new Guard(settings, database);
   const users = new Users(settings, database, guard);
   const events = new Events(settings, database);
+  const streams = new Streams(settings, events, guard, below.stopping);
   app.use(async (c, next) => {
     c.set("settings", settings);
     c.set("database", database);
@@ -91,6 +94,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     c.set("guard", guard);
     c.set("users", users);
     c.set("events", events);
+    c.set("streams", streams);
     await next();
   });
   app.use(commonHeaders(app, settings.corsOrigins, below));

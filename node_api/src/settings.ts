@@ -77,6 +77,10 @@ export type Settings = Readonly<{
   idempotencyTtl: number;
   /** Seconds. */
   eventsTtl: number;
+  /** Seconds. */
+  eventsHeartbeat: number;
+  /** Of each process. */
+  eventsStreams: number;
   /** KiB. */
   argon2Memory: number;
   argon2Iterations: number;
@@ -140,6 +144,8 @@ export function readSettings(given: Environment): Settings {
     databaseStatementTimeout: integer(environment, "DATABASE_STATEMENT_TIMEOUT", 5, 1, 60),
     idempotencyTtl: integer(environment, "IDEMPOTENCY_TTL", 86400, 1, 31536000),
     eventsTtl: integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
+    eventsHeartbeat: integer(environment, "EVENTS_HEARTBEAT", 10, 1, 3600),
+    eventsStreams: integer(environment, "EVENTS_STREAMS", 500, 1, 100000),
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),

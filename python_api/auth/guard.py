@@ -3,7 +3,7 @@
 import re
 import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from fastapi import Request
 
@@ -127,6 +127,19 @@ class Guard:
         if caller.is_admin and user.role != "admin":
             raise forbidden()
 
+    async def is_still(self, caller: Caller | None) -> bool:
+        """Whether the caller's token is still good, and they are an admin or not as before.
+
+        Clauses: STREAM-07.
+        """
+        if caller is None:
+            return True
+        if caller.claims.expires_at <= time.time():
+            return False
+        async with self._database.connection() as connection:
+            user = await find_by_id(connection, caller.id)
+        return _is_good(user, caller.claims) and (user.role == "admin") == caller.is_admin
+
     async def _known(self, request: Request) -> Caller | None:
         """The caller, who has to be known. Raises unauthorized."""
         caller = await self._caller(request)
@@ -154,13 +167,15 @@ class Guard:
 
 
 def _not_void(user: Credentials | None, claims: Claims) -> Credentials:
-    """The token's owner. Raises unauthorized if they are gone, or have voided it since.
-
-    Clauses: AUTH-09, AUTH-10.
-    """
-    if user is None or claims.token_epoch not in (None, user.token_epoch):
+    """The token's owner. Raises unauthorized if they are gone, or have voided it since."""
+    if not _is_good(user, claims):
         raise unauthorized(invalid_token=True)
     return user
+
+
+def _is_good(user: Credentials | None, claims: Claims) -> TypeGuard[Credentials]:
+    """Whether the token's owner is there, and has not voided it since. Clauses: AUTH-09, AUTH-10."""
+    return user is not None and claims.token_epoch in (None, user.token_epoch)
 
 
 def _named(user_id: str, caller: Caller | None) -> str:

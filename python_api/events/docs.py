@@ -64,3 +64,20 @@ LIST_EVENTS: dict[str, Any] = {
     },
     "x-problems": ["events-gone"],
 }
+STREAM_EVENTS: dict[str, Any] = {
+    "operationId": "streamEvents",
+    "summary": "Follow events",
+    "description": "Server-Sent Events, for `EventSource`: what happens to users, as it does.",
+    "responses": {
+        "200": {
+            "description": "The stream, which begins with `retry`.",
+            "headers": headers("X-Accel-Buffering"),
+            "content": content(
+                {"type": "string"},
+                'retry: 1000\n\nevent: user.deleted\ndata: {"specversion":"1.0", ...}\nid: 41\n\n',
+                "text/event-stream",
+            ),
+        },
+    },
+    "x-problems": ["events-gone", "too-many-streams"],
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Request
 
@@ -16,7 +16,13 @@ from python_api.http.pages import (
 )
 from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
-from python_api.http.requests import MAX_INTEGER, integer_rule, parse_query
+from python_api.http.requests import (
+    MAX_INTEGER,
+    header,
+    integer_rule,
+    malformed_header,
+    parse_query,
+)
 
 SORTS = ("id", "-id")
 DEFAULT_SORT = "id"
@@ -49,11 +55,16 @@ def parse_event_page(parameters: Sequence[tuple[str, str]]) -> EventPage:
     rules = {
         "limit": limit_rule(limit),
         "sort": None if sort in SORTS else "malformed",
-        "after": None if after in (None, "0") else integer_rule(after, MAX_INTEGER),
+        "after": None if after is None else _position_rule(after),
         **repeated(sent),
     }
     check_parameters(rules)
     return EventPage(int(limit), sort, None if after is None else int(after))
+
+
+def _position_rule(position: str) -> str | None:
+    """The rule that a position breaks, if any. Clauses: EVENT-09."""
+    return None if position == "0" else integer_rule(position, MAX_INTEGER)
 
 
 async def _read_page(request: Request) -> EventPage:
@@ -62,6 +73,15 @@ async def _read_page(request: Request) -> EventPage:
     Clauses: PROB-14, PROB-16, QUERY-01.
     """
     return parse_event_page(parse_query(request.scope["query_string"].decode("latin-1")))
+
+
+def _after(description: str) -> dict[str, Any]:
+    return {
+        "name": "after",
+        "in": "query",
+        "description": description,
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
+    }
 
 
 EventPageQuery = Annotated[
@@ -77,16 +97,54 @@ EventPageQuery = Annotated[
                     "description": "The oldest first, or with `-id` the newest.",
                     "schema": {"type": "string", "enum": [*SORTS], "default": DEFAULT_SORT},
                 },
-                {
-                    "name": "after",
-                    "in": "query",
-                    "description": "The position behind which the page begins, in its order.",
-                    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_INTEGER},
-                },
+                _after("The position behind which the page begins, in its order."),
             ],
             "x-problems": [
                 "malformed-query",
                 Problem("validation", [issue("parameter", "limit", "malformed")]),
+            ],
+        },
+    ),
+]
+
+
+async def _read_start(request: Request) -> int | None:
+    """The position behind which a stream begins; none where it begins with what comes next.
+
+    Raises malformed-header, malformed-query and validation.
+
+    Clauses: PROB-14, QUERY-01, STREAM-03.
+    """
+    sent_last = header(request.headers, "last-event-id")
+    if sent_last is not None and _position_rule(sent_last):
+        raise malformed_header("Last-Event-ID")
+    parameters = parse_query(request.scope["query_string"].decode("latin-1"))
+    sent = named_values(parameters, ["after"])
+    after = sent["after"][0] if sent["after"] else None
+    check_parameters({"after": None if after is None else _position_rule(after), **repeated(sent)})
+    start = after if sent_last is None else sent_last
+    return None if start is None else int(start)
+
+
+StreamStart = Annotated[
+    int | None,
+    Reader(
+        _read_start,
+        {
+            "parameters": [
+                {
+                    "name": "Last-Event-ID",
+                    "in": "header",
+                    "description": "The position that was reached, in place of `after`.",
+                    "schema": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+                    "example": "41",
+                },
+                _after("The position behind which the stream begins; else what comes next."),
+            ],
+            "x-problems": [
+                malformed_header("Last-Event-ID"),
+                "malformed-query",
+                Problem("validation", [issue("parameter", "after", "malformed")]),
             ],
         },
     ),

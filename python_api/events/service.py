@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from python_api.auth.guard import Caller
 from python_api.events import store
-from python_api.events.pages import EventPage
+from python_api.events.pages import DEFAULT_SORT, EventPage
 from python_api.events.schemas import Event
 from python_api.http.problems import Problem
 from python_api.settings import Settings
@@ -25,19 +25,34 @@ class Events:
 
         Clauses: EVENT-13, EVENT-15, RIGHT-16.
         """
-        user_id = caller.id if caller and not caller.is_admin else None
         await self._give_positions()
         async with self._database.connection() as connection:
-            found = await store.list_events(connection, page, user_id)
-            # Only now: what is forgotten while the page is read is missing in it.
-            is_gone = (
-                page.after is not None
-                and not page.descending
-                and page.after < await store.forgotten(connection)
-            )
-        if is_gone:
-            raise Problem("events-gone")
+            found = await store.list_events(connection, page, _only_of(caller))
+        # Only now: what is forgotten while the page is read is missing in it.
+        if page.after is not None and not page.descending:
+            await self.check_kept(page.after)
         return found
+
+    async def list_behind(
+        self, position: int, most: int, caller: Caller | None = None
+    ) -> list[Event]:
+        """The next events behind the position, of those that the caller may see."""
+        await self._give_positions()
+        page = EventPage(most, DEFAULT_SORT, position)
+        async with self._database.connection() as connection:
+            return (await store.list_events(connection, page, _only_of(caller)))[:most]
+
+    async def last_position(self) -> int:
+        """The position of the newest event; 0 if there never was one."""
+        await self._give_positions()
+        async with self._database.connection() as connection:
+            return await store.last_position(connection)
+
+    async def check_kept(self, position: int) -> None:
+        """Raise events-gone where an event behind the position was forgotten. Clauses: EVENT-15."""
+        async with self._database.connection() as connection:
+            if position < await store.forgotten(connection):
+                raise Problem("events-gone")
 
     async def _give_positions(self) -> None:
         """See to it that every event that has been written has a position."""
@@ -47,3 +62,13 @@ class Events:
             async with self._database.transaction() as connection:
                 now = datetime.now(UTC)
                 await store.give_positions(connection, now, self._settings.events_ttl)
+
+
+def may_see(caller: Caller | None, event: Event) -> bool:
+    """Whether the caller may see this event. Clauses: RIGHT-16."""
+    return _only_of(caller) in (None, event.change.user_id)
+
+
+def _only_of(caller: Caller | None) -> int | None:
+    """The user whose events alone the caller may see; None for all. Clauses: RIGHT-16."""
+    return caller.id if caller and not caller.is_admin else None

@@ -63,6 +63,7 @@ OLDEST_KEPT = (
     .scalar_subquery()
 )
 FORGET = delete(events).where(events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last") + 1))
+LAST_POSITION = select(event_positions.c.last)
 # The position of the last event that was forgotten: 0 if none was.
 FORGOTTEN = select(
     func.coalesce(
@@ -122,6 +123,12 @@ async def list_events(connection: Connection, page: EventPage, user_id: int | No
     parameters = {"after": page.after, "limit": page.limit + 1, "user_id": user_id}
     rows = await connection.fetch(statement, parameters)
     return [Event(position, Change(*change)) for position, *change in rows]
+
+
+async def last_position(connection: Connection) -> int:
+    """The highest position that was given; 0 if none was."""
+    ((position,),) = await connection.fetch(LAST_POSITION)
+    return int(position)
 
 
 async def forgotten(connection: Connection) -> int:

@@ -69,6 +69,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": '^Bearer realm="users"'},
         "example": 'Bearer realm="users", error="invalid_token"',
     },
+    "X-Accel-Buffering": {
+        "description": "Has a gateway pass on at once what comes.",
+        "required": True,
+        "schema": {"type": "string", "enum": ["no"]},
+    },
     "X-Content-Type-Options": {
         "description": "The body is what its Content-Type says.",
         "required": True,
@@ -89,6 +94,7 @@ PROBLEM_HEADERS = {
     "too-many-registrations": ("Retry-After",),
     "unavailable": ("Retry-After",),
     "overloaded": ("Retry-After",),
+    "too-many-streams": ("Retry-After",),
     "provider-unavailable": ("Retry-After",),
 }
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")

@@ -121,6 +121,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Overloaded",
         "The service has too many passwords to hash at the moment.",
     ),
+    "too-many-streams": (
+        503,
+        "Too many streams",
+        "The service has too many streams of events open at the moment.",
+    ),
     "provider-unavailable": (
         503,
         "Provider unavailable",

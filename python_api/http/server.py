@@ -101,7 +101,7 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     )
     # Objects that exist by now stay; collecting them again and again would stop everything.
     gc.freeze()
-    await Server(config, settings).serve(sockets=[listener])
+    await Server(app, config, settings).serve(sockets=[listener])
 
 
 def max_connections(settings: Settings) -> int:
@@ -155,8 +155,9 @@ def on_signal(act: Callable[[], object]) -> None:
 class Server(uvicorn.Server):
     """uvicorn's server, with limits on how long a client may keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
+        self._app = app
         self.settings = settings
 
     @contextmanager
@@ -189,6 +190,7 @@ class Server(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
+        self._app.state.stopping.set()
         await super().shutdown(sockets)
         cut.cancel()
 

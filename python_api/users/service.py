@@ -91,8 +91,8 @@ class Users:
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             await self._guard.confirm(connection, target.caller, target.id)
-            user, changed = await store.change_user(connection, target.id, changes, condition, now)
-            if changed:
+            user, is_new = await store.change_user(connection, target.id, changes, condition, now)
+            if is_new:
                 await self._write_event(connection, user_changed(user), now)
             return user
 

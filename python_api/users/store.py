@@ -109,7 +109,7 @@ async def change_user(
     condition: EntityTags | None,
     now: datetime,
 ) -> tuple[User, bool]:
-    """Give the user's columns the values of `changes`; gives the user, and whether it has changed.
+    """Give the user's columns the values of `changes`; gives the user, and whether in a new version.
 
     Equal values change nothing. Raises user-not-found, version-mismatch and email-taken. The update itself holds the
     condition, so of several writers with one version only the first gets through. Whoever finds

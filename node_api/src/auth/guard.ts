@@ -134,6 +134,22 @@ export class Guard {
     }
   }
 
+  /**
+   * Whether the caller's token is still good, and they are an admin or not as before.
+   *
+   * @clauses STREAM-07
+   */
+  async isStill(caller: Caller | null): Promise<boolean> {
+    if (!caller) {
+      return true;
+    }
+    if (caller.claims.expiresAt <= Date.now() / 1000) {
+      return false;
+    }
+    const user = await findById(this.#database.connection, caller.id);
+    return isGood(user, caller.claims) && (user.role === "admin") === caller.isAdmin;
+  }
+
   #known(request: Fields): Promise<Caller> | null {
     return this.#settings.auth ? this.#caller(request).then(required) : null;
   }
@@ -163,16 +179,21 @@ export class Guard {
   }
 }
 
-/**
- * The token's owner. Throws unauthorized if they are gone, or have voided it since.
- *
- * @clauses AUTH-09, AUTH-10
- */
+/** The token's owner. Throws unauthorized if they are gone, or have voided it since. */
 function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
-  if (!(user && [null, user.token_epoch].includes(claims.tokenEpoch))) {
+  if (!isGood(user, claims)) {
     throw unauthorized(true);
   }
   return user;
+}
+
+/**
+ * Whether the token's owner is there, and has not voided it since.
+ *
+ * @clauses AUTH-09, AUTH-10
+ */
+function isGood(user: Credentials | undefined, claims: Claims): user is Credentials {
+  return user !== undefined && [null, user.token_epoch].includes(claims.tokenEpoch);
 }
 
 /** The id that is meant: for `me` the caller's. Throws unauthorized. @clauses AUTH-16, RIGHT-06 */

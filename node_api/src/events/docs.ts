@@ -62,3 +62,20 @@ export const LIST_EVENTS: Piece = {
   },
   "x-problems": ["events-gone"],
 };
+export const STREAM_EVENTS: Piece = {
+  operationId: "streamEvents",
+  summary: "Follow events",
+  description: "Server-Sent Events, for `EventSource`: what happens to users, as it does.",
+  responses: {
+    "200": {
+      description: "The stream, which begins with `retry`.",
+      headers: headers("X-Accel-Buffering"),
+      content: content(
+        { type: "string" as const },
+        'retry: 1000\n\nevent: user.deleted\ndata: {"specversion":"1.0", ...}\nid: 41\n\n',
+        "text/event-stream",
+      ),
+    },
+  },
+  "x-problems": ["events-gone", "too-many-streams"],
+};

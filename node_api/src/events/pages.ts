@@ -9,12 +9,18 @@ import {
   namedValues,
   repeated,
 } from "../http/pages.ts";
-import { issue, Problem } from "../http/problems.ts";
+import { issue, Problem, type Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
-import { integerRule, MAX_INTEGER, parseQuery, splitUrl } from "../http/requests.ts";
+import {
+  integerRule,
+  MAX_INTEGER,
+  malformedHeader,
+  parseQuery,
+  splitUrl,
+} from "../http/requests.ts";
 
 const SORTS = ["id", "-id"];
-const DEFAULT_SORT = "id";
+export const DEFAULT_SORT = "id";
 
 /** The log's parameters, as `hc` sends them. */
 type EventPageParameters = { limit?: string; sort?: string; after?: string };
@@ -42,7 +48,7 @@ export function parseEventPage(parameters: readonly (readonly [string, string])[
   checkParameters({
     limit: limitRule(limit),
     sort: SORTS.includes(sort) ? null : "malformed",
-    after: after === null || after === "0" ? null : integerRule(after, MAX_INTEGER),
+    after: after === null ? null : positionRule(after),
     ...repeated(sent),
   });
   return {
@@ -50,6 +56,20 @@ export function parseEventPage(parameters: readonly (readonly [string, string])[
     sort,
     after: after === null ? null : Number(after),
     descending: sort === "-id",
+  };
+}
+
+/** The rule that a position breaks, if any. @clauses EVENT-09 */
+function positionRule(position: string): Rule | null {
+  return position === "0" ? null : integerRule(position, MAX_INTEGER);
+}
+
+function afterParameter(description: string) {
+  return {
+    name: "after",
+    in: "query" as const,
+    description,
+    schema: { type: "integer" as const, minimum: 0, maximum: MAX_INTEGER },
   };
 }
 
@@ -73,16 +93,54 @@ export const eventPageQuery: Reading<"page", EventPage, { query: EventPageParame
         description: "The oldest first, or with `-id` the newest.",
         schema: { type: "string", enum: SORTS, default: DEFAULT_SORT },
       },
-      {
-        name: "after",
-        in: "query",
-        description: "The position behind which the page begins, in its order.",
-        schema: { type: "integer", minimum: 0, maximum: MAX_INTEGER },
-      },
+      afterParameter("The position behind which the page begins, in its order."),
     ],
     "x-problems": [
       "malformed-query",
       new Problem("validation", [issue("parameter", "limit", "malformed")]),
+    ],
+  },
+);
+
+/** Where a stream begins, as `hc` sends it. */
+type StreamParameters = { after?: string };
+
+/**
+ * The position behind which a stream begins, as `after`; null where it begins with what comes next.
+ *
+ * Throws malformed-header, malformed-query and validation.
+ *
+ * @clauses PROB-14, QUERY-01, STREAM-03
+ */
+export const streamStart: Reading<"after", number | null, { query: StreamParameters }> = reader(
+  "after",
+  (c: Context<Env>) => {
+    const sentLast = c.req.header("last-event-id");
+    if (sentLast !== undefined && positionRule(sentLast)) {
+      throw malformedHeader("Last-Event-ID");
+    }
+    const [, query] = splitUrl(c.req.url);
+    const sent = namedValues(parseQuery(query), ["after"]);
+    const after = sent.after[0] ?? null;
+    checkParameters({ after: after === null ? null : positionRule(after), ...repeated(sent) });
+    const start = sentLast ?? after;
+    return start === null ? null : Number(start);
+  },
+  {
+    parameters: [
+      {
+        name: "Last-Event-ID",
+        in: "header",
+        description: "The position that was reached, in place of `after`.",
+        schema: { type: "string", pattern: "^(0|[1-9][0-9]*)$" },
+        example: "41",
+      },
+      afterParameter("The position behind which the stream begins; else what comes next."),
+    ],
+    "x-problems": [
+      malformedHeader("Last-Event-ID"),
+      "malformed-query",
+      new Problem("validation", [issue("parameter", "after", "malformed")]),
     ],
   },
 );

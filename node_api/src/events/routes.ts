@@ -1,15 +1,16 @@
-/** The route of events: HTTP only. */
+/** The routes of events: HTTP only. */
 
 import { Hono } from "hono";
 import { anyCaller, type GuardEnv } from "../auth/guard.ts";
 import { describe } from "../http/openapi.ts";
 import * as docs from "./docs.ts";
-import { eventPageQuery, nextLink } from "./pages.ts";
+import { eventPageQuery, nextLink, streamStart } from "./pages.ts";
 import { toJson } from "./schemas.ts";
 import type { Events } from "./service.ts";
+import type { Streams } from "./streams.ts";
 
 /** An application with a guard, and events. */
-export type EventsEnv = GuardEnv & { Variables: { events: Events } };
+export type EventsEnv = GuardEnv & { Variables: { events: Events; streams: Streams } };
 
 export const eventsRoutes = new Hono<EventsEnv>()
   /**
@@ -26,4 +27,15 @@ export const eventsRoutes = new Hono<EventsEnv>()
       "Content-Type": "application/json",
       ...(last && { Link: nextLink(page, last.position) }),
     });
+  })
+
+  /** Follow events: a stream of Server-Sent Events. @clauses STREAM-01, STREAM-12 */
+  .get("/events/stream", anyCaller, streamStart, describe(docs.STREAM_EVENTS), async (c) => {
+    const stream = await c.get("streams").open(c.get("caller"), c.get("after"));
+    const fields = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
+    if (c.req.method === "HEAD") {
+      await stream.cancel();
+      return c.body(null, 200, fields);
+    }
+    return c.body(stream, 200, fields);
   });

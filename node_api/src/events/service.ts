@@ -4,7 +4,7 @@ import type { Caller } from "../auth/guard.ts";
 import { Problem } from "../http/problems.ts";
 import type { Settings } from "../settings.ts";
 import type { Database } from "../storage/database.ts";
-import type { EventPage } from "./pages.ts";
+import { DEFAULT_SORT, type EventPage } from "./pages.ts";
 import type { Event } from "./schemas.ts";
 import * as store from "./store.ts";
 
@@ -26,19 +26,34 @@ export class Events {
    * @clauses EVENT-13, EVENT-15, RIGHT-16
    */
   async listPage(caller: Caller | null, page: EventPage): Promise<Event[]> {
-    const userId = caller && !caller.isAdmin ? caller.id : null;
     await this.#givePositions();
-    const { connection } = this.#database;
-    const found = await store.listEvents(connection, page, userId);
+    const found = await store.listEvents(this.#database.connection, page, onlyOf(caller));
     // Only now: what is forgotten while the page is read is missing in it.
-    if (
-      page.after !== null &&
-      !page.descending &&
-      page.after < (await store.forgotten(connection))
-    ) {
-      throw new Problem("events-gone");
+    if (page.after !== null && !page.descending) {
+      await this.checkKept(page.after);
     }
     return found;
+  }
+
+  /** The next events behind the position, of those that the caller may see. */
+  async listBehind(position: number, most: number, caller: Caller | null = null): Promise<Event[]> {
+    await this.#givePositions();
+    const page = { limit: most, sort: DEFAULT_SORT, after: position, descending: false };
+    const found = await store.listEvents(this.#database.connection, page, onlyOf(caller));
+    return found.slice(0, most);
+  }
+
+  /** The position of the newest event; 0 if there never was one. */
+  async lastPosition(): Promise<number> {
+    await this.#givePositions();
+    return await store.lastPosition(this.#database.connection);
+  }
+
+  /** Throw events-gone where an event behind the position was forgotten. @clauses EVENT-15 */
+  async checkKept(position: number): Promise<void> {
+    if (position < (await store.forgotten(this.#database.connection))) {
+      throw new Problem("events-gone");
+    }
   }
 
   /** See to it that every event that has been written has a position. */
@@ -50,4 +65,14 @@ export class Events {
       );
     }
   }
+}
+
+/** Whether the caller may see this event. @clauses RIGHT-16 */
+export function maySee(caller: Caller | null, event: Event): boolean {
+  return [null, event.user_id].includes(onlyOf(caller));
+}
+
+/** The user whose events alone the caller may see; null for all. @clauses RIGHT-16 */
+function onlyOf(caller: Caller | null): number | null {
+  return caller && !caller.isAdmin ? caller.id : null;
 }

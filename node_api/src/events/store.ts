@@ -127,6 +127,15 @@ export async function listEvents(
     .execute();
 }
 
+/** The highest position that was given; 0 if none was. */
+export async function lastPosition(connection: Connection): Promise<number> {
+  const { last } = await connection
+    .selectFrom("event_positions")
+    .select("last")
+    .executeTakeFirstOrThrow();
+  return last;
+}
+
 /** The position of the last event that was forgotten; 0 if none was. */
 export async function forgotten(connection: Connection): Promise<number> {
   const { position } = await connection

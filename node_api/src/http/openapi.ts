@@ -64,6 +64,11 @@ const HEADERS = {
     schema: { type: "string", pattern: '^Bearer realm="users"' },
     example: 'Bearer realm="users", error="invalid_token"',
   },
+  "X-Accel-Buffering": {
+    description: "Has a gateway pass on at once what comes.",
+    required: true,
+    schema: { type: "string", enum: ["no"] },
+  },
   "X-Content-Type-Options": {
     description: "The body is what its Content-Type says.",
     required: true,
@@ -85,6 +90,7 @@ const PROBLEM_HEADERS: Partial<Record<Code, HeaderName[]>> = {
   "too-many-registrations": ["Retry-After"],
   unavailable: ["Retry-After"],
   overloaded: ["Retry-After"],
+  "too-many-streams": ["Retry-After"],
   "provider-unavailable": ["Retry-After"],
 };
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;

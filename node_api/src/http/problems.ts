@@ -57,6 +57,11 @@ export const CATALOGUE = {
   internal: [500, "Internal error", "The service failed unexpectedly."],
   unavailable: [503, "Service unavailable", "The database cannot be reached."],
   overloaded: [503, "Overloaded", "The service has too many passwords to hash at the moment."],
+  "too-many-streams": [
+    503,
+    "Too many streams",
+    "The service has too many streams of events open at the moment.",
+  ],
   "provider-unavailable": [503, "Provider unavailable", "The identity provider cannot be reached."],
 } as const;
 

@@ -38,6 +38,8 @@ export type Below = {
   readBody: (c: Context) => Promise<Uint8Array>;
   /** Read a body that nobody needs to its end. Throws ClientGone. */
   readToEnd: (c: Context) => Promise<void>;
+  /** Aborted as the server begins to stop. */
+  stopping: AbortSignal;
 };
 
 /** What the application was made with, and the id of the request. */

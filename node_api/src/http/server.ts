@@ -74,6 +74,8 @@ class Outgoing<Incoming extends IncomingMessage> extends ServerResponse<Incoming
   }
 }
 
+const stopping = new AbortController();
+
 /** What Node's server does for an application beside serving it. */
 export const NODE_SERVER: Below = {
   getConnInfo,
@@ -90,6 +92,7 @@ export const NODE_SERVER: Below = {
       throw new ClientGone();
     });
   },
+  stopping: stopping.signal,
 };
 
 /**
@@ -194,6 +197,7 @@ export async function serve(answer: Answer, settings: Settings, server: Server):
   }, LOOK_SECONDS * 1000);
   await new Promise<void>(onSignal);
   clearInterval(looking);
+  stopping.abort();
   await shutdown(server, connections, settings.shutdownTimeout);
 }
 
@@ -483,6 +487,11 @@ class Connection {
   #wait(): void {
     // One that is closed by now is forgotten already.
     if (this.#socket.destroyed) {
+      return;
+    }
+    // Node closes only what said so in its answer's head (STREAM-10).
+    if (this.#closing) {
+      this.#socket.destroySoon();
       return;
     }
     this.#waiting.add(this);

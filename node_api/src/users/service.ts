@@ -102,8 +102,8 @@ export class Users {
     const now = new Date();
     return await this.#database.transaction(async (connection) => {
       await this.#guard.confirm(connection, target.caller, target.id);
-      const [user, changed] = await store.changeUser(connection, target.id, changes, condition, now);
-      if (changed) {
+      const [user, isNew] = await store.changeUser(connection, target.id, changes, condition, now);
+      if (isNew) {
         await this.#writeEvent(connection, userChanged(user), now);
       }
       return user;

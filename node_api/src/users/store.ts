@@ -103,7 +103,7 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
 }
 
 /**
- * Give the user's columns the values of `changes`; gives the user, and whether it has changed.
+ * Give the user's columns the values of `changes`; gives the user, and whether in a new version.
  *
  * Equal values change nothing. Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
  * so of several writers with one version only the first gets through. Whoever finds nothing to
@@ -119,7 +119,7 @@ export async function changeUser(
   changes: Fields,
   condition: EntityTags | null,
   now: Date,
-): Promise<[user: User, changed: boolean]> {
+): Promise<[user: User, isNew: boolean]> {
   const statement = connection
     .updateTable("users")
     .set((eb) => ({

@@ -1,0 +1,152 @@
+"""A stream of Server-Sent Events, read block by block from a raw connection."""
+
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from contract_tests.harness import expect
+from contract_tests.harness.client import Client
+from contract_tests.harness.wire import Answer, Connection
+
+EVENT_TIMEOUT = 5.0
+
+BEGIN = "retry: 1000\n\n"
+HEARTBEAT = ":\n\n"
+_BLOCK = re.compile(
+    r"event: (user\.(?:created|changed|deleted))\ndata: ([^\n]*)\nid: ([1-9][0-9]*)\n\n"
+)
+
+
+class Stream:
+    """A stream that a target has begun; its head and its first block are checked."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read the beginning of what the connection was asked for.
+
+        Raises ConnectionRefusedError for a 503, and else as `Connection` does.
+        """
+        self._connection = connection
+        self._text = b""
+        head = connection.read_head()
+        if head.status == 503:
+            raise ConnectionRefusedError(head)
+        expect.stream(head)
+        assert self.block() == BEGIN
+
+    def block(self) -> str:
+        """The next block; nothing at the stream's end, which is a body's. Raises as `Connection`."""
+        while b"\n\n" not in self._text:
+            chunk = self._connection.read_chunk()
+            if not chunk:
+                assert not self._text, self._text
+                return ""
+            self._text += chunk
+        block, _, self._text = self._text.partition(b"\n\n")
+        return block.decode() + "\n\n"
+
+    def event(self) -> dict[str, Any]:
+        """The next event, whatever heartbeats come before it; its form is checked."""
+        deadline = time.monotonic() + EVENT_TIMEOUT
+        while (block := self.block()) == HEARTBEAT:
+            assert time.monotonic() < deadline, "nothing but heartbeats"
+        return self.parsed(block)
+
+    @staticmethod
+    def parsed(block: str) -> dict[str, Any]:
+        """The event of this block; its form is checked."""
+        found = _BLOCK.fullmatch(block)
+        assert found, block
+        event: dict[str, Any] = json.loads(found[2])
+        assert (found[1], found[3]) == (event["type"], event["id"]), block
+        assert found[2].encode() == expect.render(event), block
+        expect.event(event)
+        return event
+
+    def rest(self, seconds: float = 5.0) -> list[dict[str, Any]]:
+        """The events up to the stream's end; AssertionError where it doesn't come in time."""
+        deadline = time.monotonic() + seconds
+        events = []
+        while block := self.block():
+            if block != HEARTBEAT:
+                events.append(self.parsed(block))
+            assert time.monotonic() < deadline, f"the stream has not ended within {seconds:g} s"
+        return events
+
+
+@contextmanager
+def streamed(
+    api: Client, query: str = "", last: int | None = None, timeout: float = 5.0
+) -> Iterator[Stream]:
+    """A stream that a target gives; `timeout` bounds each wait for more, in seconds.
+
+    `last` is a position for `Last-Event-ID`.
+    """
+    fields: Mapping[str, str] = {} if last is None else {"Last-Event-ID": str(last)}
+    with api.connect(timeout) as connection:
+        connection.send(api.message("GET", f"/events/stream{query}", fields.items()))
+        yield Stream(connection)
+
+
+def head_of_stream(api: Client) -> Answer:
+    """What a target answers who asks for a stream: the head of one, or a problem."""
+    with api.connect() as connection:
+        connection.send(api.message("GET", "/events/stream"))
+        head = connection.read_head()
+        if head.status == 200:
+            return head
+    return api.get("/events/stream")
+
+
+class Follower:
+    """Somebody who follows what happens, in a thread, while the `with` block runs.
+
+    Each stream is of one of `urls`, which may change under way; when it ends, however it does, the
+    next one begins where it ended. What it has seen is in `seen`.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        """Follow these services from the first event on."""
+        self._urls = urls
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+        self._failures: list[BaseException] = []
+        self.seen: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+        if error is None:
+            assert self._failures == []
+
+    def await_position(self, position: int, seconds: float = 10.0) -> None:
+        """Wait until it has seen as many."""
+        deadline = time.monotonic() + seconds
+        while len(self.seen) < position and not self._failures:
+            assert time.monotonic() < deadline, f"{len(self.seen)} of {position} seen"
+            time.sleep(0.01)
+
+    def _follow(self) -> None:
+        while not self._end.is_set():
+            try:
+                api = Client(random.choice(self._urls))
+                with streamed(api, last=len(self.seen), timeout=1.0) as stream:
+                    while not self._end.is_set() and (block := stream.block()):
+                        if block != HEARTBEAT:
+                            self.seen.append(stream.parsed(block))
+            except AssertionError as error:  # it is told in the test's own thread
+                self._failures.append(error)
+                return
+            except OSError:
+                time.sleep(0.02)

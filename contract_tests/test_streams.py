@@ -1,0 +1,364 @@
+"""STREAM: events as they happen, by Server-Sent Events."""
+
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from contract_tests.harness import browser, expect, services
+from contract_tests.harness.client import Client
+from contract_tests.harness.databases import Session
+from contract_tests.harness.services import Service
+from contract_tests.harness.streams import HEARTBEAT, Stream, streamed
+from contract_tests.harness.tokens import claims, token
+from contract_tests.harness.wire import Answer
+from contract_tests.test_connections import memory
+from contract_tests.test_events import TTL, newest, old_and_new
+
+Event = dict[str, Any]
+PASSWORD = "correct horse battery staple"
+BEAT = 1
+MALFORMED = expect.error("malformed", header="Last-Event-ID")
+AFTER = [expect.error("malformed", parameter="after")]
+
+
+def of_user(stream: Stream, user: dict[str, Any]) -> Event:
+    """The next event of this user; others may have theirs meanwhile."""
+    while (event := stream.event())["subject"] != f"/users/{user['id']}":
+        pass
+    return event
+
+
+@pytest.mark.clause("STREAM-01", "STREAM-02", "STREAM-05", "EVENT-05", "EVENT-06")
+def test_what_happens_is_told_at_once(api: Client) -> None:
+    before = newest(api)
+    with streamed(api) as stream:
+        ada = api.create(name="Zoë 😀")
+        path = f"/users/{ada['id']}"
+        told = [of_user(stream, ada)]
+        renamed = api.patch(path, json={"name": "Ada King"}).json()
+        told.append(of_user(stream, ada))
+        expect.empty(api.delete(path))
+        told.append(of_user(stream, ada))
+    assert [(event["type"], event["data"]) for event in told] == [
+        ("user.created", ada),
+        ("user.changed", renamed),
+        ("user.deleted", {"id": ada["id"], "version": 2}),
+    ]
+    listed, _ = expect.events(api.get(f"/events?limit=100&after={before}"))
+    assert [event for event in listed if event["subject"] == path] == told
+
+
+@pytest.mark.clause("STREAM-03", "STREAM-05")
+def test_a_stream_begins_where_it_is_to(api: Client) -> None:
+    before = newest(api)
+    ada, eve = api.create(), api.create()
+    listed, _ = expect.events(api.get(f"/events?limit=2&after={before}"))
+    for query, last in (
+        (f"?after={before}", None),
+        ("", before),
+        (f"?after={before + 1}", before),
+        (f"?after={expect.MAX_ID}&limit=0&sort=x", before),
+    ):
+        with streamed(api, query, last) as stream:
+            assert [stream.event(), stream.event()] == listed
+    with streamed(api, "?after=0", newest(api)) as stream, streamed(api) as other:
+        bob = api.create()
+        assert of_user(stream, bob)["data"] == of_user(other, bob)["data"] == bob
+    assert ada["id"] < eve["id"]
+
+
+@pytest.mark.clause("STREAM-03", "PROB-14", "PROB-16")
+@pytest.mark.storeless
+@pytest.mark.parametrize("last", ["", "x", "01", "-1", "1.0", "+1", "1,2", "9" * 17, '"1"', "é"])
+def test_400_another_last_event_id(api: Client, last: str) -> None:
+    for query in ("", "?%", "?after=x"):
+        answer = api.get(f"/events/stream{query}", headers={"Last-Event-ID": last})
+        expect.problem(answer, "malformed-header", [MALFORMED])
+
+
+@pytest.mark.clause("STREAM-03", "PROB-14")
+@pytest.mark.storeless
+def test_400_two_of_them(api: Client) -> None:
+    fields = [("Last-Event-ID", "1"), ("Last-Event-ID", "1")]
+    expect.problem(api.get("/events/stream", headers=fields), "malformed-header", [MALFORMED])
+
+
+@pytest.mark.clause("STREAM-03", "QUERY-01")
+@pytest.mark.storeless
+@pytest.mark.parametrize("headers", [{}, {"Last-Event-ID": "1"}], ids=["alone", "beside"])
+def test_422_another_after(api: Client, headers: dict[str, str]) -> None:
+    for query, code in (
+        ("after=", "malformed"),
+        ("after=01", "malformed"),
+        ("after=x", "malformed"),
+        ("after=1&after=1", "malformed"),
+        ("after=9007199254740992", "too-large"),
+    ):
+        answer = api.get(f"/events/stream?{query}", headers=headers)
+        expect.problem(answer, "validation", [expect.error(code, parameter="after")])
+    expect.problem(api.get("/events/stream?%", headers=headers), "malformed-query")
+
+
+@pytest.mark.clause("STREAM-04", "EVENT-15")
+@pytest.mark.settings(EVENTS_TTL=f"{TTL}")
+def test_410_what_is_forgotten(service: Service) -> None:
+    api = service.api
+    old, new = old_and_new(service)
+    expect.problem(api.get(f"/events/stream?after={old - 1}"), "events-gone")
+    last = {"Last-Event-ID": f"{old - 1}"}
+    expect.problem(api.get("/events/stream", headers=last), "events-gone")
+    with streamed(api, f"?after={old}") as stream:
+        assert stream.event()["id"] == f"{new}"
+
+
+def fill(service: Service, count: int, size: int) -> None:
+    """Have the log hold so many events, each of about so many bytes."""
+    data = json.dumps({"id": 1, "name": "x" * size})
+    with Session(service.database_url) as session:
+        session.execute(
+            "WITH RECURSIVE numbers (n) AS"
+            f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})"
+            " INSERT INTO events (type, user_id, time, data)"
+            f" SELECT 'user.changed', 1, '2026-11-30T01:02:03.456Z', '{data}' FROM numbers"
+        )
+
+
+@contextlib.contextmanager
+def unread(api: Client, query: str) -> Iterator[socket.socket]:
+    """A stream whose client takes as little as it can."""
+    parts = urlsplit(api.url)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((parts.hostname, parts.port))
+        client.sendall(api.message("GET", f"/events/stream{query}"))
+        yield client
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process holds so")
+@pytest.mark.clause("STREAM-09")
+def test_who_reads_nothing_holds_little(launched: Callable[..., Service]) -> None:
+    service = launched(EVENTS_TTL="31536000")
+    fill(service, 10_000, 1000)
+    clients = 30
+    with contextlib.ExitStack() as stack:
+        # What the first ones take the process keeps for others.
+        for _ in range(3):
+            stack.enter_context(unread(service.api, "?after=0"))
+        time.sleep(1)
+        before = memory(service)
+        for _ in range(clients):
+            stack.enter_context(unread(service.api, "?after=0"))
+        time.sleep(2)
+        grown = memory(service) - before
+        assert grown < clients * 2**20
+        with streamed(service.api) as stream:
+            ada = service.api.create()
+            assert of_user(stream, ada)["data"] == ada
+
+
+@pytest.mark.clause("STREAM-04")
+def test_who_lags_behind_what_is_kept_is_let_go(launched: Callable[..., Service]) -> None:
+    service = launched(EVENTS_TTL="31536000")
+    fill(service, 10_000, 1000)
+    with unread(service.api, "?after=0") as client:
+        client.settimeout(5)
+        beginning = client.recv(16)
+        time.sleep(0.5)
+        with Session(service.database_url) as session:
+            session.execute("DELETE FROM events WHERE position < 10000")
+        end = beginning
+        while data := client.recv(1 << 20):
+            end = (end + data)[-100:]
+            if end.endswith(b"\r\n0\r\n\r\n"):
+                break
+        assert end.endswith(b"\n\n\r\n0\r\n\r\n")
+        assert b"id: 10000" not in end
+
+
+@pytest.mark.clause("STREAM-05", "EVENT-03")
+def test_streams_agree_with_the_list(api: Client) -> None:
+    before, writers, readers, each = newest(api), 6, 4, 8
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(writers) as pool:
+        streams = [stack.enter_context(streamed(api, f"?after={before}")) for _ in range(readers)]
+        created = [*pool.map(lambda _: api.create()["id"], range(writers * each))]
+        last = newest(api)
+        seen = [[stream.event() for _ in range(last - before)] for stream in streams]
+    listed: list[Event] = []
+    path: str | None = f"/events?limit=100&after={before}"
+    while path and len(listed) < last - before:
+        page, path = expect.events(api.get(path))
+        listed += page
+    assert seen == [listed[: last - before]] * readers
+    assert {*created} <= {event["data"]["id"] for event in listed}
+
+
+@pytest.mark.clause("STREAM-05", "STREAM-03")
+def test_who_moves_between_services_misses_nothing(pair: tuple[Client, Client]) -> None:
+    position = newest(pair[0])
+    created: list[Any] = []
+    seen: list[Any] = []
+    for turn in range(6):
+        here, there = pair if turn % 2 else pair[::-1]
+        created.append(there.create())
+        with streamed(here, last=position) as stream:
+            created += [here.create(), there.create()]
+            while len(seen) < len(created):
+                event = stream.event()
+                seen.append(event["data"])
+                position = int(event["id"])
+    assert seen == created
+
+
+@pytest.mark.clause("STREAM-05", "RIGHT-16")
+def test_a_member_is_told_what_happens_to_them(guarded: Client) -> None:
+    ada, eve = (guarded.create(password=PASSWORD) for _ in range(2))
+    member = guarded.asking(f"Bearer {guarded.token(ada['email'], PASSWORD)}")
+    with streamed(member, "?after=0") as stream, streamed(member) as new:
+        assert stream.event()["data"] == ada
+        guarded.patch(f"/users/{eve['id']}", json={"name": "Eve"})
+        renamed = guarded.patch(f"/users/{ada['id']}", json={"name": "Ada King"}).json()
+        assert stream.event()["data"] == new.event()["data"] == renamed
+
+
+@pytest.mark.clause("STREAM-06")
+@pytest.mark.settings(EVENTS_HEARTBEAT=f"{BEAT}")
+def test_heartbeats(service: Service) -> None:
+    with streamed(service.api) as stream:
+        begin = time.monotonic()
+        assert [stream.block() for _ in range(3)] == [HEARTBEAT] * 3
+        assert 2 * BEAT < time.monotonic() - begin < 5 * BEAT
+        ada = service.api.create()
+        assert of_user(stream, ada)["data"] == ada
+
+
+SECURED = services.SECURED | {"EVENTS_HEARTBEAT": f"{BEAT}"}
+
+
+def ends(stream: Stream) -> None:
+    """The stream ends, with heartbeats before at most, within two of them."""
+    assert stream.rest(2 * BEAT + 1) == []
+
+
+@pytest.mark.clause("STREAM-07")
+@pytest.mark.settings(**SECURED)
+def test_a_void_token_ends_its_stream(service: Service) -> None:
+    api = service.api
+    ada, eve = (api.create(password=PASSWORD) for _ in range(2))
+    members = [api.asking(f"Bearer {api.token(user['email'], PASSWORD)}") for user in (ada, eve)]
+    with streamed(members[0]) as of_ada, streamed(members[1]) as of_eve:
+        assert api.patch(f"/users/{ada['id']}", json={"password": f"{PASSWORD} 2"}).status == 200
+        assert of_ada.event()["data"]["version"] == 2
+        ends(of_ada)
+        assert of_eve.block() == HEARTBEAT
+        expect.empty(api.delete(f"/users/{eve['id']}"))
+        assert of_eve.event()["type"] == "user.deleted"
+        ends(of_eve)
+
+
+@pytest.mark.clause("STREAM-07")
+@pytest.mark.settings(**SECURED)
+def test_a_token_that_ends_ends_its_stream(service: Service) -> None:
+    ada = service.api.create()
+    ending = token(claims(ada["id"], exp=int(time.time()) + 2))
+    with streamed(service.api.asking(f"Bearer {ending}")) as stream:
+        assert stream.rest() == []
+
+
+@pytest.mark.clause("STREAM-07")
+@pytest.mark.settings(**SECURED)
+def test_who_is_an_admin_no_more_sees_no_more(service: Service) -> None:
+    api = service.api
+    fields: Any = {**expect.somebody(), "role": "admin", "password": PASSWORD}
+    admin = api.post("/users", json=fields).json()
+    with streamed(api.asking(f"Bearer {api.token(fields['email'], PASSWORD)}")) as stream:
+        assert api.patch(f"/users/{admin['id']}", json={"role": "member"}).status == 200
+        assert stream.event()["data"]["role"] == "member"
+        ends(stream)
+
+
+@pytest.mark.clause("STREAM-08")
+@pytest.mark.settings(EVENTS_STREAMS="2", EVENTS_HEARTBEAT=f"{BEAT}")
+def test_503_too_many_streams(service: Service) -> None:
+    api = service.api
+    for _ in range(3):
+        assert api.head("/events/stream").status == 200
+    with streamed(api):
+        with streamed(api):
+            expect.problem(api.get("/events/stream"), "too-many-streams")
+            expect.problem(api.head("/events/stream"), "too-many-streams", head=True)
+            expect.problem(api.get("/events/stream?after=x"), "validation", AFTER)
+        deadline = time.monotonic() + 3 * BEAT
+        while api.head("/events/stream").status == 503:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        with streamed(api) as stream:
+            ada = api.create()
+            assert of_user(stream, ada)["data"] == ada
+
+
+@pytest.mark.clause("STREAM-10", "OPS-06", "OPS-07")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_sigterm_ends_streams(launched: Callable[..., Service], processes: str) -> None:
+    service = launched(WEB_CONCURRENCY=processes)
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(streamed(service.api)) for _ in range(4)]
+        ada = service.api.create()
+        begin = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        for stream in streams:
+            assert [event["data"] for event in stream.rest()] in ([ada], [])
+        assert time.monotonic() - begin < 1
+        assert service.wait(2) == 0
+        assert service.stderr() == ""
+
+
+@pytest.mark.clause("STREAM-12")
+def test_head(api: Client) -> None:
+    answer = api.head("/events/stream")
+    with api.connect() as connection:
+        connection.send(api.message("HEAD", "/events/stream") + api.message("GET", "/healthz"))
+        head = connection.read("HEAD")
+        assert connection.read().body == b'{"status":"ok"}'
+    for each in (answer, head):
+        fields = [field for field in each.headers if field[0] != "transfer-encoding"]
+        expect.stream(Answer(each.status, [*fields, ("transfer-encoding", "chunked")], each.body))
+
+
+@pytest.mark.clause("STREAM-01", "STREAM-03")
+def test_a_browser_follows_and_comes_back(launched: Callable[..., Service], tmp_path: Path) -> None:
+    """`EventSource` in a page of the service; the service is started again under it."""
+    service = launched(PORT=f"{services.free_port()}", EVENTS_HEARTBEAT="1")
+    first = service.api.create()
+    with browser.chromium(tmp_path / "profile") as chrome:
+        chrome.get(f"{service.url}/docs")
+        chrome.execute_script(
+            """
+            window.seen = [];
+            const source = new EventSource("/events/stream?after=0");
+            for (const type of ["user.created", "user.changed", "user.deleted"]) {
+              source.addEventListener(type, (event) => {
+                seen.push([event.type, event.lastEventId, JSON.parse(event.data).data.id]);
+              });
+            }
+            """
+        )
+        told = [["user.created", "1", first["id"]]]
+        browser.waiting(chrome).until(lambda _: chrome.execute_script("return seen") == told)
+        assert service.stop() == 0
+        service.restart()
+        second = service.api.create()
+        told.append(["user.created", "2", second["id"]])
+        browser.waiting(chrome).until(lambda _: chrome.execute_script("return seen") == told)
+        expect.empty(service.api.delete(f"/users/{first['id']}"))
+        told.append(["user.deleted", "3", first["id"]])
+        browser.waiting(chrome).until(lambda _: chrome.execute_script("return seen") == told)

@@ -1,0 +1,270 @@
+/**
+ * Streams of events (Server-Sent Events), whose process looks into the log for all of them at once.
+ *
+ * What happens is read once and kept for a while, so that streams that are up to date don't ask the
+ * database. One that lags behind reads a page of the log, when its client has taken the page before.
+ */
+
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Caller, Guard } from "../auth/guard.ts";
+import { Problem } from "../http/problems.ts";
+import { log } from "../operation/observability.ts";
+import type { Settings } from "../settings.ts";
+import { isUnavailable } from "../storage/database.ts";
+import { type Event, toJson } from "./schemas.ts";
+import { type Events, maySee } from "./service.ts";
+
+// How often the log is looked into, while there is a stream.
+const LOOK_MILLISECONDS = 20;
+// How long to wait while the database is unavailable.
+const AWAY_MILLISECONDS = 500;
+// How many events are kept for the streams, and sent at once.
+const RECENT = 200;
+const PAGE = 100;
+
+// When a client asks again that has lost its stream, in milliseconds.
+const BEGIN = "retry: 1000\n\n";
+const HEARTBEAT = ":\n\n";
+
+/** The streams of a process. */
+export class Streams {
+  readonly #settings: Settings;
+  readonly #events: Events;
+  readonly #guard: Guard;
+  readonly #stopping: AbortSignal;
+  #open = 0;
+  #recent: Event[] = [];
+  /** The position up to which there was a look. */
+  #seen = 0;
+  /** What wakes the streams that wait. */
+  readonly #waiting = new Set<() => void>();
+  #looking: AbortController | null = null;
+
+  /** Streams of these events, which end when `stopping` is aborted. */
+  constructor(settings: Settings, events: Events, guard: Guard, stopping: AbortSignal) {
+    this.#settings = settings;
+    this.#events = events;
+    this.#guard = guard;
+    this.#stopping = stopping;
+  }
+
+  /**
+   * A stream of what the caller may see, behind the position `after` or from now on.
+   *
+   * Throws events-gone and too-many-streams.
+   *
+   * @clauses STREAM-03, STREAM-04, STREAM-08
+   */
+  async open(caller: Caller | null, after: number | null): Promise<ReadableStream<Uint8Array>> {
+    const position = await this.#events.lastPosition();
+    if (after !== null) {
+      await this.#events.checkKept(after);
+    }
+    if (this.#open >= this.#settings.eventsStreams) {
+      throw new Problem("too-many-streams", [], { "Retry-After": "1" });
+    }
+    this.#open += 1;
+    if (!this.#looking) {
+      this.#seen = position;
+      this.#looking = new AbortController();
+      void this.#look(this.#looking.signal);
+    }
+    return this.#stream(caller, after ?? position);
+  }
+
+  /** What a client takes chunk by chunk; it counts as open until it has ended, however it does. */
+  #stream(caller: Caller | null, position: number): ReadableStream<Uint8Array> {
+    const encoder = new TextEncoder();
+    const gone = new AbortController();
+    const chunks = this.#chunks(caller, position, gone.signal);
+    const close = () => {
+      if (!gone.signal.aborted) {
+        gone.abort();
+        this.#close();
+      }
+    };
+    // Not Hono's streamSSE, which names fields of the connection, tells clients of errors, and goes
+    // on until its next write where the client is gone.
+    return new ReadableStream(
+      {
+        pull: async (controller) => {
+          const { done, value } = await chunks.next().catch((error: Error) => {
+            log("error", "stream failed", { error: error.stack ?? String(error) });
+            return { done: true, value: undefined };
+          });
+          if (done || value === undefined) {
+            close();
+            controller.close();
+          } else {
+            controller.enqueue(encoder.encode(value));
+          }
+        },
+        cancel: close,
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  /** Count a stream no more. @clauses STREAM-08 */
+  #close(): void {
+    this.#open -= 1;
+    if (this.#open === 0) {
+      this.#looking?.abort();
+      this.#looking = null;
+      this.#recent = [];
+    }
+  }
+
+  /**
+   * Look into the log again and again, and tell the streams what is new.
+   *
+   * @clauses STREAM-05, STREAM-10, STREAM-11
+   */
+  async #look(noMore: AbortSignal): Promise<void> {
+    const ended = AbortSignal.any([noMore, this.#stopping]);
+    while (!ended.aborted) {
+      let found: Event[] = [];
+      let milliseconds = LOOK_MILLISECONDS;
+      try {
+        found = await this.#events.listBehind(this.#seen, PAGE);
+      } catch (error) {
+        if (!isUnavailable(error)) {
+          log("error", "events cannot be read", { error: String(error) });
+        }
+        milliseconds = AWAY_MILLISECONDS;
+      }
+      const [first] = found;
+      const last = found.at(-1);
+      if (noMore.aborted) {
+        return;
+      }
+      if (first && last) {
+        const isNext = first.position === this.#seen + 1;
+        this.#recent = [...(isNext ? this.#recent : []), ...found].slice(-RECENT);
+        this.#seen = last.position;
+        this.#tell();
+      } else {
+        await pause(milliseconds, ended);
+      }
+    }
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const wake of [...this.#waiting]) {
+      wake();
+    }
+  }
+
+  /** Wait for something new, for so many milliseconds at most, or until the client is gone. */
+  #waitForNews(milliseconds: number, gone: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        gone.removeEventListener("abort", wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, milliseconds);
+      this.#waiting.add(wake);
+      gone.addEventListener("abort", wake);
+    });
+  }
+
+  /**
+   * What is sent, block by block, until the stream has to end or the client is gone.
+   *
+   * @clauses STREAM-02, STREAM-05, STREAM-06, STREAM-07, STREAM-09, STREAM-10, STREAM-11
+   */
+  async *#chunks(
+    caller: Caller | null,
+    begin: number,
+    gone: AbortSignal,
+  ): AsyncGenerator<string, undefined> {
+    yield BEGIN;
+    const heartbeat = this.#settings.eventsHeartbeat * 1000;
+    let beat = performance.now() + heartbeat;
+    let position = begin;
+    while (!(this.#stopping.aborted || gone.aborted)) {
+      if (performance.now() >= beat) {
+        beat = performance.now() + heartbeat;
+        if (!(await this.#mayGoOn(caller))) {
+          return;
+        }
+        yield HEARTBEAT;
+      }
+      let found: Event[];
+      try {
+        [found, position] = await this.#next(caller, position);
+      } catch (error) {
+        if (error instanceof Problem) {
+          return;
+        }
+        if (!isUnavailable(error)) {
+          throw error;
+        }
+        await pause(AWAY_MILLISECONDS, gone);
+        continue;
+      }
+      if (found.length > 0) {
+        yield found.map(block).join("");
+      } else if (position >= this.#seen && !(this.#stopping.aborted || gone.aborted)) {
+        await this.#waitForNews(beat - performance.now(), gone);
+      }
+    }
+  }
+
+  /**
+   * The next events for the caller, some at most, and the position that is reached with them.
+   *
+   * Throws events-gone.
+   *
+   * @clauses RIGHT-16, STREAM-04
+   */
+  async #next(
+    caller: Caller | null,
+    position: number,
+  ): Promise<[found: Event[], position: number]> {
+    const seen = this.#seen;
+    if (position >= seen) {
+      return [[], position];
+    }
+    const [oldest] = this.#recent;
+    if (oldest && oldest.position <= position + 1) {
+      const fresh = this.#recent.filter((event) => event.position > position).slice(0, PAGE);
+      const visible = fresh.filter((event) => maySee(caller, event));
+      return [visible, fresh.at(-1)?.position ?? position];
+    }
+    const found = await this.#events.listBehind(position, PAGE, caller);
+    await this.#events.checkKept(position);
+    // Of the others some may be somebody else's.
+    const reached = found.at(-1)?.position ?? position;
+    return [found, found.length === PAGE ? reached : Math.max(reached, seen)];
+  }
+
+  /**
+   * Whether the caller may still see it; who can't be judged at the moment may.
+   *
+   * @clauses STREAM-07
+   */
+  async #mayGoOn(caller: Caller | null): Promise<boolean> {
+    try {
+      return await this.#guard.isStill(caller);
+    } catch (error) {
+      if (!isUnavailable(error)) {
+        throw error;
+      }
+      return true;
+    }
+  }
+}
+
+/** Wait for so many milliseconds, or until the signal is aborted. */
+async function pause(milliseconds: number, until: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, { signal: until }).catch(() => undefined);
+}
+
+/** An event as it is sent (HTML, 9.2.5). @clauses STREAM-02 */
+function block(event: Event): string {
+  return `event: ${event.type}\ndata: ${toJson(event)}\nid: ${event.position}\n\n`;
+}
