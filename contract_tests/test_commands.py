@@ -289,13 +289,17 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         assert [user["email"] for user in users] == ["ada@example.com"] * 2
         with begun(f"{with_ports(FOLLOW, urls)} --silent") as curl:
             assert json.loads(shown(curl, "^data: (.+)")[1])["data"] == users[0]
-        for language, *interpreter in (
-            ("python", sys.executable, "-u", "-c"),
-            ("javascript", services.node(), "--input-type=module", "-e"),
+        # What stands first there is a page's: test_streams.py.
+        _, *snippets = re.findall(r"```(?:python|javascript)\n(.*?)```", following(), re.DOTALL)
+        for code, *interpreter in zip(
+            snippets,
+            (sys.executable, services.node()),
+            ("-u", "--input-type=module"),
+            ("-c", "-e"),
+            strict=True,
         ):
-            (code,) = re.findall(rf"```{language}\n(.*?)```", following(), re.DOTALL)
             with begun(shlex.join([*interpreter, with_ports(code, urls)])) as follower:
-                assert shown(follower, "^.+")[0] == "Ada"
+                assert shown(follower, "^.+")[0] == "user.created /users/1"
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
         assert "Both services are stopped.\n" in rest

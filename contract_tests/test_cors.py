@@ -51,7 +51,7 @@ def plain(origin: str) -> dict[str, str]:
 
 def preflight(origin: str, allow: str) -> dict[str, str]:
     """What the answer to its preflight carries."""
-    headers = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id"
+    headers = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
     return {
         "vary": "Origin",
         "access-control-allow-origin": origin,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -327,6 +328,45 @@ def test_what_is_forgotten_is_told(service: Service) -> None:
     assert names(expect.events(api.get(f"/events?after={old}"))[0]) == [f"{new}"]
     assert names(expect.events(api.get("/events?sort=-id"), next=False)[0]) == [f"{new}"]
     assert expect.events(api.get(f"/events?sort=-id&after={new}"), next=False)[0] == []
+
+
+@pytest.mark.clause("EVENT-14")
+@pytest.mark.settings(EVENTS_TTL=f"{TTL}")
+def test_the_newest_stays(service: Service) -> None:
+    api = service.api
+    before = newest(api)
+    ada = api.create()
+    time.sleep(TTL + 0.1)
+    assert of_user(since(api, before), ada["id"]) == [("user.created", ada)]
+
+
+@pytest.mark.clause("EVENT-14")
+@pytest.mark.settings(EVENTS_TTL="3")
+def test_what_is_young_is_kept(service: Service) -> None:
+    api = service.api
+    before = newest(api)
+    api.create()
+    time.sleep(1)
+    api.create()
+    assert len(since(api, before)) == 2
+
+
+@pytest.mark.clause("EVENT-14")
+def test_much_that_is_old_is_forgotten_bit_by_bit(launched: Callable[..., Service]) -> None:
+    service = launched(EVENTS_TTL="86400")
+    old = (datetime.now(UTC) - timedelta(days=2)).isoformat(timespec="milliseconds")
+    with Session(service.database_url) as session:
+        session.execute(
+            "WITH RECURSIVE numbers (n) AS"
+            " (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2500)"
+            " INSERT INTO events (type, user_id, time, data)"
+            f" SELECT 'user.deleted', 1, '{old[:-6]}Z', '{{\"id\":1,\"version\":1}}'"
+            " FROM numbers"
+        )
+        for left in (1500, 501, 2):
+            newest(service.api)
+            assert session.execute("SELECT COUNT(*) FROM events") == [(left,)]
+            service.api.create()
 
 
 @pytest.mark.clause("EVENT-14")

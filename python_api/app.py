@@ -1,6 +1,5 @@
 """The application: what every answer carries, problems, and the routers, in reading order."""
 
-import asyncio
 import traceback
 from http import HTTPMethod
 
@@ -61,9 +60,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.guard = guard
     app.state.users = Users(settings, database, guard)
     app.state.events = Events(settings, database)
-    # Set by the server below as it begins to stop.
-    app.state.stopping = asyncio.Event()
-    app.state.streams = Streams(settings, app.state.events, guard, app.state.stopping)
+    app.state.streams = Streams(settings, app.state.events, guard)
+    # For the server below, as it begins to stop.
+    app.state.on_stop = app.state.streams.stop
     app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS, **events_docs.SCHEMAS}
     routers = (auth_router, users_router, events_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.

@@ -126,7 +126,8 @@ class Client:
     ) -> Answer:
         """Send one request; `json` as compact UTF-8 with its Content-Type, `content` as it is.
 
-        A Content-Type in `headers` stands in place of the one that `json` brings.
+        A Content-Type in `headers` stands in place of the one that `json` brings. Of a stream, which
+        has no end, the head alone is read.
         """
         pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
         fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs]
@@ -145,7 +146,8 @@ class Client:
             method, self._any(), headers=fields, content=content, extensions=extensions
         )
         with contextlib.closing(self._http.handle_request(request)) as response:
-            body = b"".join(response.iter_raw())
+            is_endless = response.headers.get("Content-Type") == "text/event-stream"
+            body = b"" if is_endless else b"".join(response.iter_raw())
         received = [
             (name.decode("latin-1").lower(), value.decode("latin-1"))
             for name, value in response.headers.raw

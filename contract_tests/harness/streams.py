@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from contract_tests.harness import expect
 from contract_tests.harness.client import Client
-from contract_tests.harness.wire import Answer, Connection
+from contract_tests.harness.wire import Connection
 
 EVENT_TIMEOUT = 5.0
 
-BEGIN = "retry: 1000\n\n"
-HEARTBEAT = ":\n\n"
+_BEGIN = re.compile(r"retry: 1000\nid: (0|[1-9][0-9]*)\n\n")
+_HEARTBEAT = re.compile(r":\nid: (0|[1-9][0-9]*)\n\n")
 _BLOCK = re.compile(
     r"event: (user\.(?:created|changed|deleted))\ndata: ([^\n]*)\nid: ([1-9][0-9]*)\n\n"
 )
@@ -37,7 +37,10 @@ class Stream:
         if head.status == 503:
             raise ConnectionRefusedError(head)
         expect.stream(head)
-        assert self.block() == BEGIN
+        begin = _BEGIN.fullmatch(self.block())
+        assert begin
+        self.position = int(begin[1])
+        """The one that it has told of last."""
 
     def block(self) -> str:
         """The next block; nothing at the stream's end, which is a body's. Raises as `Connection`."""
@@ -50,22 +53,16 @@ class Stream:
         block, _, self._text = self._text.partition(b"\n\n")
         return block.decode() + "\n\n"
 
-    def event(self) -> dict[str, Any]:
-        """The next event, whatever heartbeats come before it; its form is checked."""
-        deadline = time.monotonic() + EVENT_TIMEOUT
-        while (block := self.block()) == HEARTBEAT:
-            assert time.monotonic() < deadline, "nothing but heartbeats"
-        return self.parsed(block)
+    def heartbeat(self) -> None:
+        """The next block, which is a heartbeat."""
+        block = self.block()
+        assert self.told(block) is None, block
 
-    @staticmethod
-    def parsed(block: str) -> dict[str, Any]:
-        """The event of this block; its form is checked."""
-        found = _BLOCK.fullmatch(block)
-        assert found, block
-        event: dict[str, Any] = json.loads(found[2])
-        assert (found[1], found[3]) == (event["type"], event["id"]), block
-        assert found[2].encode() == expect.render(event), block
-        expect.event(event)
+    def event(self) -> dict[str, Any]:
+        """The next event, whatever heartbeats come before it."""
+        deadline = time.monotonic() + EVENT_TIMEOUT
+        while (event := self.told(self.block())) is None:
+            assert time.monotonic() < deadline, "nothing but heartbeats"
         return event
 
     def rest(self, seconds: float = 5.0) -> list[dict[str, Any]]:
@@ -73,10 +70,26 @@ class Stream:
         deadline = time.monotonic() + seconds
         events = []
         while block := self.block():
-            if block != HEARTBEAT:
-                events.append(self.parsed(block))
+            if event := self.told(block):
+                events.append(event)
             assert time.monotonic() < deadline, f"the stream has not ended within {seconds:g} s"
         return events
+
+    def told(self, block: str) -> dict[str, Any] | None:
+        """The event of this block, none of a heartbeat; its form is checked, and its position kept."""
+        if beat := _HEARTBEAT.fullmatch(block):
+            assert int(beat[1]) >= self.position, block
+            self.position = int(beat[1])
+            return None
+        found = _BLOCK.fullmatch(block)
+        assert found, block
+        event: dict[str, Any] = json.loads(found[2])
+        assert (found[1], found[3]) == (event["type"], event["id"]), block
+        assert found[2].encode() == expect.render(event), block
+        expect.event(event)
+        assert int(event["id"]) > self.position, block
+        self.position = int(event["id"])
+        return event
 
 
 @contextmanager
@@ -91,16 +104,6 @@ def streamed(
     with api.connect(timeout) as connection:
         connection.send(api.message("GET", f"/events/stream{query}", fields.items()))
         yield Stream(connection)
-
-
-def head_of_stream(api: Client) -> Answer:
-    """What a target answers who asks for a stream: the head of one, or a problem."""
-    with api.connect() as connection:
-        connection.send(api.message("GET", "/events/stream"))
-        head = connection.read_head()
-        if head.status == 200:
-            return head
-    return api.get("/events/stream")
 
 
 class Follower:
@@ -143,8 +146,8 @@ class Follower:
                 api = Client(random.choice(self._urls))
                 with streamed(api, last=len(self.seen), timeout=1.0) as stream:
                     while not self._end.is_set() and (block := stream.block()):
-                        if block != HEARTBEAT:
-                            self.seen.append(stream.parsed(block))
+                        if event := stream.told(block):
+                            self.seen.append(event)
             except AssertionError as error:  # it is told in the test's own thread
                 self._failures.append(error)
                 return

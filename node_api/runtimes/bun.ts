@@ -17,7 +17,7 @@ declare const Bun: {
 // Bun takes no more.
 const MAX_IDLE_SECONDS = 255;
 
-const { settings, database, app } = await start(getConnInfo);
+const { settings, database, app, stop } = await start(getConnInfo);
 const server = Bun.serve({
   hostname: settings.host,
   port: settings.port,
@@ -28,6 +28,7 @@ const server = Bun.serve({
 });
 logListening({ address: server.hostname, port: server.port }, settings);
 await new Promise<void>(onSignal);
+stop();
 const cut = setTimeout(() => server.stop(true), settings.shutdownTimeout * 1000);
 await server.stop();
 clearTimeout(cut);

@@ -16,7 +16,7 @@ declare const Deno: {
   ): { shutdown(): Promise<void> };
 };
 
-const { settings, database, app } = await start(getConnInfo);
+const { settings, database, app, stop } = await start(getConnInfo);
 const server = Deno.serve(
   {
     hostname: settings.host,
@@ -26,6 +26,7 @@ const server = Deno.serve(
   app.fetch,
 );
 await new Promise<void>(onSignal);
+stop();
 setTimeout(() => process.exit(), settings.shutdownTimeout * 1000);
 await server.shutdown();
 await database.close();

@@ -9,12 +9,16 @@ import { ENVIRONMENT } from "../src/environment.ts";
 import { readSettings, type Settings } from "../src/settings.ts";
 import { type Database, openDatabase } from "../src/storage/database.ts";
 
+/** What a runtime is given to serve; `stop` tells the application that it is about to end. */
+type Started = { settings: Settings; database: Database; app: App; stop: () => void };
+
 /** The settings, the open database, and the application over it. Rejects if one can't be had. */
-export async function start(
-  getConnInfo: GetConnInfo,
-): Promise<{ settings: Settings; database: Database; app: App }> {
+export async function start(getConnInfo: GetConnInfo): Promise<Started> {
   const settings = readSettings(ENVIRONMENT);
   const database = await openDatabase(settings);
   await createFirstAdmin(database, settings);
-  return { settings, database, app: createApp(settings, database, { ...NO_SERVER, getConnInfo }) };
+  const stopping = new AbortController();
+  const below = { ...NO_SERVER, getConnInfo, stopping: stopping.signal };
+  const app = createApp(settings, database, below);
+  return { settings, database, app, stop: () => stopping.abort() };
 }

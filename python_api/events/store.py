@@ -28,8 +28,10 @@ from python_api.operation.observability import timestamp
 from python_api.storage.database import Connection
 from python_api.storage.tables import event_positions, events
 
-# How many events are written, at most, until positions are given though nobody reads (EVENT-14).
+# About how many events are written until positions are given though nobody reads (EVENT-14).
 MAX_WAITING = 64
+# How many are forgotten at a time, so that no list and no write waits for the rest.
+MAX_FORGOTTEN = 1000
 
 WRITE = (
     insert(events)
@@ -62,7 +64,10 @@ OLDEST_KEPT = (
     .where(events.c.time > bindparam("expired"))
     .scalar_subquery()
 )
-FORGET = delete(events).where(events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last") + 1))
+FORGET = delete(events).where(
+    events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last")),
+    events.c.position < select(func.min(events.c.position) + MAX_FORGOTTEN).scalar_subquery(),
+)
 LAST_POSITION = select(event_positions.c.last)
 # The position of the last event that was forgotten: 0 if none was.
 FORGOTTEN = select(

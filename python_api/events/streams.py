@@ -5,6 +5,7 @@ database. One that lags behind reads a page of the log, when its client has take
 """
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -29,21 +30,19 @@ RECENT = 200
 PAGE = 100
 
 # When a client asks again that has lost its stream, in milliseconds.
-BEGIN = "retry: 1000\n\n"
-HEARTBEAT = ":\n\n"
+RETRY = 1000
 
 
 class Streams:
     """The streams of a process."""
 
-    def __init__(
-        self, settings: Settings, events: Events, guard: Guard, stopping: asyncio.Event
-    ) -> None:
-        """Streams of these events, which end when `stopping` is set."""
+    def __init__(self, settings: Settings, events: Events, guard: Guard) -> None:
+        """Streams of these events; connections are left for whoever asks for something else."""
         self._settings = settings
         self._events = events
         self._guard = guard
-        self._stopping = stopping
+        self._most = max(1, min(settings.events_streams, settings.max_connections // 2))
+        self._stopping = asyncio.Event()
         self._open = 0
         self._recent: deque[Event] = deque(maxlen=RECENT)
         # The position up to which there was a look.
@@ -61,10 +60,11 @@ class Streams:
         position = await self._events.last_position()
         if after is not None:
             await self._events.check_kept(after)
-        if self._open >= self._settings.events_streams:
+        if self._open >= self._most:
             raise Problem("too-many-streams", headers={"Retry-After": "1"})
         self._open += 1
         if self._looking is None:
+            self._recent.clear()
             self._seen = position
             self._looking = asyncio.create_task(self._look())
         return Stream(self, caller, position if after is None else after)
@@ -72,17 +72,18 @@ class Streams:
     def close(self) -> None:
         """Count a stream no more. Clauses: STREAM-08."""
         self._open -= 1
-        if self._open == 0 and self._looking:
-            self._looking.cancel()
-            self._looking = None
-            self._recent.clear()
+
+    def stop(self) -> None:
+        """End all streams. Clauses: STREAM-10."""
+        self._stopping.set()
+        self._tell()
 
     async def _look(self) -> None:
-        """Look into the log again and again, and tell the streams what is new.
+        """Look into the log again and again, and tell the streams what is new, as long as there are.
 
         Clauses: STREAM-05, STREAM-10, STREAM-11.
         """
-        while not self._stopping.is_set():
+        while self._open and not self._stopping.is_set():
             found: list[Event] = []
             pause = LOOK_SECONDS
             try:
@@ -97,30 +98,39 @@ class Streams:
                 self._recent += found
                 self._seen = found[-1].position
                 self._tell()
-            else:
+            if len(found) < PAGE:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
-        self._tell()
+        self._looking = None
 
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
 
     async def chunks(self, caller: Caller | None, position: int) -> AsyncIterator[str]:
+        """What is sent, block by block, until the stream has to end. Never fails."""
+        try:
+            async for chunk in self._chunks(caller, position):
+                yield chunk
+        except Exception as error:  # noqa: BLE001
+            log("error", "stream failed", error="".join(traceback.format_exception(error)))
+
+    async def _chunks(self, caller: Caller | None, position: int) -> AsyncIterator[str]:
         """What is sent, block by block, until the stream has to end.
 
         Clauses: STREAM-02, STREAM-05, STREAM-06, STREAM-07, STREAM-09, STREAM-10, STREAM-11.
         """
-        yield BEGIN
+        yield f"retry: {RETRY}\nid: {position}\n\n"
         now = asyncio.get_running_loop().time
         beat = now() + self._settings.events_heartbeat
         while not self._stopping.is_set():
             news = self._news
             if now() >= beat:
                 beat = now() + self._settings.events_heartbeat
+                # First: the database may take its time.
+                yield f":\nid: {position}\n\n"
                 if not await self._may_go_on(caller):
                     return
-                yield HEARTBEAT
             try:
                 found, position = await self._next(caller, position)
             except Problem:

@@ -23,7 +23,8 @@ from typing import Any, Literal, cast
 import httptools
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -190,7 +191,7 @@ class Server(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
-        self._app.state.stopping.set()
+        self._app.state.on_stop()
         await super().shutdown(sockets)
         cut.cancel()
 
@@ -397,6 +398,8 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = True
+        if cycle.scope["http_version"] == "1.0":
+            app = without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -530,6 +533,32 @@ class Protocol(HttpToolsProtocol):
         self._hand_over(refuse(code))
         # What was read of a method may be HEAD's, whose answer would have no body.
         self.scope["method"] = "GET"
+
+
+def without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+    """The application, whose body of unknown length ends with the connection (RFC 9112, 6.1).
+
+    uvicorn would send it in chunks, which HTTP/1.0 doesn't know.
+
+    Clauses: STREAM-13.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        is_of_known_length = True
+
+        async def send_plain(message: Message) -> None:
+            nonlocal is_of_known_length
+            if message["type"] == "http.response.start":
+                is_of_known_length = "content-length" in Headers(raw=message["headers"])
+                cycle.chunked_encoding = None if is_of_known_length else False
+            elif not is_of_known_length:
+                more = message.get("more_body", False)
+                cycle.expected_content_length = len(message.get("body", b"")) + more
+            await send(message)
+
+        await app(scope, receive, send_plain)
+
+    return answer
 
 
 class Flow(FlowControl):

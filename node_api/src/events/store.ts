@@ -12,8 +12,10 @@ import { type Connection, parameter, prepared } from "../storage/database.ts";
 import type { EventPage } from "./pages.ts";
 import type { Change, Event } from "./schemas.ts";
 
-// How many events are written, at most, until positions are given though nobody reads (EVENT-14).
+// About how many events are written until positions are given though nobody reads (EVENT-14).
 const MAX_WAITING = 64;
+// How many are forgotten at a time, so that no list and no write waits for the rest.
+const MAX_FORGOTTEN = 1000;
 
 const WRITE = prepared((connection) =>
   connection
@@ -93,12 +95,19 @@ export async function givePositions(connection: Connection, now: Date, ttl: numb
   await connection
     .deleteFrom("events")
     .where("position", "<", (eb) =>
+      eb
+        .selectFrom("events")
+        .select((one) =>
+          sql<number>`${one.fn.min("position")} + ${sql.lit(MAX_FORGOTTEN)}`.as("some"),
+        ),
+    )
+    .where("position", "<", (eb) =>
       eb.fn.coalesce(
         eb
           .selectFrom("events")
           .select((one) => one.fn.min("position").as("oldest"))
           .where("time", ">", expired),
-        eb.val(last + 1),
+        eb.val(last),
       ),
     )
     .execute();

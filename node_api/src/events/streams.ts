@@ -23,8 +23,7 @@ const RECENT = 200;
 const PAGE = 100;
 
 // When a client asks again that has lost its stream, in milliseconds.
-const BEGIN = "retry: 1000\n\n";
-const HEARTBEAT = ":\n\n";
+const RETRY = 1000;
 
 /** The streams of a process. */
 export class Streams {
@@ -32,20 +31,31 @@ export class Streams {
   readonly #events: Events;
   readonly #guard: Guard;
   readonly #stopping: AbortSignal;
+  readonly #most: number;
   #open = 0;
   #recent: Event[] = [];
   /** The position up to which there was a look. */
   #seen = 0;
   /** What wakes the streams that wait. */
   readonly #waiting = new Set<() => void>();
-  #looking: AbortController | null = null;
+  #looks = false;
 
-  /** Streams of these events, which end when `stopping` is aborted. */
+  /**
+   * Streams of these events, which end when `stopping` is aborted; connections are left for whoever
+   * asks for something else.
+   *
+   * @clauses STREAM-10
+   */
   constructor(settings: Settings, events: Events, guard: Guard, stopping: AbortSignal) {
     this.#settings = settings;
     this.#events = events;
     this.#guard = guard;
     this.#stopping = stopping;
+    this.#most = Math.max(
+      1,
+      Math.min(settings.eventsStreams, Math.floor(settings.maxConnections / 2)),
+    );
+    stopping.addEventListener("abort", () => this.#tell());
   }
 
   /**
@@ -60,19 +70,23 @@ export class Streams {
     if (after !== null) {
       await this.#events.checkKept(after);
     }
-    if (this.#open >= this.#settings.eventsStreams) {
+    if (this.#open >= this.#most) {
       throw new Problem("too-many-streams", [], { "Retry-After": "1" });
     }
     this.#open += 1;
-    if (!this.#looking) {
+    if (!this.#looks) {
+      this.#recent = [];
       this.#seen = position;
-      this.#looking = new AbortController();
-      void this.#look(this.#looking.signal);
+      void this.#look();
     }
     return this.#stream(caller, after ?? position);
   }
 
-  /** What a client takes chunk by chunk; it counts as open until it has ended, however it does. */
+  /**
+   * What a client takes chunk by chunk; it counts as open until it has ended, however it does.
+   *
+   * @clauses STREAM-08
+   */
   #stream(caller: Caller | null, position: number): ReadableStream<Uint8Array> {
     const encoder = new TextEncoder();
     const gone = new AbortController();
@@ -80,7 +94,7 @@ export class Streams {
     const close = () => {
       if (!gone.signal.aborted) {
         gone.abort();
-        this.#close();
+        this.#open -= 1;
       }
     };
     // Not Hono's streamSSE, which names fields of the connection, tells clients of errors, and goes
@@ -105,24 +119,14 @@ export class Streams {
     );
   }
 
-  /** Count a stream no more. @clauses STREAM-08 */
-  #close(): void {
-    this.#open -= 1;
-    if (this.#open === 0) {
-      this.#looking?.abort();
-      this.#looking = null;
-      this.#recent = [];
-    }
-  }
-
   /**
-   * Look into the log again and again, and tell the streams what is new.
+   * Look into the log again and again, and tell the streams what is new, as long as there are.
    *
    * @clauses STREAM-05, STREAM-10, STREAM-11
    */
-  async #look(noMore: AbortSignal): Promise<void> {
-    const ended = AbortSignal.any([noMore, this.#stopping]);
-    while (!ended.aborted) {
+  async #look(): Promise<void> {
+    this.#looks = true;
+    while (this.#open > 0 && !this.#stopping.aborted) {
       let found: Event[] = [];
       let milliseconds = LOOK_MILLISECONDS;
       try {
@@ -135,19 +139,17 @@ export class Streams {
       }
       const [first] = found;
       const last = found.at(-1);
-      if (noMore.aborted) {
-        return;
-      }
       if (first && last) {
         const isNext = first.position === this.#seen + 1;
         this.#recent = [...(isNext ? this.#recent : []), ...found].slice(-RECENT);
         this.#seen = last.position;
         this.#tell();
-      } else {
-        await pause(milliseconds, ended);
+      }
+      if (found.length < PAGE) {
+        await pause(milliseconds, this.#stopping);
       }
     }
-    this.#tell();
+    this.#looks = false;
   }
 
   #tell(): void {
@@ -181,17 +183,18 @@ export class Streams {
     begin: number,
     gone: AbortSignal,
   ): AsyncGenerator<string, undefined> {
-    yield BEGIN;
+    yield `retry: ${RETRY}\nid: ${begin}\n\n`;
     const heartbeat = this.#settings.eventsHeartbeat * 1000;
     let beat = performance.now() + heartbeat;
     let position = begin;
     while (!(this.#stopping.aborted || gone.aborted)) {
       if (performance.now() >= beat) {
         beat = performance.now() + heartbeat;
+        // First: the database may take its time.
+        yield `:\nid: ${position}\n\n`;
         if (!(await this.#mayGoOn(caller))) {
           return;
         }
-        yield HEARTBEAT;
       }
       let found: Event[];
       try {

@@ -4,7 +4,7 @@ const EXPOSED =
   "Accept-Patch, ETag, Idempotency-Replayed, Link, Location, Retry-After, WWW-Authenticate, " +
   "X-Request-Id";
 const ACCEPTED =
-  "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id";
+  "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id";
 const MAX_AGE = "600";
 
 /**
