@@ -399,7 +399,7 @@ class Protocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = True
         if cycle.scope["http_version"] == "1.0":
-            app = without_chunks(app, cycle)
+            app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -535,7 +535,7 @@ class Protocol(HttpToolsProtocol):
         self.scope["method"] = "GET"
 
 
-def without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
     """The application, whose body of unknown length ends with the connection (RFC 9112, 6.1).
 
     uvicorn would send it in chunks, which HTTP/1.0 doesn't know.

@@ -509,6 +509,7 @@ class Connection {
     if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
       return;
     }
+    // To such a client Node sends no chunks by itself (STREAM-13).
     outgoing.shouldKeepAlive &&= incoming.httpVersion !== "1.0";
     const code = refusal(incoming, this.#settings);
     if (code) {
