@@ -412,10 +412,13 @@ def replay(
 
 
 def head_of(answer_head: Answer, answer_get: Answer) -> None:
-    """A HEAD's answer: the GET's status and header fields (Content-Length too), no body."""
+    """A HEAD's answer: the GET's status and header fields (Content-Length too), no body.
+
+    A stream's has no Transfer-Encoding: there is nothing to encode.
+    """
     assert answer_head.body == b"", _shown(answer_head)
     assert answer_head.status == answer_get.status, _shown(answer_head)
-    generated = _OF_THE_CONNECTION | {"x-request-id"}
+    generated = _OF_THE_CONNECTION | {"x-request-id", "transfer-encoding"}
     of_head, of_get = (
         sorted(field for field in answer.headers if field[0] not in generated)
         for answer in (answer_head, answer_get)
