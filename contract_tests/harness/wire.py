@@ -134,7 +134,10 @@ class Connection:
 
     def read_head(self) -> Answer:
         """The next final answer, but for its body, which `read_chunk` gives piece by piece."""
-        return self._final_head(time.monotonic() + self._timeout)
+        answer = self._final_head(time.monotonic() + self._timeout)
+        sent, self._sent = self._sent, b""
+        tell(self._name, sent, answer)
+        return answer
 
     def read_chunk(self) -> bytes:
         """The next chunk of a body; nothing at its end. Raises as `read` does."""
