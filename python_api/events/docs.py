@@ -70,11 +70,11 @@ STREAM_EVENTS: dict[str, Any] = {
     "description": "Server-Sent Events, for `EventSource`: what happens to users, as it does.",
     "responses": {
         "200": {
-            "description": "The stream, which begins with `retry`.",
+            "description": "The stream, which begins with `retry` and the position as `id`.",
             "headers": headers("X-Accel-Buffering"),
             "content": content(
                 {"type": "string"},
-                'retry: 1000\n\nevent: user.deleted\ndata: {"specversion":"1.0", ...}\nid: 41\n\n',
+                'retry: 1000\nid: 40\n\nevent: user.deleted\ndata: {"specversion":"1.0", ...}\nid: 41\n\n',
                 "text/event-stream",
             ),
         },

@@ -43,8 +43,6 @@ export class Streams {
   /**
    * Streams of these events, which end when `stopping` is aborted; connections are left for whoever
    * asks for something else.
-   *
-   * @clauses STREAM-10
    */
   constructor(settings: Settings, events: Events, guard: Guard, stopping: AbortSignal) {
     this.#settings = settings;
@@ -55,7 +53,6 @@ export class Streams {
       1,
       Math.min(settings.eventsStreams, Math.floor(settings.maxConnections / 2)),
     );
-    stopping.addEventListener("abort", () => this.#tell());
   }
 
   /**
@@ -126,6 +123,9 @@ export class Streams {
    */
   async #look(): Promise<void> {
     this.#looks = true;
+    // Not for good: the signal outlives an application that was only tested.
+    const tell = () => this.#tell();
+    this.#stopping.addEventListener("abort", tell);
     while (this.#open > 0 && !this.#stopping.aborted) {
       let found: Event[] = [];
       let milliseconds = LOOK_MILLISECONDS;
@@ -149,6 +149,7 @@ export class Streams {
         await pause(milliseconds, this.#stopping);
       }
     }
+    this.#stopping.removeEventListener("abort", tell);
     this.#looks = false;
   }
 
