@@ -37,6 +37,8 @@ _PLACE = re.compile(rb"\{(%s)\}" % "|".join(PLACES).encode())
 _CURSOR = re.compile(rb"\{cursor ([^{}]*)\}")
 
 TIMEOUT = 20.0
+# What is said of bytes that are no HTTP.
+CUT = "4xx; closed"
 OF_THE_CONNECTION = {"date", "connection", "keep-alive"}  # CONTRACT.md, Outside the contract
 
 
@@ -73,6 +75,8 @@ class Entry:
 
     place: str
     steps: tuple[Request, ...]
+    expected: str | None
+    """What an open service answers, as `converse` gives it; None where that isn't said."""
 
 
 class Difference(AssertionError):
@@ -231,6 +235,12 @@ class _Outcome:
     answers: tuple[tuple[int, tuple[tuple[str, str], ...], bytes], ...]
     end: str
 
+    def verdict(self) -> str:
+        """What was answered, as the corpus says it: `422 validation #/name missing; closed`."""
+        said = [_verdict(status, body) for status, _, body in self.answers]
+        end = ["closed"] if self.end.startswith("closed") else []
+        return "; ".join([" | ".join(said), *end])
+
     def is_cut(self) -> bool:
         """A 4xx, whatever it says, and the end of the connection."""
         statuses = [status for status, _, _ in self.answers]
@@ -244,6 +254,22 @@ class _Outcome:
         return [*shown, f"[the connection: {self.end}]"]
 
 
+def _verdict(status: int, body: bytes) -> str:
+    """The status; of a problem also its code, and what is wrong where."""
+    if not body.startswith(b'{"type":"/problems/'):
+        return str(status)
+    problem = json.loads(body)
+    code = problem["type"].removeprefix("/problems/")
+    errors = [f"{_where(error)} {error['code']}" for error in problem.get("errors", ())]
+    return f"{status} {code} {', '.join(errors)}".rstrip()
+
+
+def _where(error: Mapping[str, str]) -> str:
+    if "pointer" in error:
+        return error["pointer"]
+    return f"?{error['parameter']}" if "parameter" in error else f"{error['header']}:"
+
+
 _CREATE = b"POST /users HTTP/1.1\r\nContent-Type: application/json\r\n"
 _SETUP: dict[str, tuple[Request, ...]] = {
     "id": (Request(_CREATE, b'{"name":"Ada {unique}","email":"{unique}@example.com"}'),),
@@ -255,8 +281,11 @@ _SETUP: dict[str, tuple[Request, ...]] = {
 }
 
 
-def converse(targets: Sequence[Client], steps: Sequence[Request]) -> None:
-    """Ask all targets for each of these, one after the other; `Difference` where they differ."""
+def converse(targets: Sequence[Client], steps: Sequence[Request]) -> str:
+    """Ask all targets for each of these, one after the other; `Difference` where they differ.
+
+    Gives what they answered, in the corpus' notation.
+    """
     token = expect.unique().encode()
     places = {
         "unique": token,
@@ -271,24 +300,24 @@ def converse(targets: Sequence[Client], steps: Sequence[Request]) -> None:
                 _compare(sides, request)
             for side in sides:
                 side.places[place if place != "taken" else "_"] = side.places["new"]
-    for request in steps:
-        _compare(sides, request)
+    return " | ".join(_compare(sides, request) for request in steps)
 
 
 def _places(request: Request) -> list[bytes]:
     return _PLACE.findall(request.head + (request.body or b""))
 
 
-def _compare(sides: Sequence[_Side], request: Request) -> None:
+def _compare(sides: Sequence[_Side], request: Request) -> str:
     if "new" in sides[0].places and request.head.startswith(b"POST "):
         time.sleep(0.002)  # no two users of an example are created in the same millisecond
     outcomes = _ask(sides, request)
     if request.cut and all(one.is_cut() for one in outcomes):
-        return
+        return CUT
     if any(outcome != outcomes[0] for outcome in outcomes):
         raise Difference(_report(sides, outcomes))
     if request.cut and not request.half_closed:
         raise Difference(f"Not cut, as was expected:\n{_report(sides, outcomes)}")
+    return outcomes[0].verdict()
 
 
 def _ask(sides: Sequence[_Side], request: Request) -> list[_Outcome]:
@@ -401,19 +430,25 @@ def parsed(text: str, source: str) -> Iterator[Entry]:
     """The requests of a text in the corpus' notation."""
     template: list[str] = []
     options, begun = "", 0
+    expected: str | None = None
     for n, line in enumerate([*text.split("\n"), ""], 1):
         if line.startswith(">"):
             if not begun:
-                template, begun = [], n
+                template, begun, expected = [], n, None
             template.append(line[1:].removeprefix(" "))
             continue
+        if line.startswith("< "):
+            expected = line[2:]
+            continue
         if begun and not any("{line}" in part for part in template):
-            yield _entry(f"{source}:{begun}", template, options, "")
+            yield _entry(f"{source}:{begun}", template, options, "", expected)
         begun = 0
         if line.startswith("@"):
-            options = line[1:]
-        elif line and not line.startswith("#"):
-            yield _entry(f"{source}:{n}", template, options, line)
+            options, expected = line[1:], None
+        elif not line:
+            expected = None
+        elif not line.startswith("#"):
+            yield _entry(f"{source}:{n}", template, options, line, expected)
 
 
 def as_text(steps: Sequence[Request]) -> str:
@@ -443,7 +478,9 @@ def _escaped(data: bytes) -> str:
     return b"\r\n".join(lines).decode().replace("\r\n", "↵")
 
 
-def _entry(place: str, template: Sequence[str], options: str, line: str) -> Entry:
+def _entry(
+    place: str, template: Sequence[str], options: str, line: str, expected: str | None
+) -> Entry:
     flags = frozenset(options.split())
     assert flags <= {*FLAGS}, f"{place}: {options}"
     steps: list[list[str]] = [[]]
@@ -452,7 +489,7 @@ def _entry(place: str, template: Sequence[str], options: str, line: str) -> Entr
             steps.append([])
         else:
             steps[-1].append(part.replace("{line}", line.replace("{empty}", "")))
-    return Entry(place, tuple(_request(lines, flags) for lines in steps))
+    return Entry(place, tuple(_request(lines, flags) for lines in steps), expected)
 
 
 def _request(lines: list[str], flags: frozenset[str]) -> Request:
