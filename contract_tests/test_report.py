@@ -3,6 +3,8 @@
 REPORT=.data/report.html pytest contract_tests/test_report.py     that one, made before
 """
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -64,10 +66,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(report: Path) -> Any:
     """What the page shows."""
     text = report.read_text("utf-8")
-    (found,) = re.findall(
-        r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL
-    )
-    return json.loads(found)
+    (packed,) = re.findall(r'<script id="data" type="application/gzip;base64">(.*?)</script>', text)
+    return json.loads(gzip.decompress(base64.b64decode(packed)))
 
 
 @pytest.fixture(scope="module")

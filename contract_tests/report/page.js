@@ -96,8 +96,20 @@ const COMMENTS = ".c, .c1, .ch, .cm, .cp, .cs, .sd";
 const LINES = /^(python|node):(\d+)(?:-(\d+))?$/;
 
 /** @type {Data} */
-const data = JSON.parse(byId("data").textContent);
+const data = await unpacked(byId("data").textContent);
 const ids = data.groups.flatMap((group) => group.clauses);
+
+/**
+ * The JSON that was packed by gzip and base64.
+ *
+ * @param {string} packed
+ * @returns {Promise<Data>}
+ */
+function unpacked(packed) {
+  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
+  const text = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(text).json();
+}
 
 // ---------------------------------------------------------------------------------- elements
 
