@@ -35,7 +35,12 @@ from contract_tests.harness.services import ROOT
 
 # In this order, one test after the other: what is soon done comes first, and what takes long is
 # not what everything waits for in the end.
-FILES = [f"contract_tests/test_{name}.py" for name in ("histories", "stateful", "differential")]
+READERS = "contract_tests/test_faults.py::test_readers_miss_nothing_whatever_happens_to_"
+FILES = [
+    f"{READERS}instances_and_postgres",
+    f"{READERS}the_only_instance",
+    *(f"contract_tests/test_{name}.py" for name in ("histories", "stateful", "differential")),
+]
 OPTIONS = ["-n", "auto", "--maxprocesses", "4", "--maxschedchunk", "1", "-p", "no:randomly"]
 KINDS_OF_HISTORIES = 3
 LOOK_SECONDS = 0.5
@@ -48,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, default=50_000, help="a request or a few each")
     parser.add_argument("--sequences", type=int, default=2_000, help="of the state machine")
     parser.add_argument("--histories", type=int, default=100, help="of each kind, on each engine")
+    parser.add_argument(
+        "--followed", type=int, default=60, help="seconds of readers of events, in each of 5 ways"
+    )
     parser.add_argument("--seed", type=int, default=1, help="the same seed makes the same")
     parser.add_argument("pytest", nargs="*", metavar="OPTION", help="of pytest, after --")
     given = parser.parse_args(arguments)
@@ -64,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     env = {name: str(count) for name, count in counts.items()}
     env |= {f"{name}_SEED": str(given.seed) for name in counts}
+    env["FOLLOWED"] = str(given.followed)
     with TemporaryDirectory() as room:
         directory, output = Path(room), Path(room, "output")
         begin = time.monotonic()
@@ -118,7 +127,7 @@ def _summary(directory: Path, seconds: float, seed: int, code: int) -> str:
     """What was asked, and whether all is well."""
     done = {
         what: advanced(directory, what)
-        for what in ("corpus", "requests", "sequences", "steps", "histories")
+        for what in ("corpus", "requests", "sequences", "steps", "histories", "events")
     }
     asked = done["corpus"] + done["requests"]
     return "\n".join(
@@ -126,6 +135,7 @@ def _summary(directory: Path, seconds: float, seed: int, code: int) -> str:
             f"{asked:>9,} requests to all targets at once: {done['corpus']:,} of the corpus, the rest generated",
             f"{done['sequences']:>9,} sequences, held against the model: {done['steps']:,} requests",
             f"{done['histories']:>9,} histories of concurrent clients, checked for an order",
+            f"{done['events']:>9,} events, each seen once by each of 4 readers, whatever was killed and replaced",
             f"{seconds:>9,.0f} seconds, seed {seed}",
             "No difference that CONTRACT.md doesn't explain." if code == 0 else "NOT PROVEN:",
         ]

@@ -1,28 +1,35 @@
-"""OPS: what is left standing when a database or an instance isn't. Each on a real PostgreSQL."""
+"""OPS: what is left standing when a database or an instance isn't. Most on a real PostgreSQL.
+
+FOLLOWED=120 pytest contract_tests/test_faults.py -k readers     readers of events, so many seconds
+"""
 
 import contextlib
 import os
+import random
 import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from contract_tests.harness import expect, services
+from contract_tests.harness import expect, progress, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import OwnPostgres, Session, locked
-from contract_tests.harness.load import Load, assert_each_once
+from contract_tests.harness.load import Load, Writers, assert_each_once
 from contract_tests.harness.network import Proxy
 from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.streams import Follower, streamed
 
 OK = b'{"status":"ok"}'
 JSON = ("Content-Type", "application/json")
+
+FOLLOWED = float(os.environ.get("FOLLOWED", "4"))
+READERS = 4
 
 # Waits that end before a client would call it a hang.
 BRISK = {"DATABASE_TIMEOUT": "2", "DATABASE_STATEMENT_TIMEOUT": "1"}
@@ -317,35 +324,112 @@ def replace(load: Load, old: Service, new: Service) -> Service:
 # Events
 
 
-@pytest.mark.clause("EVENT-01", "EVENT-03", "STREAM-05", "STREAM-10", "STREAM-11", "OPS-23")
-def test_who_follows_through_all_of_it_misses_nothing(
-    server: OwnPostgres, instances: Instances
+@pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "STREAM-11")
+@pytest.mark.clause("OPS-15", "OPS-23")
+@pytest.mark.parametrize("kinds", [("python",) * 2, ("node",) * 2, services.KINDS], ids="-".join)
+def test_readers_miss_nothing_whatever_happens_to_instances_and_postgres(
+    server: OwnPostgres, instances: Instances, kinds: tuple[Kind, Kind]
 ) -> None:
-    """Of either service, while PostgreSQL crashes, one is killed and the others are replaced."""
-    python, node, victim = instances("python", "node", "python", **BRISK)
-    urls = [service.url for service in (python, node, victim)]
-    load = Load(urls)
+    several = instances(*kinds, **BRISK)
+    urls = [service.url for service in several]
+
+    def another() -> Service:
+        """One more, of the kind that the first one isn't, where there are both."""
+        (service,) = instances(kinds[several[0].kind == kinds[0]], **BRISK)
+        urls.append(service.url)
+        several.append(service)
+        return several.pop(0)
+
+    def kill() -> None:
+        several[0].kill()
+        urls.remove(another().url)
+
+    def change_over() -> None:
+        old = another()
+        assert old.stop() == 0
+        urls.remove(old.url)
+
+    def restart(signum: signal.Signals) -> None:
+        server.stop(signum)
+        time.sleep(0.3)
+        server.start()
+
+    def crash() -> None:
+        restart(signal.SIGQUIT)
+
+    def stop() -> None:
+        restart(signal.SIGINT)
+
+    assert_nothing_is_missed(urls, [kill, change_over, crash, stop], lambda: several[-1].api)
+
+
+@pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "OPS-15")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_readers_miss_nothing_whatever_happens_to_the_only_instance(
+    kind: Kind, tmp_path: Path
+) -> None:
+    service = services.launch(kind, directory=tmp_path)
+    urls = [service.url]
+
+    def kill() -> None:
+        service.kill()
+        service.restart()
+        urls[:] = [service.url]
+
+    def stop() -> None:
+        assert service.stop() == 0
+        service.restart()
+        urls[:] = [service.url]
+
+    try:
+        assert_nothing_is_missed(urls, [kill, stop], lambda: service.api)
+    finally:
+        service.kill()
+
+
+def assert_nothing_is_missed(
+    urls: list[str], incidents: Sequence[Callable[[], None]], api: Callable[[], Client]
+) -> None:
+    """Writers write and readers follow while each of these happens, again and again for FOLLOWED s.
+
+    Each reader sees each position once, and the same events; they tell of every write that was
+    acknowledged, of each user version after version, and of nothing that isn't there.
+    """
+    deadline = time.monotonic() + FOLLOWED
     with contextlib.ExitStack() as stack:
-        followers = [stack.enter_context(Follower(load.urls)) for _ in range(4)]
-        with load:
-            load.await_more()
-            server.stop(signal.SIGQUIT)
-            load.await_repeats()
-            server.start()
-            load.await_more(5)
-            load.urls.remove(victim.url)
-            victim.kill()
-            load.await_more()
-            replaced = replace(load, python, instances("node", **BRISK)[0])
-            replace(load, node, instances("python", **BRISK)[0])
-        events = all_events(replaced.api)
+        followers = [stack.enter_context(Follower(urls)) for _ in range(READERS)]
+        with Writers(urls) as writers:
+            while True:
+                for incident in random.sample(incidents, len(incidents)):
+                    writers.await_more(10)
+                    incident()
+                writers.await_more(10)
+                if time.monotonic() > deadline:
+                    break
+        events = all_events(api())
         for follower in followers:
             follower.await_position(len(events))
+    progress.advance("events", len(events))
     assert [event["id"] for event in events] == [f"{n + 1}" for n in range(len(events))]
-    assert [follower.seen for follower in followers] == [events] * 4
-    told = sorted((event["data"] for event in events), key=lambda user: int(user["id"]))
-    assert told == sorted(load.acknowledged, key=lambda user: int(user["id"]))
-    assert_each_once(replaced.api, load.acknowledged)
+    for follower in followers:
+        assert follower.seen == events
+    users: dict[int, dict[str, Any]] = {}
+    told: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for event in events:
+        after = event["data"]
+        before = users.pop(after["id"], None)
+        assert (before is None) == (event["type"] == "user.created")
+        if event["type"] == "user.deleted":
+            assert before
+            assert after["version"] == before["version"]
+        else:
+            assert after["version"] == (before["version"] + 1 if before else 1)
+            users[after["id"]] = after
+        told[event["type"], after["id"], after["version"]] = after
+    assert_each_once(api(), list(users.values()))
+    for what, user in writers.acknowledged:
+        data = {name: user[name] for name in ("id", "version")} if "deleted" in what else user
+        assert told.get((what, user["id"], user["version"])) == data
 
 
 @pytest.mark.clause("STREAM-11")

@@ -66,6 +66,13 @@ class Client:
         self._http = httpx.HTTPTransport(trust_env=False, limits=POOL)
         self.begin("")
 
+    @classmethod
+    def of(cls, urls: list[str], name: str) -> Self:
+        """A client of services that come and go: the list may change under way."""
+        client = cls(",".join(urls), name)
+        client.urls = urls
+        return client
+
     def begin(self, seed: str) -> None:
         """Choose among the URLs from here on as the seed has it; `url` is the first choice."""
         self._random = random.Random(seed)

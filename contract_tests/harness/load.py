@@ -1,5 +1,9 @@
-"""Clients that create one user after the other, each creation until it is acknowledged."""
+"""Clients that write while a service is under way: `Load` creates until it is acknowledged.
 
+`Writers` create, change and delete, and know of each write that was acknowledged.
+"""
+
+import random
 import threading
 import time
 from collections.abc import Sequence
@@ -102,6 +106,93 @@ class Load:
         finally:
             taken = time.monotonic() - start
             assert taken < HANG, f"a request took {taken:.1f} s"
+
+
+class Writers:
+    """Clients that create, change and delete users of their own, while the `with` block runs.
+
+    Every request goes to one of `urls`, which may change under way. Whoever is answered 503 or not
+    at all can't know what was done, and leaves that user alone from then on. Whatever else is wrong
+    is told at the end.
+    """
+
+    def __init__(self, urls: list[str], clients: int = 6) -> None:
+        """So many clients at the same time."""
+        self._client = Client.of(urls, "writers")
+        self.acknowledged: list[tuple[str, dict[str, Any]]] = []
+        """The type of the event that each write was to have, and the user as it was answered."""
+        self._failures: list[str] = []
+        self._end = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+        self._client.close()
+        if error is None:
+            assert self._failures == []
+
+    def await_more(self, seconds: float = HANG) -> None:
+        """Wait until as many writes as there are clients were acknowledged since now."""
+        enough = len(self.acknowledged) + len(self._threads)
+        deadline = time.monotonic() + seconds
+        while len(self.acknowledged) < enough and not self._failures:
+            assert time.monotonic() < deadline, f"not served again within {seconds:g} s"
+            time.sleep(0.01)
+
+    def _work(self) -> None:
+        users: list[dict[str, Any]] = []
+        try:
+            while not self._end.is_set():
+                before = users.pop(random.randrange(len(users))) if len(users) > 2 else None
+                if after := self._write(before):
+                    users.append(after)
+                self._end.wait(PAUSE)
+        except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
+            self._failures.append(f"{type(error).__name__}: {error}")
+
+    def _write(self, user: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Create a user, or change or delete this one; gives the user, if there is one then."""
+        fields = expect.somebody()
+        if user is None:
+            answer = self._ask("POST", "/users", fields)
+            return (
+                self._told("user.created", expect.user(answer, 201, **fields)) if answer else None
+            )
+        path = f"/users/{user['id']}"
+        if random.random() < 1 / 3:
+            if answer := self._ask("DELETE", path):
+                expect.empty(answer)
+                self._told("user.deleted", user)
+            return None
+        answer = self._ask("PATCH", path, {"name": fields["name"]})
+        if not answer:
+            return None
+        changed = {"name": fields["name"], "version": user["version"] + 1, "updated_at": None}
+        return self._told("user.changed", expect.user(answer, 200, **(user | changed)))
+
+    def _told(self, kind: str, user: dict[str, Any]) -> dict[str, Any]:
+        self.acknowledged.append((kind, user))
+        return user
+
+    def _ask(self, method: str, path: str, fields: object = None) -> Answer | None:
+        """The answer; None where it can't be known what was done."""
+        try:
+            answer = self._client.request(method, path, json=fields)
+        except httpx.TransportError:
+            return None
+        if answer.status != 503:
+            return answer
+        expect.problem(answer, "unavailable")
+        return None
 
 
 def assert_each_once(

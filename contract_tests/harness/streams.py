@@ -5,10 +5,12 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
+
+import httpx
 
 from contract_tests.harness import expect
 from contract_tests.harness.client import Client
@@ -115,13 +117,14 @@ def streamed(
 class Follower:
     """Somebody who follows what happens, in a thread, while the `with` block runs.
 
-    Each stream is of one of `urls`, which may change under way; when it ends, however it does, the
-    next one begins where it ended. What it has seen is in `seen`.
+    Moves at random between `urls`, which may change under way, and between the two ways to read:
+    some events of a stream, or a page of the list, always from where the last one ended. What it
+    has seen is in `seen`: each position once, or it fails.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    def __init__(self, urls: list[str]) -> None:
         """Follow these services from the first event on."""
-        self._urls = urls
+        self._api = Client.of(urls, "follower")
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow)
         self._failures: list[BaseException] = []
@@ -136,6 +139,7 @@ class Follower:
     ) -> None:
         self._end.set()
         self._thread.join()
+        self._api.close()
         if error is None:
             assert self._failures == []
 
@@ -149,13 +153,30 @@ class Follower:
     def _follow(self) -> None:
         while not self._end.is_set():
             try:
-                api = Client(random.choice(self._urls))
-                with streamed(api, last=len(self.seen), timeout=1.0) as stream:
-                    while not self._end.is_set() and (block := stream.block()):
-                        if event := stream.told(block):
-                            self.seen.append(event)
+                random.choice((self._stream, self._list))()
             except AssertionError as error:  # it is told in the test's own thread
                 self._failures.append(error)
                 return
-            except OSError:
+            except (OSError, httpx.TransportError):
                 time.sleep(0.02)
+
+    def _stream(self) -> None:
+        """Some events of a stream, unless it ends before or has nothing to tell for a while."""
+        enough = len(self.seen) + random.randint(1, 200)
+        with streamed(self._api, last=len(self.seen), timeout=1.0) as stream:
+            while len(self.seen) < enough and not self._end.is_set() and (block := stream.block()):
+                if event := stream.told(block):
+                    self._see(event)
+
+    def _list(self) -> None:
+        answer = self._api.get(f"/events?after={len(self.seen)}&limit={random.randint(1, 100)}")
+        if answer.status == 503:
+            expect.problem(answer, "unavailable")
+        else:
+            page, _ = expect.events(answer)
+            for event in page:
+                self._see(event)
+
+    def _see(self, event: dict[str, Any]) -> None:
+        assert int(event["id"]) == len(self.seen) + 1, f"{event} after {len(self.seen)} others"
+        self.seen.append(event)
