@@ -76,7 +76,7 @@ attack: setup ## What one client can do to the others; ARGS="--seconds 30"
 	@$(python) -m contract_tests.attack $(ARGS)
 
 .PHONY: bench
-bench: setup ## Both services and the claims about both languages, measured in some ten minutes; needs wrk
+bench: setup ## Both services and the claims about both languages, measured in some twelve minutes; needs wrk
 	@$(python) -m benchmarks $(ARGS)
 
 .PHONY: bench-full

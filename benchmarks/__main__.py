@@ -1,6 +1,6 @@
 """`make bench` and `make bench-full`: measure all there is, keep it as JSON, and draw one page.
 
-python -m benchmarks                      the quick run, some ten minutes
+python -m benchmarks                      the quick run, some twelve minutes
 python -m benchmarks --full               all sizes, more rounds, a million requests
 python -m benchmarks --only services      without the article's sections; or `--only article`
 python -m benchmarks --against e53a702    both services against themselves as they were there

@@ -47,10 +47,12 @@ def contenders() -> list[Contender]:
         Contender("FastAPI", "python", python),
         Contender("bare ASGI", "python", tuple(peer("bare.py"))),
         Contender("plain FastAPI", "python", tuple(peer("plain.py"))),
+        Contender("observed FastAPI", "python", tuple(peer("observed.py"))),
         Contender("Hono", "typescript", node),
         Contender("Hono, secured", "typescript", node, secured=True),
         Contender("node:http", "typescript", tuple(peer("bare.ts"))),
         Contender("plain Hono", "typescript", tuple(peer("plain.ts"))),
+        Contender("observed Hono", "typescript", tuple(peer("observed.ts"))),
         Contender("Express", "typescript", tuple(peer("express.ts"))),
     ]
 

@@ -51,6 +51,17 @@ def ours(
 @contextlib.contextmanager
 def running(name: str, database_url: str) -> Iterator[Client]:
     """The peer on this database; in the end it has to stop as it should."""
+    with running_with_log(name, database_url) as (client, process):
+        yield client
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@contextlib.contextmanager
+def running_with_log(
+    name: str, database_url: str
+) -> Iterator[tuple[Client, subprocess.Popen[bytes]]]:
+    """The peer on this database, and its process, which writes its log to a pipe."""
     with subprocess.Popen(
         command(name),
         cwd=ROOT,
@@ -62,9 +73,7 @@ def running(name: str, database_url: str) -> Iterator[Client]:
             line = json.loads(process.stdout.readline())
             assert line["message"] == "listening"
             with contextlib.closing(Client(line["url"], name)) as client:
-                yield client
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+                yield client, process
         finally:
             process.kill()
 
@@ -94,3 +103,17 @@ def test_a_peer_answers_and_stores_as_our_service_does(name: str, ours: Service)
     with Session(ours.database_url) as session:
         internal = session.execute(INTERNAL.format(user["id"]))
     assert internal == [("ærøskøbing ltd.", "member", None, 1)]
+
+
+@pytest.mark.parametrize("name", ["observed.py", "observed.ts"])
+def test_an_observed_peer_has_the_duties_of_our_service(name: str, ours: Service) -> None:
+    with running_with_log(name, ours.database_url) as (peer, process):
+        answer = peer.get("/users/1")
+        assert "/users/" in peer.get("/metrics").body.decode()
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        line, *_ = map(json.loads, process.stdout)
+    assert line["request_id"] == answer.header("x-request-id")
+    assert (line["message"], line["method"], line["status"]) == ("request", "GET", 200)
+    assert line["route"].startswith("/users/")
+    assert line["duration_ms"] > 0

@@ -4,7 +4,7 @@ import sys
 
 from contract_tests.harness.services import node
 
-NAMES = ("bare.py", "plain.py", "bare.ts", "plain.ts", "express.ts")
+NAMES = ("bare.py", "plain.py", "observed.py", "bare.ts", "plain.ts", "observed.ts", "express.ts")
 
 
 def command(name: str) -> list[str]:

@@ -152,7 +152,7 @@ const createUser = createRoute({
   },
 });
 
-const app = new OpenAPIHono();
+export const app = new OpenAPIHono();
 
 app.openapi(readUser, async (c) => {
   const { id } = c.req.valid("param");
@@ -177,9 +177,16 @@ app.openapi(createUser, async (c) => {
   return c.json(user, 201, { ETag: `"${user.version}"` });
 });
 
-const options = { fetch: app.fetch, hostname: "127.0.0.1", port: Number(process.env["PORT"] ?? 0) };
-serve(options, ({ port }) => {
-  const line = { message: "listening", url: `http://127.0.0.1:${port}` };
-  process.stdout.write(`${JSON.stringify(line)}\n`);
-});
-process.on("SIGTERM", () => process.exit());
+/** Serve an application until SIGTERM. */
+export function listen({ fetch }: Pick<typeof app, "fetch">): void {
+  const port = Number(process.env["PORT"] ?? 0);
+  serve({ fetch, hostname: "127.0.0.1", port }, (address) => {
+    const line = { message: "listening", url: `http://127.0.0.1:${address.port}` };
+    process.stdout.write(`${JSON.stringify(line)}\n`);
+  });
+  process.on("SIGTERM", () => process.exit());
+}
+
+if (import.meta.main) {
+  listen(app);
+}
