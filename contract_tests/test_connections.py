@@ -18,6 +18,7 @@ from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import locked
 from contract_tests.harness.services import Kind, Service
+from contract_tests.harness.streams import streamed
 from contract_tests.harness.wire import Connection, message
 
 Launch = Callable[..., Service]
@@ -369,6 +370,29 @@ def test_silent_connections_shut_nobody_out(
                         assert_served(fresh, service.api.message("GET", "/readyz"))
         assert service.stderr() == ""
         assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+@linux
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("OPS-28", "STREAM-08")
+def test_streams_leave_files_to_others(started_by_us: Kind, tmp_path: Path) -> None:
+    """Where a process may open 80 files, streams take half of the connections that this leaves."""
+    service = Service(started_by_us, tmp_path, files=80)
+    service.start()
+    try:
+        service.await_ready()
+        with contextlib.ExitStack() as stack:
+            opened = 0
+            while opened < 80:
+                try:
+                    stack.enter_context(streamed(service.api))
+                except ConnectionRefusedError:
+                    break
+                opened += 1
+            assert 5 <= opened <= 20
+            expect.problem(service.api.get("/events/stream"), "too-many-streams")
     finally:
         service.kill()
 

@@ -165,9 +165,10 @@ def test_who_reads_nothing_holds_little(launched: Callable[..., Service]) -> Non
         grown = memory(service) - before
         # Beside what they hold there is what the process has yet to collect.
         assert grown < (clients + 64) * 2**20
-        with streamed(service.api) as stream:
+        with streamed(service.api, timeout=20.0) as stream:
             ada = service.api.create()
             assert of_user(stream, ada)["data"] == ada
+    assert service.stderr() == ""
 
 
 @pytest.mark.clause("STREAM-04")

@@ -34,7 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
-from contract_tests.harness.databases import OwnPostgres, Session
+from contract_tests.harness.databases import OwnPostgres, Session, locked
 from contract_tests.harness.network import Forgetful, TlsProxy
 from contract_tests.harness.services import Kind, Service
 
@@ -1426,6 +1426,24 @@ def test_what_no_disk_would_keep_is_503(kind: Kind, tmp_path: Path) -> None:
             assert service.stop() == 0
         finally:
             service.kill()
+
+
+@pytest.mark.clause("OPS-41")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_file_may_go_while_a_write_waits_for_its_turn(kind: Kind, tmp_path: Path) -> None:
+    service = services.launch(kind, directory=tmp_path)
+    api = service.api
+    try:
+        with api.connect(20.0) as connection, locked(service.database_url) as unlock:
+            json = ("Content-Type", "application/json")
+            message = api.message("POST", "/users", [json], expect.render(expect.somebody()))
+            connection.send(message)
+            assert not connection.readable(0.5)
+            service.file.rename(tmp_path / "away")
+            unlock()
+            expect.problem(connection.read("POST"), "unavailable")
+    finally:
+        service.kill()
 
 
 @pytest.mark.clause("OPS-41")

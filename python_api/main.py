@@ -10,7 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from python_api.app import create_app
 from python_api.auth.admin import AdminError, create_first_admin
 from python_api.environment import ENVIRONMENT
-from python_api.http.server import end_well_on_signals, listen, log_listening, serve
+from python_api.http.server import (
+    end_well_on_signals,
+    listen,
+    log_listening,
+    serve,
+    within_open_files,
+)
 from python_api.operation.output import let_stderr_fail
 from python_api.operation.workers import supervise
 from python_api.settings import Settings, SettingsError, read_settings
@@ -54,4 +60,4 @@ def main() -> None:
         settings = read_settings(ENVIRONMENT)
     except SettingsError as error:
         sys.exit(str(error))
-    uvloop.run(run(settings))
+    uvloop.run(run(within_open_files(settings)))

@@ -126,14 +126,14 @@ _MOMENTS = re.compile(rb'"created_at":"([^"]*)","updated_at":"([^"]*)","version"
 # The tests' own user, `me`, is as old as the run; the others are new.
 _BEGUN = datetime.now(UTC)
 _SLACK = timedelta(minutes=5)
+_LOCATION = re.compile(r"(?<=^/users/)([1-9][0-9]*)$")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _NEXT = re.compile(r"(?<=&cursor=)([A-Za-z0-9_-]+)(?=>; rel=\"next\"$)")
 
 
 def _ids(seen: Seen) -> None:
     seen.body = _USER_ID.sub(lambda match: seen.id(match[1].decode()).encode(), seen.body)
-    location = re.compile(r"(?<=^/users/)([1-9][0-9]*)$")
-    seen.change("location", lambda value: location.sub(lambda match: seen.id(match[1]), value))
+    seen.change("location", lambda value: _LOCATION.sub(lambda match: seen.id(match[1]), value))
 
 
 def _moments(seen: Seen) -> None:
@@ -298,8 +298,9 @@ def converse(targets: Sequence[Client], steps: Sequence[Request]) -> str:
         if place in needed or (place == "id" and "email" in needed):
             for request in setup:
                 _compare(sides, request)
-            for side in sides:
-                side.places[place if place != "taken" else "_"] = side.places["new"]
+            if place != "taken":
+                for side in sides:
+                    side.places[place] = side.places["new"]
     return " | ".join(_compare(sides, request) for request in steps)
 
 

@@ -6,7 +6,7 @@
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,24 +21,19 @@ GIVEN_UP = 30.0
 HANG = 5.0
 
 
-class Load:
-    """Load on services that act as one, while the `with` block runs.
+class Clients:
+    """Clients of services that act as one, each in a thread, while the `with` block runs.
 
-    Every request goes to one of `urls`, which may change under way. A client whose creation is
-    answered 503 or not at all repeats it, under the same Idempotency-Key. Whatever else is
-    answered, or takes too long, is a failure, and told at the end.
+    Every request goes to one of `urls`, which may change under way. What fails in a thread is told
+    at the end.
     """
 
-    def __init__(self, urls: Sequence[str], clients: int = 8) -> None:
+    def __init__(self, urls: list[str], clients: int) -> None:
         """So many clients at the same time."""
-        self._client = Client(",".join(urls), "load")
-        self.urls = self._client.urls
-        self.token = expect.unique()
-        self.acknowledged: list[dict[str, Any]] = []
-        self.repeated = 0
+        self._client = Client.of(urls, type(self).__name__.lower())
         self._failures: list[str] = []
         self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -55,29 +50,53 @@ class Load:
         if error is None:
             assert self._failures == []
 
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
+            self._failures.append(f"{type(error).__name__}: {error}")
+
+    def _work(self) -> None:
+        """What each client does until `_end` is set."""
+        raise NotImplementedError
+
+    def _await(self, done: Callable[[], bool], seconds: float, what: str) -> None:
+        """Wait until that is so, or something has failed."""
+        deadline = time.monotonic() + seconds
+        while not (done() or self._failures):
+            assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
+            time.sleep(0.01)
+
+
+class Load(Clients):
+    """Clients that create one user after the other, each until it is acknowledged.
+
+    A client whose creation is answered 503 or not at all repeats it, under the same
+    Idempotency-Key. Whatever else is answered, or takes too long, is a failure.
+    """
+
+    def __init__(self, urls: list[str], clients: int = 8) -> None:
+        """So many clients at the same time."""
+        super().__init__(urls, clients)
+        self.urls = urls
+        self.token = expect.unique()
+        self.acknowledged: list[dict[str, Any]] = []
+        self.repeated = 0
+
     def await_more(self, seconds: float = HANG) -> None:
         """Wait until as many creations as there are clients were acknowledged since now."""
         enough = len(self.acknowledged) + len(self._threads)
-        deadline = time.monotonic() + seconds
-        while len(self.acknowledged) < enough and not self._failures:
-            assert time.monotonic() < deadline, f"not served again within {seconds:g} s"
-            time.sleep(0.01)
+        self._await(lambda: len(self.acknowledged) >= enough, seconds, "not served again")
 
     def await_repeats(self, seconds: float = HANG) -> None:
         """Wait until as many creations as there are clients had to be repeated since now."""
         enough = self.repeated + len(self._threads)
-        deadline = time.monotonic() + seconds
-        while self.repeated < enough and not self._failures:
-            assert time.monotonic() < deadline, f"nothing failed within {seconds:g} s"
-            time.sleep(0.01)
+        self._await(lambda: self.repeated >= enough, seconds, "nothing failed")
 
     def _work(self) -> None:
-        try:
-            while not self._end.is_set():
-                self.acknowledged.append(self._create())
-                self._end.wait(PAUSE)
-        except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
-            self._failures.append(f"{type(error).__name__}: {error}")
+        while not self._end.is_set():
+            self.acknowledged.append(self._create())
+            self._end.wait(PAUSE)
 
     def _create(self) -> dict[str, Any]:
         fields = expect.somebody()
@@ -108,56 +127,31 @@ class Load:
             assert taken < HANG, f"a request took {taken:.1f} s"
 
 
-class Writers:
-    """Clients that create, change and delete users of their own, while the `with` block runs.
+class Writers(Clients):
+    """Clients that create, change and delete users of their own.
 
-    Every request goes to one of `urls`, which may change under way. Whoever is answered 503 or not
-    at all can't know what was done, and leaves that user alone from then on. Whatever else is wrong
-    is told at the end.
+    Whoever is answered 503 or not at all can't know what was done, and leaves that user alone from
+    then on. Whatever else is answered, or takes too long, is a failure.
     """
 
     def __init__(self, urls: list[str], clients: int = 6) -> None:
         """So many clients at the same time."""
-        self._client = Client.of(urls, "writers")
+        super().__init__(urls, clients)
         self.acknowledged: list[tuple[str, dict[str, Any]]] = []
         """The type of the event that each write was to have, and the user as it was answered."""
-        self._failures: list[str] = []
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._work) for _ in range(clients)]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-        self._client.close()
-        if error is None:
-            assert self._failures == []
 
     def await_more(self, seconds: float = HANG) -> None:
         """Wait until as many writes as there are clients were acknowledged since now."""
         enough = len(self.acknowledged) + len(self._threads)
-        deadline = time.monotonic() + seconds
-        while len(self.acknowledged) < enough and not self._failures:
-            assert time.monotonic() < deadline, f"not served again within {seconds:g} s"
-            time.sleep(0.01)
+        self._await(lambda: len(self.acknowledged) >= enough, seconds, "not served again")
 
     def _work(self) -> None:
         users: list[dict[str, Any]] = []
-        try:
-            while not self._end.is_set():
-                before = users.pop(random.randrange(len(users))) if len(users) > 2 else None
-                if after := self._write(before):
-                    users.append(after)
-                self._end.wait(PAUSE)
-        except Exception as error:  # noqa: BLE001 (it is told in the test's own thread)
-            self._failures.append(f"{type(error).__name__}: {error}")
+        while not self._end.is_set():
+            before = users.pop(random.randrange(len(users))) if len(users) > 2 else None
+            if after := self._write(before):
+                users.append(after)
+            self._end.wait(PAUSE)
 
     def _write(self, user: dict[str, Any] | None) -> dict[str, Any] | None:
         """Create a user, or change or delete this one; gives the user, if there is one then."""
@@ -185,10 +179,14 @@ class Writers:
 
     def _ask(self, method: str, path: str, fields: object = None) -> Answer | None:
         """The answer; None where it can't be known what was done."""
+        start = time.monotonic()
         try:
             answer = self._client.request(method, path, json=fields)
         except httpx.TransportError:
             return None
+        finally:
+            taken = time.monotonic() - start
+            assert taken < HANG, f"a request took {taken:.1f} s"
         if answer.status != 503:
             return answer
         expect.problem(answer, "unavailable")

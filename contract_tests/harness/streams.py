@@ -3,17 +3,16 @@
 import json
 import random
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
 from contract_tests.harness import expect
 from contract_tests.harness.client import Client
+from contract_tests.harness.load import Clients
 from contract_tests.harness.wire import Connection
 
 EVENT_TIMEOUT = 5.0
@@ -114,62 +113,40 @@ def streamed(
         yield Stream(connection)
 
 
-class Follower:
+class Follower(Clients):
     """Somebody who follows what happens, in a thread, while the `with` block runs.
 
-    Moves at random between `urls`, which may change under way, and between the two ways to read:
-    some events of a stream, or a page of the list, always from where the last one ended. What it
-    has seen is in `seen`: each position once, or it fails.
+    Moves at random between the services, and between the two ways to read: some events of a
+    stream, or a page of the list, always from where the last one ended. What it has seen is in
+    `seen`: each position once, or it fails.
     """
 
     def __init__(self, urls: list[str]) -> None:
         """Follow these services from the first event on."""
-        self._api = Client.of(urls, "follower")
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._follow)
-        self._failures: list[BaseException] = []
+        super().__init__(urls, 1)
         self.seen: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-        self._api.close()
-        if error is None:
-            assert self._failures == []
 
     def await_position(self, position: int, seconds: float = 10.0) -> None:
         """Wait until it has seen as many."""
-        deadline = time.monotonic() + seconds
-        while len(self.seen) < position and not self._failures:
-            assert time.monotonic() < deadline, f"{len(self.seen)} of {position} seen"
-            time.sleep(0.01)
+        self._await(lambda: len(self.seen) >= position, seconds, f"position {position} not seen")
 
-    def _follow(self) -> None:
+    def _work(self) -> None:
         while not self._end.is_set():
             try:
                 random.choice((self._stream, self._list))()
-            except AssertionError as error:  # it is told in the test's own thread
-                self._failures.append(error)
-                return
             except (OSError, httpx.TransportError):
                 time.sleep(0.02)
 
     def _stream(self) -> None:
         """Some events of a stream, unless it ends before or has nothing to tell for a while."""
         enough = len(self.seen) + random.randint(1, 200)
-        with streamed(self._api, last=len(self.seen), timeout=1.0) as stream:
+        with streamed(self._client, last=len(self.seen), timeout=1.0) as stream:
             while len(self.seen) < enough and not self._end.is_set() and (block := stream.block()):
                 if event := stream.told(block):
                     self._see(event)
 
     def _list(self) -> None:
-        answer = self._api.get(f"/events?after={len(self.seen)}&limit={random.randint(1, 100)}")
+        answer = self._client.get(f"/events?after={len(self.seen)}&limit={random.randint(1, 100)}")
         if answer.status == 503:
             expect.problem(answer, "unavailable")
         else:

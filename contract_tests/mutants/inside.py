@@ -254,7 +254,7 @@ _INSIDE = [
         "EVENT-15",
         "Who asks for forgotten events gets those behind them.",
         ("events/service.py", "Events.list_page", "await self.check_kept(page.after)", "pass"),
-        ("events/service.ts", "Events.listPage", "await this.checkKept(page.after);", ""),
+        ("events/service.ts", "Events.listPage", "await this.checkKept(after);", ""),
     ),
     _one(
         "stream_is_kept_back",
@@ -360,8 +360,8 @@ _INSIDE = [
         "stream_misses_the_next",
         "STREAM-05",
         "The event behind one that is told is passed over.",
-        ("events/streams.py", "Streams._look", "found[-1].position", "found[-1].position + 1"),
-        ("events/streams.ts", "Streams.#look", "= last.position", "= last.position + 1"),
+        ("events/streams.py", "Streams._look_once", "found[-1].position", "found[-1].position + 1"),
+        ("events/streams.ts", "Streams.#lookOnce", "= last.position", "= last.position + 1"),
     ),
     _one(
         "silent_stream",
@@ -438,8 +438,13 @@ _INSIDE = [
         "lost_database_breaks_streams",
         "STREAM-11",
         "While the database is away, nobody looks into the log any more.",
-        ("events/streams.py", "Streams._look", "pause = AWAY_SECONDS", "return"),
-        ("events/streams.ts", "Streams.#look", "milliseconds = AWAY_MILLISECONDS;", "return;"),
+        ("events/streams.py", "Streams._look_once", "pause = AWAY_SECONDS", "raise"),
+        (
+            "events/streams.ts",
+            "Streams.#lookOnce",
+            "milliseconds = AWAY_MILLISECONDS;",
+            "throw error;",
+        ),
     ),
     _one(
         "head_of_a_stream_goes_on",
@@ -497,7 +502,7 @@ _INSIDE = [
                     "await asyncio.sleep(0.2)"
                 ),
             ),
-            Patch("users/store.py", "create_user", "_email_taken(error)", "RuntimeError"),
+            Patch("users/store.py", "_email_taken", 'Problem("email-taken")', "RuntimeError"),
         ),
         (
             Patch(
@@ -1382,7 +1387,12 @@ _INSIDE = [
             "and claims.token_epoch in (None, user.token_epoch)",
             "",
         ),
-        ("auth/guard.ts", "isGood", "&& [null, user.token_epoch].includes(claims.tokenEpoch)", ""),
+        (
+            "auth/guard.ts",
+            "isGood",
+            "&& (claims.tokenEpoch === null || claims.tokenEpoch === user.token_epoch)",
+            "",
+        ),
     ),
     _one(
         "secret_may_be_short",
@@ -1869,13 +1879,13 @@ _INSIDE = [
         "Tokens stand in the log.",
         (
             "auth/guard.py",
-            "Guard._caller",
+            "Guard._owner",
             "claims = await",
             "print(bearer[1], flush=True)\nclaims = await",
         ),
         (
             "auth/guard.ts",
-            "Guard.#caller",
+            "Guard.#owner",
             "let claims: Claims;",
             "let claims: Claims;\nconsole.log(token);",
         ),

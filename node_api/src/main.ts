@@ -14,6 +14,7 @@ import {
   logListening,
   NODE_SERVER,
   serve,
+  withinOpenFiles,
 } from "./http/server.ts";
 import { letStderrFail } from "./operation/output.ts";
 import { stopWithFirst, supervise } from "./operation/workers.ts";
@@ -78,7 +79,7 @@ function main(): Promise<void> {
   process.on("SIGUSR1", () => undefined);
   letStderrFail();
   try {
-    return run(readSettings(ENVIRONMENT));
+    return run(withinOpenFiles(readSettings(ENVIRONMENT)));
   } catch (error) {
     if (error instanceof SettingsError) {
       exit(error.message);

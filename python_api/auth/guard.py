@@ -61,21 +61,22 @@ class Guard:
         """
         if not self._settings.registration:
             return await self.admin(request)
-        return await self._caller(request)
+        return await self._owner(request)
 
     async def admin(self, request: Request) -> Caller | None:
         """An admin. Raises unauthorized and forbidden.
 
         Clauses: PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14.
         """
-        caller = await self._known(request)
+        caller = await self.caller(request)
         if caller and not caller.is_admin:
             raise forbidden()
         return caller
 
     async def caller(self, request: Request) -> Caller | None:
         """The caller, whoever it is. Raises unauthorized. Clauses: PROB-20, RIGHT-14, RIGHT-16."""
-        return await self._known(request)
+        owner = await self._owner(request)
+        return _required(owner) if self._settings.auth else None
 
     async def user(self, request: Request, user_id: str) -> Target:
         """The user with this id, or with `me` the caller, for whoever may see and change them.
@@ -85,7 +86,7 @@ class Guard:
 
         Clauses: PROB-08, PROB-20, PROB-21, RIGHT-04, RIGHT-05, RIGHT-14.
         """
-        caller = await self._known(request)
+        caller = await self.caller(request)
         named = _named(user_id, caller)
         if caller and not caller.is_admin and named != str(caller.id):
             raise forbidden()
@@ -140,12 +141,7 @@ class Guard:
             user = await find_by_id(connection, caller.id)
         return _is_good(user, caller.claims) and (user.role == "admin") == caller.is_admin
 
-    async def _known(self, request: Request) -> Caller | None:
-        """The caller, who has to be known. Raises unauthorized."""
-        caller = await self._caller(request)
-        return _required(caller) if self._settings.auth else None
-
-    async def _caller(self, request: Request) -> Caller | None:
+    async def _owner(self, request: Request) -> Caller | None:
         """Whose token it is; None without one. Raises unauthorized for one that is not valid.
 
         Clauses: AUTH-03, AUTH-04, AUTH-11, AUTH-13, AUTH-17.

@@ -21,7 +21,7 @@ from python_api.http.requests import (
     header,
     integer_rule,
     malformed_header,
-    parse_query,
+    read_query,
 )
 
 SORTS = ("id", "-id")
@@ -72,7 +72,7 @@ async def _read_page(request: Request) -> EventPage:
 
     Clauses: PROB-14, PROB-16, QUERY-01.
     """
-    return parse_event_page(parse_query(request.scope["query_string"].decode("latin-1")))
+    return parse_event_page(read_query(request))
 
 
 def _after(description: str) -> dict[str, Any]:
@@ -118,8 +118,7 @@ async def _read_start(request: Request) -> int | None:
     sent_last = header(request.headers, "last-event-id")
     if sent_last is not None and _position_rule(sent_last):
         raise malformed_header("Last-Event-ID")
-    parameters = parse_query(request.scope["query_string"].decode("latin-1"))
-    sent = named_values(parameters, ["after"])
+    sent = named_values(read_query(request), ["after"])
     after = sent["after"][0] if sent["after"] else None
     check_parameters({"after": None if after is None else _position_rule(after), **repeated(sent)})
     start = after if sent_last is None else sent_last

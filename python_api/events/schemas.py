@@ -22,20 +22,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class Event(Change):
     """A change at its place in the log."""
 
     position: int
-    change: Change
 
 
 def to_json(event: Event) -> str:
     """The event as clients see it (CloudEvents 1.0.2, JSON format). Clauses: EVENT-05."""
-    change = event.change
     return (
         f'{{"specversion":"1.0","id":"{event.position}","source":"/users"'
-        f',"type":"{change.type}","subject":"/users/{change.user_id}"'
-        f',"time":"{change.time}","data":{change.data}}}'
+        f',"type":"{event.type}","subject":"/users/{event.user_id}"'
+        f',"time":"{event.time}","data":{event.data}}}'
     )
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from python_api.auth.guard import Caller
 from python_api.events import store
-from python_api.events.pages import DEFAULT_SORT, EventPage
+from python_api.events.pages import EventPage
 from python_api.events.schemas import Event
 from python_api.http.problems import Problem
 from python_api.settings import Settings
@@ -27,20 +27,27 @@ class Events:
         """
         await self._give_positions()
         async with self._database.connection() as connection:
-            found = await store.list_events(connection, page, _only_of(caller))
+            found = await store.list_events(
+                connection,
+                limit=page.limit + 1,
+                after=page.after,
+                descending=page.descending,
+                user_id=_only_of(caller),
+            )
         # Only now: what is forgotten while the page is read is missing in it.
         if page.after is not None and not page.descending:
             await self.check_kept(page.after)
         return found
 
     async def list_behind(
-        self, position: int, most: int, caller: Caller | None = None
+        self, position: int, limit: int, caller: Caller | None = None
     ) -> list[Event]:
         """The next events behind the position, of those that the caller may see."""
         await self._give_positions()
-        page = EventPage(most, DEFAULT_SORT, position)
         async with self._database.connection() as connection:
-            return (await store.list_events(connection, page, _only_of(caller)))[:most]
+            return await store.list_events(
+                connection, limit=limit, after=position, user_id=_only_of(caller)
+            )
 
     async def last_position(self) -> int:
         """The position of the newest event; 0 if there never was one."""
@@ -66,7 +73,8 @@ class Events:
 
 def may_see(caller: Caller | None, event: Event) -> bool:
     """Whether the caller may see this event. Clauses: RIGHT-16."""
-    return _only_of(caller) in (None, event.change.user_id)
+    only = _only_of(caller)
+    return only is None or only == event.user_id
 
 
 def _only_of(caller: Caller | None) -> int | None:

@@ -17,18 +17,16 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
     select,
     update,
 )
 
-from python_api.events.pages import EventPage
 from python_api.events.schemas import Change, Event
 from python_api.operation.observability import timestamp
 from python_api.storage.database import Connection
 from python_api.storage.tables import event_positions, events
 
-# About how many events are written until positions are given though nobody reads (EVENT-14).
+# Whose event's number is a multiple of this gives positions, in case nobody reads (EVENT-14).
 MAX_WAITING = 64
 # How many are forgotten at a time, so that no list and no write waits for the rest.
 MAX_FORGOTTEN = 1000
@@ -39,11 +37,9 @@ WRITE = (
     .returning(events.c.number)
 )
 WAITS = events.c.position.is_(None)
-IS_ANY_WAITING = select(exists(select(literal(1)).select_from(events).where(WAITS)))
-# Changes nothing, and locks the row.
-HOLD_POSITIONS = (
-    update(event_positions).values(last=event_positions.c.last).returning(event_positions.c.last)
-)
+IS_ANY_WAITING = select(exists().where(WAITS))
+LAST_POSITION = select(event_positions.c.last)
+HOLD_LAST_POSITION = LAST_POSITION.with_for_update()
 NUMBERED = (
     select(
         events.c.number,
@@ -68,7 +64,6 @@ FORGET = delete(events).where(
     events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last")),
     events.c.position < select(func.min(events.c.position) + MAX_FORGOTTEN).scalar_subquery(),
 )
-LAST_POSITION = select(event_positions.c.last)
 # The position of the last event that was forgotten: 0 if none was.
 FORGOTTEN = select(
     func.coalesce(
@@ -105,29 +100,39 @@ async def is_any_waiting(connection: Connection) -> bool:
 async def give_positions(connection: Connection, now: datetime, ttl: int) -> None:
     """Give positions to the events that have none, and forget those older than `ttl` seconds.
 
-    Who holds the row goes by what was committed before. Events of one user are written one after
-    the other, as each change holds the user's row.
+    Whoever holds the row of the last position sees all that was committed before they got it. Events
+    of one user are written one after the other, as each change holds the user's row.
 
     Clauses: EVENT-03, EVENT-04, EVENT-14.
     """
-    ((last,),) = await connection.fetch(HOLD_POSITIONS)
-    last += await connection.execute(GIVE_POSITIONS, {"last": last})
+    ((last,),) = await connection.fetch(HOLD_LAST_POSITION)
+    given = await connection.execute(GIVE_POSITIONS, {"last": last})
+    # Else somebody else came first.
+    if given == 0:
+        return
+    last += given
     await connection.execute(KEEP_LAST, {"last": last})
     expired = timestamp(now - timedelta(seconds=ttl))
     await connection.execute(FORGET, {"last": last, "expired": expired})
 
 
-async def list_events(connection: Connection, page: EventPage, user_id: int | None) -> list[Event]:
-    """The page's events, of this user if one is named, and one more if there is a further page.
+async def list_events(
+    connection: Connection,
+    *,
+    limit: int,
+    after: int | None,
+    descending: bool = False,
+    user_id: int | None = None,
+) -> list[Event]:
+    """Events behind the position `after` in their order, of this user if one is named.
 
     Clauses: EVENT-07, EVENT-08, EVENT-09, EVENT-10, RIGHT-16.
     """
     statement = _list(
-        descending=page.descending, continued=page.after is not None, of_one=user_id is not None
+        descending=descending, continued=after is not None, of_one=user_id is not None
     )
-    parameters = {"after": page.after, "limit": page.limit + 1, "user_id": user_id}
-    rows = await connection.fetch(statement, parameters)
-    return [Event(position, Change(*change)) for position, *change in rows]
+    parameters = {"after": after, "limit": limit, "user_id": user_id}
+    return [Event(*row) for row in await connection.fetch(statement, parameters)]
 
 
 async def last_position(connection: Connection) -> int:
@@ -147,7 +152,7 @@ def _list(*, descending: bool, continued: bool, of_one: bool) -> Select[Any]:
     """The statement that lists a page. Clauses: EVENT-08, EVENT-09."""
     position = events.c.position
     statement = select(
-        position, events.c.type, events.c.user_id, events.c.time, events.c.data
+        events.c.type, events.c.user_id, events.c.time, events.c.data, position
     ).where(position.is_not(None))
     after: BindParameter[int] = bindparam("after")
     if continued:

@@ -1,7 +1,8 @@
-"""Streams of events (Server-Sent Events), whose process looks into the log for all of them at once.
+"""Streams of events (Server-Sent Events).
 
-What happens is read once and kept for a while, so that streams that are up to date don't ask the
-database. One that lags behind reads a page of the log, when its client has taken the page before.
+One task reads new events for all streams of a process, and keeps the last of them, so that streams
+that are up to date don't ask the database. One that lags behind reads a page of older events, when
+its client has taken the page before.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,7 +23,7 @@ from python_api.operation.observability import log
 from python_api.settings import Settings
 from python_api.storage.database import is_unavailable
 
-# How often the log is looked into, while there is a stream.
+# How often there is a look for new events, while there is a stream.
 LOOK_SECONDS = 0.02
 # How long to wait while the database is unavailable.
 AWAY_SECONDS = 0.5
@@ -29,7 +31,7 @@ AWAY_SECONDS = 0.5
 RECENT = 200
 PAGE = 100
 
-# When a client asks again that has lost its stream, in milliseconds.
+# How long a client that has lost its stream waits until it asks again, in milliseconds.
 RETRY = 1000
 
 
@@ -63,7 +65,7 @@ class Streams:
         if self._open >= self._most:
             raise Problem("too-many-streams", headers={"Retry-After": "1"})
         self._open += 1
-        if self._looking is None:
+        if self._looking is None or self._looking.done():
             self._recent.clear()
             self._seen = position
             self._looking = asyncio.create_task(self._look())
@@ -79,29 +81,31 @@ class Streams:
         self._tell()
 
     async def _look(self) -> None:
-        """Look into the log again and again, and tell the streams what is new, as long as there are.
+        """Look for new events again and again, and tell the streams, as long as there are any.
 
         Clauses: STREAM-05, STREAM-10, STREAM-11.
         """
         while self._open and not self._stopping.is_set():
-            found: list[Event] = []
-            pause = LOOK_SECONDS
-            try:
-                found = await self._events.list_behind(self._seen, PAGE)
-            except Exception as error:  # noqa: BLE001
-                if not is_unavailable(error):
-                    log("error", "events cannot be read", error=repr(error))
-                pause = AWAY_SECONDS
-            if found:
-                if found[0].position > self._seen + 1:
-                    self._recent.clear()
-                self._recent += found
-                self._seen = found[-1].position
-                self._tell()
-            if len(found) < PAGE:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), pause)
-        self._looking = None
+            await self._look_once()
+
+    async def _look_once(self) -> None:
+        found: list[Event] = []
+        pause = LOOK_SECONDS
+        try:
+            found = await self._events.list_behind(self._seen, PAGE)
+        except Exception as error:  # noqa: BLE001
+            if not is_unavailable(error):
+                log("error", "events cannot be read", error=_trace(error))
+            pause = AWAY_SECONDS
+        if found:
+            if found[0].position > self._seen + 1:
+                self._recent.clear()
+            self._recent += found
+            self._seen = found[-1].position
+            self._tell()
+        if len(found) < PAGE:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
 
     def _tell(self) -> None:
         self._news.set()
@@ -113,7 +117,7 @@ class Streams:
             async for chunk in self._chunks(caller, position):
                 yield chunk
         except Exception as error:  # noqa: BLE001
-            log("error", "stream failed", error="".join(traceback.format_exception(error)))
+            log("error", "stream failed", error=_trace(error))
 
     async def _chunks(self, caller: Caller | None, position: int) -> AsyncIterator[str]:
         """What is sent, block by block, until the stream has to end.
@@ -157,11 +161,12 @@ class Streams:
         if position >= seen:
             return [], position
         if self._recent and self._recent[0].position <= position + 1:
-            new = [event for event in self._recent if event.position > position][:PAGE]
-            return [event for event in new if may_see(caller, event)], new[-1].position
+            start = position + 1 - self._recent[0].position
+            new = [*islice(self._recent, start, start + PAGE)]
+            return [event for event in new if may_see(caller, event)], position + len(new)
         found = await self._events.list_behind(position, PAGE, caller)
         await self._events.check_kept(position)
-        # Of the others some may be somebody else's.
+        # What lies between the last one found and `seen` is somebody else's.
         reached = found[-1].position if found else position
         return found, reached if len(found) == PAGE else max(reached, seen)
 
@@ -198,4 +203,8 @@ class Stream(StreamingResponse):
 
 def _block(event: Event) -> str:
     """An event as it is sent (HTML, 9.2.5). Clauses: STREAM-02."""
-    return f"event: {event.change.type}\ndata: {to_json(event)}\nid: {event.position}\n\n"
+    return f"event: {event.type}\ndata: {to_json(event)}\nid: {event.position}\n\n"
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))

@@ -255,6 +255,11 @@ def integer_rule(text: str, highest: int) -> str | None:
     return "too-large" if too_large else None
 
 
+def read_query(request: Request) -> list[tuple[str, str]]:
+    """The request's query, parsed. Raises malformed-query."""
+    return parse_query(request.scope["query_string"].decode("latin-1"))
+
+
 def parse_query(query: str) -> list[tuple[str, str]]:
     """The query's parameters in the order sent, `+` being a space. Raises malformed-query.
 

@@ -17,6 +17,7 @@ import socket
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -92,7 +93,7 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     """
     config = uvicorn.Config(
         app,
-        http=cast(Any, partial(Protocol, settings, max_connections(settings), OrderedDict())),
+        http=cast(Any, partial(Protocol, settings, OrderedDict())),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -105,16 +106,16 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     await Server(app, config, settings).serve(sockets=[listener])
 
 
-def max_connections(settings: Settings) -> int:
-    """As many connections as the settings allow, or as the process may have files open.
+def within_open_files(settings: Settings) -> Settings:
+    """The settings, with no more connections than the process may have files open.
 
     Clauses: OPS-28.
     """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return settings.max_connections
+        return settings
     left = files - OTHER_FILES - settings.database_pool_size
-    return max(1, min(settings.max_connections, left))
+    return replace(settings, max_connections=max(1, min(settings.max_connections, left)))
 
 
 def end_well_on_signals() -> None:
@@ -268,15 +269,13 @@ class Protocol(HttpToolsProtocol):
     def __init__(
         self,
         settings: Settings,
-        most: int,
         waiting: OrderedDict["Protocol", None],
         **kwargs: Any,
     ) -> None:
-        """One of at most `most` connections; `waiting` are those on which none is answered."""
+        """A connection; `waiting` are those on which no request is answered."""
         super().__init__(**kwargs)
         self._renew_parser()
         self._settings = settings
-        self._most = most
         self._waiting = waiting
         self._unparsed = b""
         self._answering = False
@@ -292,7 +291,7 @@ class Protocol(HttpToolsProtocol):
         """A client has connected. Clauses: OPS-26, OPS-28."""
         super().connection_made(cast(asyncio.Transport, LingeringTransport(transport, self)))
         self.flow = Flow(self)
-        if len(self.connections) > self._most and not self._make_room():
+        if len(self.connections) > self._settings.max_connections and not self._make_room():
             transport.abort()
             return
         self._waiting[self] = None
@@ -552,8 +551,7 @@ def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
                 is_of_known_length = "content-length" in Headers(raw=message["headers"])
                 cycle.chunked_encoding = None if is_of_known_length else False
             elif not is_of_known_length:
-                more = message.get("more_body", False)
-                cycle.expected_content_length = len(message.get("body", b"")) + more
+                cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
 
         await app(scope, receive, send_plain)

@@ -21,8 +21,6 @@ DATABASE_ERRORS = (
     postgres.PostgresError,
     postgres.LostError,
 )
-# What a driver raises when a constraint refuses a statement.
-INTEGRITY_ERRORS = (sqlite.IntegrityError, postgres.IntegrityError)
 
 
 class Connection(Protocol):

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import asyncpg
-from asyncpg import IntegrityConstraintViolationError as IntegrityError, PostgresError
+from asyncpg import PostgresError
 from sqlalchemy import ClauseElement, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.exc import DBAPIError
@@ -23,7 +23,6 @@ from python_api.settings import PostgresUrl, Settings
 from python_api.storage.migrate import LOCK, migrate
 
 __all__ = [
-    "IntegrityError",
     "LostError",
     "PostgresError",
     "is_unavailable",

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import lru_cache
-from sqlite3 import Error, IntegrityError, OperationalError
+from sqlite3 import Error, OperationalError
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, create_engine, text
@@ -25,7 +25,6 @@ from python_api.storage.migrate import migrate
 __all__ = [
     "Error",
     "FileError",
-    "IntegrityError",
     "is_unavailable",
     "is_unique_violation",
     "open_sqlite",

@@ -24,7 +24,7 @@ from python_api.http.pages import (
 )
 from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
-from python_api.http.requests import MAX_INTEGER, parse_query, percent_encode
+from python_api.http.requests import MAX_INTEGER, percent_encode, read_query
 from python_api.operation.observability import timestamp
 from python_api.users.schemas import FORBIDDEN, MAX_EMAIL, TEXT_PATTERN, TRIMMED, User, text_rule
 
@@ -99,7 +99,7 @@ async def _read_page(request: Request) -> Page:
 
     Clauses: PROB-14, PROB-16, QUERY-01.
     """
-    return parse_page(parse_query(request.scope["query_string"].decode("latin-1")))
+    return parse_page(read_query(request))
 
 
 PageQuery = Annotated[

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -26,7 +27,7 @@ from sqlalchemy import (
 from python_api.http.problems import Problem
 from python_api.http.requests import EntityTags
 from python_api.operation.observability import timestamp
-from python_api.storage.database import INTEGRITY_ERRORS, Connection, is_unique_violation
+from python_api.storage.database import Connection, is_unique_violation
 from python_api.storage.tables import users
 from python_api.users.pages import Page
 from python_api.users.schemas import User
@@ -70,10 +71,8 @@ async def create_user(connection: Connection, fields: Fields, now: datetime) -> 
         "version": 1,
         "token_epoch": 1,
     }
-    try:
+    with _email_taken():
         (row,) = await connection.fetch(CREATE, values)
-    except INTEGRITY_ERRORS as error:
-        raise _email_taken(error) from error
     return User(*row)
 
 
@@ -111,9 +110,9 @@ async def change_user(
 ) -> tuple[User, bool]:
     """Give the user's columns the values of `changes`; gives the user, and whether in a new version.
 
-    Equal values change nothing. Raises user-not-found, version-mismatch and email-taken. The update itself holds the
-    condition, so of several writers with one version only the first gets through. Whoever finds
-    nothing to update looks why, and tries again if the reason is gone by then.
+    Equal values change nothing. Raises user-not-found, version-mismatch and email-taken. The update
+    itself holds the condition, so of several writers with one version only the first gets through.
+    Whoever finds nothing to update looks why, and tries again if the reason is gone by then.
 
     Clauses: COND-15, COND-16, PROB-19, REP-11, UNIQ-02, UNIQ-03, UNIQ-04, UNIQ-09, USR-LIST-11,
     USR-PATCH-02, USR-PATCH-05, USR-PATCH-06, USR-REPLACE-03, USR-REPLACE-05.
@@ -125,10 +124,8 @@ async def change_user(
         parameters["name_lower"] = changes["name"].lower()
     while True:
         if changes:
-            try:
+            with _email_taken():
                 rows = await connection.fetch(update_one, parameters)
-            except INTEGRITY_ERRORS as error:
-                raise _email_taken(error) from error
             if rows:
                 return User(*rows[0]), True
         *row, differs = _existing(await connection.fetch(look, parameters))
@@ -195,12 +192,18 @@ def _check(condition: EntityTags | None, user: User) -> None:
         raise Problem("version-mismatch")
 
 
-def _email_taken(error: Exception) -> Exception:
-    """The problem that a broken constraint stands for; any other error as it is.
+@contextmanager
+def _email_taken() -> Iterator[None]:
+    """Raise email-taken where the constraint refuses a statement.
 
     Clauses: USR-CREATE-07, USR-PATCH-06, USR-REPLACE-05.
     """
-    return Problem("email-taken") if is_unique_violation(error) else error
+    try:
+        yield
+    except Exception as error:
+        if is_unique_violation(error):
+            raise Problem("email-taken") from error
+        raise
 
 
 @cache

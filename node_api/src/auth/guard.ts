@@ -48,7 +48,7 @@ export class Guard {
    * @clauses PROB-20, PROB-21, RIGHT-02, RIGHT-09
    */
   registration(request: Fields): Promise<Caller | null> {
-    return this.#settings.registration ? this.#caller(request) : this.admin(request);
+    return this.#settings.registration ? this.#owner(request) : this.admin(request);
   }
 
   /**
@@ -57,7 +57,7 @@ export class Guard {
    * @clauses PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14
    */
   async admin(request: Fields): Promise<Caller | null> {
-    const caller = await this.#known(request);
+    const caller = await this.caller(request);
     if (caller && !caller.isAdmin) {
       throw forbidden();
     }
@@ -66,7 +66,8 @@ export class Guard {
 
   /** The caller, whoever it is. Throws unauthorized. @clauses PROB-20, RIGHT-14, RIGHT-16 */
   async caller(request: Fields): Promise<Caller | null> {
-    return await this.#known(request);
+    const owner = await this.#owner(request);
+    return this.#settings.auth ? required(owner) : null;
   }
 
   /**
@@ -78,7 +79,7 @@ export class Guard {
    * @clauses PROB-08, PROB-20, PROB-21, RIGHT-04, RIGHT-05, RIGHT-14
    */
   async user(request: Fields, id: string): Promise<Target> {
-    const caller = await this.#known(request);
+    const caller = await this.caller(request);
     const meant = named(id, caller);
     if (caller && !caller.isAdmin && meant !== String(caller.id)) {
       throw forbidden();
@@ -150,16 +151,12 @@ export class Guard {
     return isGood(user, caller.claims) && (user.role === "admin") === caller.isAdmin;
   }
 
-  #known(request: Fields): Promise<Caller> | null {
-    return this.#settings.auth ? this.#caller(request).then(required) : null;
-  }
-
   /**
    * Whose token it is; null without one. Throws unauthorized for one that is not valid.
    *
    * @clauses AUTH-03, AUTH-04, AUTH-11, AUTH-13, AUTH-17
    */
-  async #caller(request: Fields): Promise<Caller | null> {
+  async #owner(request: Fields): Promise<Caller | null> {
     const sent = request.header("authorization");
     if (!this.#settings.auth || sent === undefined || OTHER_SCHEME.test(sent)) {
       return null;
@@ -193,7 +190,9 @@ function notVoid(user: Credentials | undefined, claims: Claims): Credentials {
  * @clauses AUTH-09, AUTH-10
  */
 function isGood(user: Credentials | undefined, claims: Claims): user is Credentials {
-  return user !== undefined && [null, user.token_epoch].includes(claims.tokenEpoch);
+  return (
+    user !== undefined && (claims.tokenEpoch === null || claims.tokenEpoch === user.token_epoch)
+  );
 }
 
 /** The id that is meant: for `me` the caller's. Throws unauthorized. @clauses AUTH-16, RIGHT-06 */

@@ -11,16 +11,10 @@ import {
 } from "../http/pages.ts";
 import { issue, Problem, type Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
-import {
-  integerRule,
-  MAX_INTEGER,
-  malformedHeader,
-  parseQuery,
-  splitUrl,
-} from "../http/requests.ts";
+import { integerRule, MAX_INTEGER, malformedHeader, readQuery } from "../http/requests.ts";
 
 const SORTS = ["id", "-id"];
-export const DEFAULT_SORT = "id";
+const DEFAULT_SORT = "id";
 
 /** The log's parameters, as `hc` sends them. */
 type EventPageParameters = { limit?: string; sort?: string; after?: string };
@@ -80,10 +74,7 @@ function afterParameter(description: string) {
  */
 export const eventPageQuery: Reading<"page", EventPage, { query: EventPageParameters }> = reader(
   "page",
-  (c: Context<Env>) => {
-    const [, query] = splitUrl(c.req.url);
-    return parseEventPage(parseQuery(query));
-  },
+  (c: Context<Env>) => parseEventPage(readQuery(c.req)),
   {
     parameters: [
       limitParameter("events"),
@@ -119,8 +110,7 @@ export const streamStart: Reading<"after", number | null, { query: StreamParamet
     if (sentLast !== undefined && positionRule(sentLast)) {
       throw malformedHeader("Last-Event-ID");
     }
-    const [, query] = splitUrl(c.req.url);
-    const sent = namedValues(parseQuery(query), ["after"]);
+    const sent = namedValues(readQuery(c.req), ["after"]);
     const after = sent.after[0] ?? null;
     checkParameters({ after: after === null ? null : positionRule(after), ...repeated(sent) });
     const start = sentLast ?? after;

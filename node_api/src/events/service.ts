@@ -4,7 +4,7 @@ import type { Caller } from "../auth/guard.ts";
 import { Problem } from "../http/problems.ts";
 import type { Settings } from "../settings.ts";
 import type { Database } from "../storage/database.ts";
-import { DEFAULT_SORT, type EventPage } from "./pages.ts";
+import type { EventPage } from "./pages.ts";
 import type { Event } from "./schemas.ts";
 import * as store from "./store.ts";
 
@@ -27,20 +27,25 @@ export class Events {
    */
   async listPage(caller: Caller | null, page: EventPage): Promise<Event[]> {
     await this.#givePositions();
-    const found = await store.listEvents(this.#database.connection, page, onlyOf(caller));
+    const { limit, after, descending } = page;
+    const listed = { limit: limit + 1, after, descending, userId: onlyOf(caller) };
+    const found = await store.listEvents(this.#database.connection, listed);
     // Only now: what is forgotten while the page is read is missing in it.
-    if (page.after !== null && !page.descending) {
-      await this.checkKept(page.after);
+    if (after !== null && !descending) {
+      await this.checkKept(after);
     }
     return found;
   }
 
   /** The next events behind the position, of those that the caller may see. */
-  async listBehind(position: number, most: number, caller: Caller | null = null): Promise<Event[]> {
+  async listBehind(
+    position: number,
+    limit: number,
+    caller: Caller | null = null,
+  ): Promise<Event[]> {
     await this.#givePositions();
-    const page = { limit: most, sort: DEFAULT_SORT, after: position, descending: false };
-    const found = await store.listEvents(this.#database.connection, page, onlyOf(caller));
-    return found.slice(0, most);
+    const listed = { limit, after: position, userId: onlyOf(caller) };
+    return await store.listEvents(this.#database.connection, listed);
   }
 
   /** The position of the newest event; 0 if there never was one. */
@@ -69,7 +74,8 @@ export class Events {
 
 /** Whether the caller may see this event. @clauses RIGHT-16 */
 export function maySee(caller: Caller | null, event: Event): boolean {
-  return [null, event.user_id].includes(onlyOf(caller));
+  const only = onlyOf(caller);
+  return only === null || only === event.user_id;
 }
 
 /** The user whose events alone the caller may see; null for all. @clauses RIGHT-16 */

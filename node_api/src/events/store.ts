@@ -9,10 +9,10 @@
 import { sql } from "kysely";
 import { timestamp } from "../operation/observability.ts";
 import { type Connection, parameter, prepared } from "../storage/database.ts";
-import type { EventPage } from "./pages.ts";
+import { isPostgres } from "../storage/tables.ts";
 import type { Change, Event } from "./schemas.ts";
 
-// About how many events are written until positions are given though nobody reads (EVENT-14).
+// Whose event's number is a multiple of this gives positions, in case nobody reads (EVENT-14).
 const MAX_WAITING = 64;
 // How many are forgotten at a time, so that no list and no write waits for the rest.
 const MAX_FORGOTTEN = 1000;
@@ -27,6 +27,20 @@ const WRITE = prepared((connection) =>
       data: parameter("data"),
     })
     .returning("number"),
+);
+// What the streams ask again and again.
+const WAITING = prepared((connection) =>
+  connection
+    .selectFrom("events")
+    .select((eb) => eb.lit(1).as("one"))
+    .where("position", "is", null)
+    .limit(1),
+);
+const BEHIND = prepared((connection) =>
+  listed(connection)
+    .where("position", ">", parameter<number>("after"))
+    .orderBy("position", "asc")
+    .limit(parameter<number>("limit")),
 );
 
 /**
@@ -50,29 +64,23 @@ export async function writeEvent(
 
 /** Whether an event has no position yet. */
 export async function isAnyWaiting(connection: Connection): Promise<boolean> {
-  const waiting = await connection
-    .selectFrom("events")
-    .select((eb) => eb.lit(1).as("one"))
-    .where("position", "is", null)
-    .limit(1)
-    .executeTakeFirst();
-  return waiting !== undefined;
+  const { length } = await WAITING(connection, {});
+  return length > 0;
 }
 
 /**
  * Give positions to the events that have none, and forget those older than `ttl` seconds.
  *
- * Who holds the row goes by what was committed before. Events of one user are written one after
- * the other, as each change holds the user's row.
+ * Whoever holds the row of the last position sees all that was committed before they got it. Events
+ * of one user are written one after the other, as each change holds the user's row.
  *
  * @clauses EVENT-03, EVENT-04, EVENT-14
  */
 export async function givePositions(connection: Connection, now: Date, ttl: number): Promise<void> {
-  // Changes nothing, and locks the row.
   const held = await connection
-    .updateTable("event_positions")
-    .set((eb) => ({ last: eb.ref("last") }))
-    .returning("last")
+    .selectFrom("event_positions")
+    .select("last")
+    .$if(isPostgres(connection), (query) => query.forUpdate())
     .executeTakeFirstOrThrow();
   const { numUpdatedRows } = await connection
     .updateTable("events")
@@ -89,7 +97,12 @@ export async function givePositions(connection: Connection, now: Date, ttl: numb
     .set((eb) => ({ position: eb.ref("numbered.position") }))
     .whereRef("events.number", "=", "numbered.number")
     .executeTakeFirst();
-  const last = held.last + Number(numUpdatedRows);
+  const given = Number(numUpdatedRows);
+  // Else somebody else came first.
+  if (given === 0) {
+    return;
+  }
+  const last = held.last + given;
   await connection.updateTable("event_positions").set({ last }).execute();
   const expired = timestamp(new Date(now.getTime() - ttl * 1000));
   await connection
@@ -113,27 +126,40 @@ export async function givePositions(connection: Connection, now: Date, ttl: numb
     .execute();
 }
 
+/** Which events to list. */
+type Listed = Readonly<{
+  limit: number;
+  after: number | null;
+  descending?: boolean;
+  userId?: number | null;
+}>;
+
 /**
- * The page's events, of this user if one is named, and one more if there is a further page.
+ * Events behind the position `after` in their order, of this user if one is named.
  *
  * @clauses EVENT-07, EVENT-08, EVENT-09, EVENT-10, RIGHT-16
  */
 export async function listEvents(
   connection: Connection,
-  page: EventPage,
-  userId: number | null,
+  { limit, after, descending = false, userId = null }: Listed,
 ): Promise<Event[]> {
-  const { after, descending } = page;
-  return await connection
-    .selectFrom("events")
-    .select(["position", "type", "user_id", "time", "data"])
-    .where("position", "is not", null)
-    .$narrowType<{ position: number }>()
+  if (after !== null && !descending && userId === null) {
+    return await BEHIND(connection, { after, limit });
+  }
+  return await listed(connection)
     .$if(after !== null, (query) => query.where("position", descending ? "<" : ">", after))
     .$if(userId !== null, (query) => query.where("user_id", "=", userId as number))
     .orderBy("position", descending ? "desc" : "asc")
-    .limit(page.limit + 1)
+    .limit(limit)
     .execute();
+}
+
+function listed(connection: Connection) {
+  return connection
+    .selectFrom("events")
+    .select(["position", "type", "user_id", "time", "data"])
+    .where("position", "is not", null)
+    .$narrowType<{ position: number }>();
 }
 
 /** The highest position that was given; 0 if none was. */

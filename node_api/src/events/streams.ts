@@ -1,8 +1,9 @@
 /**
- * Streams of events (Server-Sent Events), whose process looks into the log for all of them at once.
+ * Streams of events (Server-Sent Events).
  *
- * What happens is read once and kept for a while, so that streams that are up to date don't ask the
- * database. One that lags behind reads a page of the log, when its client has taken the page before.
+ * One loop reads new events for all streams of a process, and keeps the last of them, so that streams
+ * that are up to date don't ask the database. One that lags behind reads a page of older events, when
+ * its client has taken the page before.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,7 +15,7 @@ import { isUnavailable } from "../storage/database.ts";
 import { type Event, toJson } from "./schemas.ts";
 import { type Events, maySee } from "./service.ts";
 
-// How often the log is looked into, while there is a stream.
+// How often there is a look for new events, while there is a stream.
 const LOOK_MILLISECONDS = 20;
 // How long to wait while the database is unavailable.
 const AWAY_MILLISECONDS = 500;
@@ -22,7 +23,7 @@ const AWAY_MILLISECONDS = 500;
 const RECENT = 200;
 const PAGE = 100;
 
-// When a client asks again that has lost its stream, in milliseconds.
+// How long a client that has lost its stream waits until it asks again, in milliseconds.
 const RETRY = 1000;
 
 /** The streams of a process. */
@@ -38,7 +39,7 @@ export class Streams {
   #seen = 0;
   /** What wakes the streams that wait. */
   readonly #waiting = new Set<() => void>();
-  #looks = false;
+  #isLooking = false;
 
   /**
    * Streams of these events, which end when `stopping` is aborted; connections are left for whoever
@@ -71,7 +72,7 @@ export class Streams {
       throw new Problem("too-many-streams", [], { "Retry-After": "1" });
     }
     this.#open += 1;
-    if (!this.#looks) {
+    if (!this.#isLooking) {
       this.#recent = [];
       this.#seen = position;
       void this.#look();
@@ -87,7 +88,8 @@ export class Streams {
   #stream(caller: Caller | null, position: number): ReadableStream<Uint8Array> {
     const encoder = new TextEncoder();
     const gone = new AbortController();
-    const chunks = this.#chunks(caller, position, gone.signal);
+    const end = AbortSignal.any([this.#stopping, gone.signal]);
+    const chunks = this.#chunks(caller, position, end);
     const close = () => {
       if (!gone.signal.aborted) {
         gone.abort();
@@ -100,9 +102,12 @@ export class Streams {
       {
         pull: async (controller) => {
           const { done, value } = await chunks.next().catch((error: Error) => {
-            log("error", "stream failed", { error: error.stack ?? String(error) });
+            log("error", "stream failed", { error: trace(error) });
             return { done: true, value: undefined };
           });
+          if (gone.signal.aborted) {
+            return;
+          }
           if (done || value === undefined) {
             close();
             controller.close();
@@ -117,40 +122,43 @@ export class Streams {
   }
 
   /**
-   * Look into the log again and again, and tell the streams what is new, as long as there are.
+   * Look for new events again and again, and tell the streams, as long as there are any.
    *
    * @clauses STREAM-05, STREAM-10, STREAM-11
    */
   async #look(): Promise<void> {
-    this.#looks = true;
-    // Not for good: the signal outlives an application that was only tested.
-    const tell = () => this.#tell();
-    this.#stopping.addEventListener("abort", tell);
-    while (this.#open > 0 && !this.#stopping.aborted) {
-      let found: Event[] = [];
-      let milliseconds = LOOK_MILLISECONDS;
-      try {
-        found = await this.#events.listBehind(this.#seen, PAGE);
-      } catch (error) {
-        if (!isUnavailable(error)) {
-          log("error", "events cannot be read", { error: String(error) });
-        }
-        milliseconds = AWAY_MILLISECONDS;
+    this.#isLooking = true;
+    try {
+      while (this.#open > 0 && !this.#stopping.aborted) {
+        await this.#lookOnce();
       }
-      const [first] = found;
-      const last = found.at(-1);
-      if (first && last) {
-        const isNext = first.position === this.#seen + 1;
-        this.#recent = [...(isNext ? this.#recent : []), ...found].slice(-RECENT);
-        this.#seen = last.position;
-        this.#tell();
-      }
-      if (found.length < PAGE) {
-        await pause(milliseconds, this.#stopping);
-      }
+    } finally {
+      this.#isLooking = false;
     }
-    this.#stopping.removeEventListener("abort", tell);
-    this.#looks = false;
+  }
+
+  async #lookOnce(): Promise<void> {
+    let found: Event[] = [];
+    let milliseconds = LOOK_MILLISECONDS;
+    try {
+      found = await this.#events.listBehind(this.#seen, PAGE);
+    } catch (error) {
+      if (!isUnavailable(error)) {
+        log("error", "events cannot be read", { error: trace(error) });
+      }
+      milliseconds = AWAY_MILLISECONDS;
+    }
+    const [first] = found;
+    const last = found.at(-1);
+    if (first && last) {
+      const isNext = first.position === this.#seen + 1;
+      this.#recent = [...(isNext ? this.#recent : []), ...found].slice(-RECENT);
+      this.#seen = last.position;
+      this.#tell();
+    }
+    if (found.length < PAGE) {
+      await pause(milliseconds, this.#stopping);
+    }
   }
 
   #tell(): void {
@@ -159,36 +167,36 @@ export class Streams {
     }
   }
 
-  /** Wait for something new, for so many milliseconds at most, or until the client is gone. */
-  #waitForNews(milliseconds: number, gone: AbortSignal): Promise<void> {
+  /** Wait for something new, for so many milliseconds at most, or until the stream is to end. */
+  #waitForNews(milliseconds: number, end: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = () => {
         clearTimeout(timer);
         this.#waiting.delete(wake);
-        gone.removeEventListener("abort", wake);
+        end.removeEventListener("abort", wake);
         resolve();
       };
-      const timer = setTimeout(wake, milliseconds);
+      const timer = setTimeout(wake, Math.max(0, milliseconds));
       this.#waiting.add(wake);
-      gone.addEventListener("abort", wake);
+      end.addEventListener("abort", wake);
     });
   }
 
   /**
-   * What is sent, block by block, until the stream has to end or the client is gone.
+   * What is sent, block by block, until the stream has to end.
    *
    * @clauses STREAM-02, STREAM-05, STREAM-06, STREAM-07, STREAM-09, STREAM-10, STREAM-11
    */
   async *#chunks(
     caller: Caller | null,
     begin: number,
-    gone: AbortSignal,
+    end: AbortSignal,
   ): AsyncGenerator<string, undefined> {
     yield `retry: ${RETRY}\nid: ${begin}\n\n`;
     const heartbeat = this.#settings.eventsHeartbeat * 1000;
     let beat = performance.now() + heartbeat;
     let position = begin;
-    while (!(this.#stopping.aborted || gone.aborted)) {
+    while (!end.aborted) {
       if (performance.now() >= beat) {
         beat = performance.now() + heartbeat;
         // First: the database may take its time.
@@ -207,13 +215,13 @@ export class Streams {
         if (!isUnavailable(error)) {
           throw error;
         }
-        await pause(AWAY_MILLISECONDS, gone);
+        await pause(AWAY_MILLISECONDS, end);
         continue;
       }
       if (found.length > 0) {
         yield found.map(block).join("");
-      } else if (position >= this.#seen && !(this.#stopping.aborted || gone.aborted)) {
-        await this.#waitForNews(beat - performance.now(), gone);
+      } else if (position >= this.#seen && !end.aborted) {
+        await this.#waitForNews(beat - performance.now(), end);
       }
     }
   }
@@ -235,13 +243,13 @@ export class Streams {
     }
     const [oldest] = this.#recent;
     if (oldest && oldest.position <= position + 1) {
-      const fresh = this.#recent.filter((event) => event.position > position).slice(0, PAGE);
-      const visible = fresh.filter((event) => maySee(caller, event));
-      return [visible, fresh.at(-1)?.position ?? position];
+      const start = position + 1 - oldest.position;
+      const fresh = this.#recent.slice(start, start + PAGE);
+      return [fresh.filter((event) => maySee(caller, event)), position + fresh.length];
     }
     const found = await this.#events.listBehind(position, PAGE, caller);
     await this.#events.checkKept(position);
-    // Of the others some may be somebody else's.
+    // What lies between the last one found and `seen` is somebody else's.
     const reached = found.at(-1)?.position ?? position;
     return [found, found.length === PAGE ? reached : Math.max(reached, seen)];
   }
@@ -271,4 +279,8 @@ async function pause(milliseconds: number, until: AbortSignal): Promise<void> {
 /** An event as it is sent (HTML, 9.2.5). @clauses STREAM-02 */
 function block(event: Event): string {
   return `event: ${event.type}\ndata: ${toJson(event)}\nid: ${event.position}\n\n`;
+}
+
+function trace(error: unknown): string {
+  return (error instanceof Error && error.stack) || String(error);
 }

@@ -290,6 +290,12 @@ export function integerRule(text: string, highest: number): Rule | null {
   return tooLarge ? "too-large" : null;
 }
 
+/** The request's query, parsed. Throws malformed-query. */
+export function readQuery({ url }: Readonly<{ url: string }>): [name: string, value: string][] {
+  const [, query] = splitUrl(url);
+  return parseQuery(query);
+}
+
 /**
  * The query's parameters in the order sent, `+` being a space. Throws malformed-query.
  *

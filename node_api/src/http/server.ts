@@ -52,9 +52,11 @@ const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW
 
 /** What answers a request: a framework's own function for `node:http`. */
 type Answer = (incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>;
-/** Node's parser of a connection: where it tells that a request begins (0), and that its head is there. */
+// HTTPParser.kOnMessageBegin
+const ON_MESSAGE_BEGIN = 0;
+/** Node's parser of a connection: where it tells that a request begins, and that its head is there. */
 type Parser = {
-  0: (() => void) | null;
+  [ON_MESSAGE_BEGIN]: (() => void) | null;
   onIncoming: (incoming: IncomingMessage & { upgrade: boolean }, keepAlive: boolean) => number;
 };
 /** What `Socket` doesn't declare: its parser, and how much the system has not taken of a write. */
@@ -157,10 +159,9 @@ export async function serve(answer: Answer, settings: Settings, server: Server):
   Object.assign(server, { httpAllowHalfOpen: true });
   const connections = new Map<Duplex, Connection>();
   const waiting = new Set<Connection>();
-  const most = maxConnections(settings);
   server.on("connection", (socket: Socket) => {
     const known = connections.get(socket);
-    if (!known && connections.size >= most && !makeRoom(waiting)) {
+    if (!known && connections.size >= settings.maxConnections && !makeRoom(waiting)) {
       socket.destroy();
       return;
     }
@@ -195,27 +196,27 @@ export async function serve(answer: Answer, settings: Settings, server: Server):
       connection.look(now);
     }
   }, LOOK_SECONDS * 1000);
-  await new Promise<void>(onSignal);
+  await new Promise<void>((resolve) => onSignal(resolve));
   clearInterval(looking);
   stopping.abort();
   await shutdown(server, connections, settings.shutdownTimeout);
 }
 
 /**
- * As many connections as the settings allow, or as the process may have files open.
+ * The settings, with no more connections than the process may have files open.
  *
  * @clauses OPS-28
  */
-function maxConnections(settings: Settings): number {
+export function withinOpenFiles(settings: Settings): Settings {
   // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
   const report = Object.assign(process.report, { excludeNetwork: true }).getReport();
   const { userLimits } = report as { userLimits: { open_files: { soft: number | "unlimited" } } };
   const files = Number(userLimits.open_files.soft);
   if (Number.isNaN(files)) {
-    return settings.maxConnections;
+    return settings;
   }
   const left = files - OTHER_FILES - settings.databasePoolSize;
-  return Math.max(1, Math.min(settings.maxConnections, left));
+  return { ...settings, maxConnections: Math.max(1, Math.min(settings.maxConnections, left)) };
 }
 
 /**
@@ -403,7 +404,7 @@ class Connection {
   watchParser(): void {
     const { parser } = this.#socket;
     const { onIncoming } = parser;
-    parser[0] = () => {
+    parser[ON_MESSAGE_BEGIN] = () => {
       this.#head = true;
       this.#deadline = performance.now() + this.#settings.requestTimeout * 1000;
     };

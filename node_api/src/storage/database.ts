@@ -35,9 +35,9 @@ type Run<Row> = (
 export function prepared<Row>(build: (connection: Connection) => Compilable<Row>): Run<Row> {
   const compiled = new Map<boolean, CompiledQuery<Row>>();
   return async (connection, parameters) => {
-    const dialect = isPostgres(connection);
-    const query = compiled.get(dialect) ?? build(connection).compile();
-    compiled.set(dialect, query);
+    const onPostgres = isPostgres(connection);
+    const query = compiled.get(onPostgres) ?? build(connection).compile();
+    compiled.set(onPostgres, query);
     const values = query.parameters.map((value) =>
       value instanceof Parameter ? parameters[value.name] : value,
     );

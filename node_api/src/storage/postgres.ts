@@ -31,8 +31,11 @@ const LOST = /^(?:08|25006|25P0|40|42501|53|55P03|57|58)/;
 const STALE_PLAN = "0A000";
 const STALE_NAME = "26000";
 
-// What a session has whatever the server, the database and the role are set to (OPS-32).
-/** What every session is set to, whatever the server's own settings are. @clauses OPS-08 */
+/**
+ * What every session is set to, whatever server, database and role are set to.
+ *
+ * @clauses OPS-08, OPS-32
+ */
 const SESSION = {
   client_encoding: "UTF8",
   datestyle: "ISO",
@@ -215,9 +218,11 @@ function connect(
   // A connection may break while nobody uses it, and while it is handed over: who uses it finds out
   // (OPS-18).
   pool.on("error", () => undefined);
-  pool.on("connect", (client) => sessions.set(client, new Session(client, losses)));
   const clients = new Set<ClientBase>();
-  pool.on("connect", (client) => clients.add(client));
+  pool.on("connect", (client) => {
+    sessions.set(client, new Session(client, losses));
+    clients.add(client);
+  });
   pool.on("remove", (client) => clients.delete(client));
   return {
     connect: () => lend(pool, url, losses).catch((error: unknown) => lost(error, url)),

@@ -94,7 +94,7 @@ function pathsOf(path: string): string[] {
   return [path, `${real}-wal`, `${real}-shm`];
 }
 
-/** Which files are at the paths. Raises FileError if one is missing. */
+/** Which files are at the paths. Throws FileError if one is missing. */
 function identities(paths: string[]): string {
   try {
     return paths
@@ -157,14 +157,15 @@ class WaitingDriver extends SqliteDriver {
 
   /** Begin a transaction as the one writer. @clauses OPS-10, OPS-14, UNIQ-09 */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    this.#checkFiles();
-    const deadline = Date.now() + this.#timeout * 1000;
+    const deadline = performance.now() + this.#timeout * 1000;
     while (true) {
+      // Not behind it: Kysely rolls nothing back that has not begun well.
+      this.#checkFiles();
       try {
         await connection.executeQuery(CompiledQuery.raw("begin immediate"));
         return;
       } catch (error) {
-        if (sqliteCode(error) !== "SQLITE_BUSY" || Date.now() >= deadline) {
+        if (sqliteCode(error) !== "SQLITE_BUSY" || performance.now() >= deadline) {
           throw error;
         }
       }

@@ -16,7 +16,7 @@ import {
 } from "../http/pages.ts";
 import { issue, Problem, type Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
-import { MAX_INTEGER, parseQuery, percentEncode, splitUrl, trim } from "../http/requests.ts";
+import { MAX_INTEGER, percentEncode, readQuery, trim } from "../http/requests.ts";
 import { timestamp } from "../operation/observability.ts";
 import {
   codePoints,
@@ -113,10 +113,7 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
  */
 export const pageQuery: Reading<"page", Page, { query: PageParameters }> = reader(
   "page",
-  (c: Context<Env>) => {
-    const [, query] = splitUrl(c.req.url);
-    return parsePage(parseQuery(query));
-  },
+  (c: Context<Env>) => parsePage(readQuery(c.req)),
   {
     parameters: [
       limitParameter("users"),

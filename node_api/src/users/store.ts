@@ -23,7 +23,7 @@ const WILDCARD = /[%_/]/g;
 // Changing one of these voids all tokens (PASSWORD-16).
 const GRANTED = ["role", "password_hash"] as const;
 
-// Those that most requests need.
+// Prepared: most requests need these.
 /** Creates a user, in version 1. @clauses PASSWORD-16, REP-07 */
 const CREATE = prepared((connection) =>
   connection
@@ -105,9 +105,9 @@ export async function listUsers(connection: Connection, page: Page): Promise<Use
 /**
  * Give the user's columns the values of `changes`; gives the user, and whether in a new version.
  *
- * Equal values change nothing. Throws user-not-found, version-mismatch and email-taken. The update itself holds the condition,
- * so of several writers with one version only the first gets through. Whoever finds nothing to
- * update looks why, and tries again if the reason is gone by then.
+ * Equal values change nothing. Throws user-not-found, version-mismatch and email-taken. The update
+ * itself holds the condition, so of several writers with one version only the first gets through.
+ * Whoever finds nothing to update looks why, and tries again if the reason is gone by then.
  *
  * @clauses COND-15, COND-16, PASSWORD-16, PROB-19, REP-07, REP-11, ROLE-05, UNIQ-02, UNIQ-03,
  * UNIQ-04, UNIQ-05, UNIQ-09, USR-LIST-11, USR-PATCH-02, USR-PATCH-03, USR-PATCH-05, USR-PATCH-06,
@@ -225,7 +225,7 @@ function matches(eb: Where, id: number, condition: EntityTags | null): Expressio
   return found.and(versions.length > 0 ? eb("version", "in", versions) : eb.lit(false));
 }
 
-/** Raise version-mismatch if the condition is not the user's. @clauses COND-02, PROB-19 */
+/** Throw version-mismatch if the condition is not the user's. @clauses COND-02, PROB-19 */
 function check(condition: EntityTags | null, user: User): void {
   if (condition && !condition.match(etag(user))) {
     throw new Problem("version-mismatch");
