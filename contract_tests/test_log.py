@@ -258,3 +258,32 @@ def test_a_reader_that_is_slow_loses_nothing(logging_to: Start) -> None:
     service.kill()
     with contextlib.closing(service.api):
         assert asked(reading.lines()) == sent
+
+
+REFUSED = (
+    b"GET /users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"POST /users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    b"GET /events#x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * 20_000),
+    b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"a" * 200_000),
+    b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"x\r\n\r\n",
+)
+
+
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("LOG-01", "METRICS-02")
+def test_a_refusal_has_one_line(launched: Callable[..., Service]) -> None:
+    """Whichever of the server's parts finds first that it won't do, the others add none."""
+    service = launched()
+    for data in REFUSED:
+        expect.problem(
+            service.api.raw(data),
+            "headers-too-large" if len(data) > 10_000 else "bad-request",
+            closed=True,
+        )
+    lines = map(json.loads, service.stdout().splitlines())
+    refused = [line["status"] for line in lines if line.get("route") == "none"]
+    assert len(refused) == len(REFUSED)

@@ -352,6 +352,70 @@ def test_503_too_many_streams(service: Service) -> None:
             assert of_user(stream, ada)["data"] == ada
 
 
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("LOG-01", "METRICS-02", "STREAM-08")
+@pytest.mark.parametrize(
+    "behind", [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"x\r\n\r\n"]
+)
+def test_who_leaves_with_more_asked_behind_a_stream_has_left(
+    launched: Callable[..., Service], behind: bytes
+) -> None:
+    service = launched(EVENTS_HEARTBEAT=f"{BEAT}")
+    with service.api.connect() as connection:
+        connection.send(service.api.message("GET", "/events/stream") + behind)
+        Stream(connection)
+    time.sleep(4.5 * BEAT)
+    lines = map(json.loads, service.stdout().splitlines())
+    streams = [line for line in lines if line.get("route") == "/events/stream"]
+    assert [line["status"] for line in streams] == [200]
+    assert service.stderr() == ""
+
+
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("STREAM-06", "OPS-26", "HTTP-21")
+@pytest.mark.settings(EVENTS_HEARTBEAT=f"{BEAT}", REQUEST_TIMEOUT="2")
+@pytest.mark.parametrize("sent", ["a body that nobody reads", "what can't be read"])
+def test_a_stream_goes_on_whatever_is_sent_beside(service: Service, sent: str) -> None:
+    body = b"x" * 10**6 if "body" in sent else None
+    with service.api.connect(10.0) as connection:
+        connection.send(service.api.message("GET", "/events/stream", body=body))
+        stream = Stream(connection)
+        if body is None:
+            connection.send(b"GARBAGE\r\n\r\n")
+        for _ in range(5):
+            stream.heartbeat()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a socket holds so")
+@pytest.mark.engine("sqlite")
+@pytest.mark.clause("OPS-27", "STREAM-09")
+def test_heartbeats_keep_nobody_who_takes_nothing(launched: Callable[..., Service]) -> None:
+    """A client whose socket is full, with less behind it than would stop the service."""
+    service = launched(EVENTS_HEARTBEAT=f"{BEAT}", REQUEST_TIMEOUT="3", EVENTS_TTL="31536000")
+    with unread(service.api, "") as client:
+        time.sleep(0.5)
+        queued: list[int | None] = []
+        while len(queued) < 3 or len(set(queued[-3:])) > 1:
+            assert len(queued) < 500
+            fill(service, 1, 15_000)
+            time.sleep(0.1)
+            queued.append(unsent(service, client))
+        deadline = time.monotonic() + 8
+        while unsent(service, client) is not None:
+            assert time.monotonic() < deadline, "it is still connected"
+            time.sleep(0.1)
+
+
+def unsent(service: Service, client: socket.socket) -> int | None:
+    """The bytes that the system still has for this client; None where it is connected no more."""
+    ends = [f":{port:04X}" for port in (urlsplit(service.url).port, client.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]:
+        _, local, remote, state, queues, *_ = line.split()
+        if [local[-5:], remote[-5:], state] == [*ends, "01"]:
+            return int(queues.partition(":")[0], 16)
+    return None
+
+
 @pytest.mark.clause("STREAM-10", "OPS-06", "OPS-07")
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_sigterm_ends_streams(launched: Callable[..., Service], processes: str) -> None:

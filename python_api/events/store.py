@@ -55,14 +55,16 @@ GIVE_POSITIONS = (
     update(events).values(position=NUMBERED.c.position).where(events.c.number == NUMBERED.c.number)
 )
 KEEP_LAST = update(event_positions).values(last=bindparam("last"))
+# Behind what may be forgotten at a time.
+BEYOND = select(func.min(events.c.position) + MAX_FORGOTTEN).correlate(None).scalar_subquery()
 OLDEST_KEPT = (
     select(func.min(events.c.position))
-    .where(events.c.time > bindparam("expired"))
+    .where(events.c.time > bindparam("expired"), events.c.position < BEYOND)
     .scalar_subquery()
 )
 FORGET = delete(events).where(
     events.c.position < func.coalesce(OLDEST_KEPT, bindparam("last")),
-    events.c.position < select(func.min(events.c.position) + MAX_FORGOTTEN).scalar_subquery(),
+    events.c.position < BEYOND,
 )
 # The position of the last event that was forgotten: 0 if none was.
 FORGOTTEN = select(

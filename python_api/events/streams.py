@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from itertools import islice
 
+from anyio import CancelScope
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -164,8 +165,10 @@ class Streams:
             start = position + 1 - self._recent[0].position
             new = [*islice(self._recent, start, start + PAGE)]
             return [event for event in new if may_see(caller, event)], position + len(new)
-        found = await self._events.list_behind(position, PAGE, caller)
-        await self._events.check_kept(position)
+        # A client that leaves cancels its stream, and a transaction has to end well.
+        with CancelScope(shield=True):
+            found = await self._events.list_behind(position, PAGE, caller)
+            await self._events.check_kept(position)
         # What lies between the last one found and `seen` is somebody else's.
         reached = found[-1].position if found else position
         return found, reached if len(found) == PAGE else max(reached, seen)

@@ -279,9 +279,11 @@ class Protocol(HttpToolsProtocol):
         self._waiting = waiting
         self._unparsed = b""
         self._answering = False
+        # Whose answer is under way: `cycle` is that of the request that came last.
+        self._answered: RequestResponseCycle | None = None
         self._deadline = math.inf
-        self._unsent = 0
-        self._taken = 0.0
+        self._taken = 0
+        self._taken_at = 0.0
         self.reading: Literal["nothing", "head", "body"] = "nothing"
         self.head_bytes: int | None = None
         self.framing_bytes = 0
@@ -310,8 +312,11 @@ class Protocol(HttpToolsProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """The connection is gone, and whoever answers on it is told. Clauses: LOG-01, STREAM-08."""
         self._waiting.pop(self, None)
+        if self._answered and not self._answered.response_complete:
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -334,12 +339,13 @@ class Protocol(HttpToolsProtocol):
         Clauses: OPS-25, OPS-26, OPS-27.
         """
         unsent = self.transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent, self._taken = unsent, now
+        taken = cast(LingeringTransport, self.transport).written - unsent
+        if taken != self._taken or not unsent:
+            self._taken, self._taken_at = taken, now
         # As long as we don't read, the client can't be late.
         if self.flow.read_paused:
             self._deadline = max(self._deadline, now + self._settings.request_timeout)
-        late = unsent and now >= self._taken + self._settings.request_timeout
+        late = unsent and now >= self._taken_at + self._settings.request_timeout
         if late or now >= self._deadline:
             self.transport.abort()
 
@@ -397,6 +403,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = True
+        self._answered = cycle
         if cycle.scope["http_version"] == "1.0":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
@@ -511,8 +518,10 @@ class Protocol(HttpToolsProtocol):
     def _give_up(self, code: str) -> None:
         """Answer an unreadable request with a problem, after those before it, and close.
 
-        Clauses: HTTP-08, HTTP-09, HTTP-21.
+        Clauses: HTTP-08, HTTP-09, HTTP-21, LOG-01.
         """
+        if self.refused:
+            return
         self.refused = True
         if self.reading == "body":
             if self.cycle.response_started:
@@ -586,9 +595,21 @@ class LingeringTransport:
         self._transport = transport
         self._protocol = protocol
         self._lingering = False
+        self.written = 0
+        """The bytes that were to be sent so far."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send this. Clauses: OPS-27."""
+        self.written += len(data)
+        self._transport.write(data)
+
+    def writelines(self, pieces: Sequence[bytes]) -> None:
+        """Send these. Clauses: OPS-27."""
+        self.written += sum(map(len, pieces))
+        self._transport.writelines(pieces)
 
     def is_closing(self) -> bool:
         """Whether nothing more can be sent."""

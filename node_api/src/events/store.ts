@@ -105,24 +105,19 @@ export async function givePositions(connection: Connection, now: Date, ttl: numb
   const last = held.last + given;
   await connection.updateTable("event_positions").set({ last }).execute();
   const expired = timestamp(new Date(now.getTime() - ttl * 1000));
+  // Behind what may be forgotten at a time.
+  const beyond = connection
+    .selectFrom("events")
+    .select((eb) => sql<number>`${eb.fn.min("position")} + ${sql.lit(MAX_FORGOTTEN)}`.as("beyond"));
+  const oldestKept = connection
+    .selectFrom("events")
+    .select((eb) => eb.fn.min("position").as("oldest"))
+    .where("time", ">", expired)
+    .where("position", "<", beyond);
   await connection
     .deleteFrom("events")
-    .where("position", "<", (eb) =>
-      eb
-        .selectFrom("events")
-        .select((one) =>
-          sql<number>`${one.fn.min("position")} + ${sql.lit(MAX_FORGOTTEN)}`.as("some"),
-        ),
-    )
-    .where("position", "<", (eb) =>
-      eb.fn.coalesce(
-        eb
-          .selectFrom("events")
-          .select((one) => one.fn.min("position").as("oldest"))
-          .where("time", ">", expired),
-        eb.val(last),
-      ),
-    )
+    .where("position", "<", (eb) => eb.fn.coalesce(oldestKept, eb.val(last)))
+    .where("position", "<", beyond)
     .execute();
 }
 

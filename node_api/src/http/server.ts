@@ -431,7 +431,8 @@ class Connection {
       this.#taken = now;
     }
     // As long as we don't read, the client can't be late.
-    if (unsent > 0 || this.#pending > 1) {
+    const unread = this.#last?.incoming.readableLength ?? 0;
+    if (unsent > 0 || unread > 0 || this.#pending > 1) {
       this.#deadline = Math.max(this.#deadline, now + timeout);
     }
     const late = unsent > 0 && now >= this.#taken + timeout;
@@ -536,6 +537,7 @@ class Connection {
       return;
     }
     this.#refused = true;
+    this.#head = false;
     if (this.#last?.incoming.complete === false) {
       const { incoming, outgoing } = this.#last;
       // It can't be read to its end: nobody answers it any more.
