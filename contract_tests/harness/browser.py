@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.remote_connection import RemoteConnection
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -46,6 +47,9 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     # With the paths of both given, Selenium looks for nothing and downloads nothing.
     chrome = Chrome(options=options, service=ChromeService(driver))
+    # A script has a limit of its own, which decides.
+    assert isinstance(chrome.command_executor, RemoteConnection)
+    chrome.command_executor.client_config.timeout = 360
     try:
         yield chrome
     finally:
