@@ -26,7 +26,8 @@ from python_api.operation.observability import timestamp
 from python_api.storage.database import Connection
 from python_api.storage.tables import event_positions, events
 
-# Whose event's number is a multiple of this gives positions, in case nobody reads (EVENT-14).
+# A writer whose event's number is a multiple of this gives positions, in case nobody reads
+# (EVENT-14).
 MAX_WAITING = 64
 # How many are forgotten at a time, so that no list and no write waits for the rest.
 MAX_FORGOTTEN = 1000
@@ -55,7 +56,7 @@ GIVE_POSITIONS = (
     update(events).values(position=NUMBERED.c.position).where(events.c.number == NUMBERED.c.number)
 )
 KEEP_LAST = update(event_positions).values(last=bindparam("last"))
-# Behind what may be forgotten at a time.
+# The end of what is forgotten at a time.
 BEYOND = select(func.min(events.c.position) + MAX_FORGOTTEN).correlate(None).scalar_subquery()
 OLDEST_KEPT = (
     select(func.min(events.c.position))

@@ -278,9 +278,8 @@ class Protocol(HttpToolsProtocol):
         self._settings = settings
         self._waiting = waiting
         self._unparsed = b""
-        self._answering = False
-        # Whose answer is under way: `cycle` is that of the request that came last.
-        self._answered: RequestResponseCycle | None = None
+        # The request that is being answered; `cycle` is the one that came last.
+        self._answering: RequestResponseCycle | None = None
         self._deadline = math.inf
         self._taken = 0
         self._taken_at = 0.0
@@ -314,9 +313,9 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and whoever answers on it is told. Clauses: LOG-01, STREAM-08."""
         self._waiting.pop(self, None)
-        if self._answered and not self._answered.response_complete:
-            self._answered.disconnected = True
-            self._answered.message_event.set()
+        if self._answering:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -402,15 +401,14 @@ class Protocol(HttpToolsProtocol):
         self._go_on()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._answering = True
-        self._answered = cycle
+        self._answering = cycle
         if cycle.scope["http_version"] == "1.0":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """A request has been answered. Clauses: OPS-25."""
-        self._answering = False
+        self._answering = None
         self._waiting[self] = None
         if self.reading == "nothing":
             self._deadline = self.loop.time() + self._settings.keep_alive_timeout

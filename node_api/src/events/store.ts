@@ -12,7 +12,8 @@ import { type Connection, parameter, prepared } from "../storage/database.ts";
 import { isPostgres } from "../storage/tables.ts";
 import type { Change, Event } from "./schemas.ts";
 
-// Whose event's number is a multiple of this gives positions, in case nobody reads (EVENT-14).
+// A writer whose event's number is a multiple of this gives positions, in case nobody reads
+// (EVENT-14).
 const MAX_WAITING = 64;
 // How many are forgotten at a time, so that no list and no write waits for the rest.
 const MAX_FORGOTTEN = 1000;
@@ -105,7 +106,7 @@ export async function givePositions(connection: Connection, now: Date, ttl: numb
   const last = held.last + given;
   await connection.updateTable("event_positions").set({ last }).execute();
   const expired = timestamp(new Date(now.getTime() - ttl * 1000));
-  // Behind what may be forgotten at a time.
+  // The end of what is forgotten at a time.
   const beyond = connection
     .selectFrom("events")
     .select((eb) => sql<number>`${eb.fn.min("position")} + ${sql.lit(MAX_FORGOTTEN)}`.as("beyond"));
