@@ -532,11 +532,7 @@ _INSIDE = [
                 "storage/sqlite.py",
                 "open_sqlite",
                 "async with database.transaction(): migrate(lent)",
-                (
-                    'connection.execute("BEGIN IMMEDIATE")\n'
-                    "migrate(lent)\n"
-                    'connection.execute("COMMIT")'
-                ),
+                ('writer.execute("BEGIN IMMEDIATE")\nmigrate(lent)\nwriter.execute("COMMIT")'),
             ),
         ),
         (
@@ -1179,6 +1175,23 @@ _INSIDE = [
         "SQLite runs with synchronous=NORMAL.",
         ("storage/sqlite.py", "PRAGMAS", '"synchronous": 2', '"synchronous": 1'),
         ("storage/sqlite.ts", "PRAGMAS", "synchronous: 2", "synchronous: 1"),
+    ),
+    _one(
+        "reads_wait_for_the_lock",
+        "OPS-10",
+        "SQLite's reads wait for a write that waits for another process.",
+        (
+            "storage/sqlite.py",
+            "SqliteDatabase.connection",
+            "yield self._reader",
+            "async with self._turn: yield self._reader",
+        ),
+        (
+            "storage/database.ts",
+            "openDatabase",
+            "new Database(reader, writer, checkFiles)",
+            "new Database(writer, writer, checkFiles)",
+        ),
     ),
     _one(
         "full_disk_is_unexpected",

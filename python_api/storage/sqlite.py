@@ -1,15 +1,16 @@
-"""SQLite: one connection, on the event loop's own thread, and what its errors mean.
+"""SQLite: a connection that writes and one that reads, and what its errors mean.
 
-A transaction takes the write lock at once, waiting for another process that holds it: a read that
-turns into a write would fail instead.
+Both run on the event loop's own thread. A transaction takes the write lock at once, waiting for
+another process that holds it: a read that turns into a write would fail instead. Reads go on
+meanwhile.
 """
 
 import asyncio
 import errno
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import lru_cache
 from sqlite3 import Error, OperationalError
 from typing import Any, cast
@@ -57,7 +58,7 @@ PING = text("SELECT 1 FROM users LIMIT 1")
 
 
 class SqliteConnection:
-    """The connection, as an asynchronous one.
+    """A connection, as an asynchronous one.
 
     It runs on the event loop's own thread, as better-sqlite3 does: SQLite answers sooner than
     another thread could be asked.
@@ -93,10 +94,13 @@ def _compiled(statement: ClauseElement) -> SQLCompiler:
 class SqliteDatabase:
     """A database in a file."""
 
-    def __init__(self, connection: sqlite3.Connection, path: str, timeout: int) -> None:
-        # One connection, because SQLite has one writer: requests queue here, in order, and fairly.
-        self._connection = connection
+    def __init__(
+        self, writer: sqlite3.Connection, reader: sqlite3.Connection, path: str, timeout: int
+    ) -> None:
+        # One that writes, because SQLite has one writer: transactions queue here, and fairly.
+        self._writer = writer
         self._turn = asyncio.Lock()
+        self._reader = SqliteConnection(reader)
         self._paths = _paths(path)
         self._timeout = timeout
         self._files: list[tuple[int, int]] | None = None
@@ -123,22 +127,21 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
-        """The connection in a transaction. Clauses: OPS-08, OPS-14, UNIQ-09."""
+        """The writer in a transaction. Clauses: OPS-08, OPS-14, UNIQ-09."""
         async with self._turn:
             await self._begin()
             try:
                 self._check_files()
-                yield SqliteConnection(self._connection)
-                self._connection.execute("COMMIT")
+                yield SqliteConnection(self._writer)
+                self._writer.execute("COMMIT")
             except BaseException:
                 self._roll_back()
                 raise
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[SqliteConnection]:
-        """The connection for a single read."""
-        async with self._turn:
-            yield SqliteConnection(self._connection)
+        """The reader, for a single read. Clauses: OPS-10."""
+        yield self._reader
 
     async def ping(self) -> None:
         """Ask for an answer."""
@@ -155,7 +158,7 @@ class SqliteDatabase:
 
     def _has_begun(self, *, last_try: bool) -> bool:
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._writer.execute("BEGIN IMMEDIATE")
         except OperationalError as error:
             if last_try or _sqlite_code(error) != sqlite3.SQLITE_BUSY:
                 raise
@@ -165,8 +168,8 @@ class SqliteDatabase:
     def _roll_back(self) -> None:
         """Undo what the transaction did. Clauses: OPS-22."""
         # Where the disk is full or broken, SQLite has rolled back by itself.
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
 
 
 @asynccontextmanager
@@ -176,15 +179,10 @@ async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[Sqlit
     path = url.path if url.path.startswith("/") else f"./{url.path}"
     _make(path)
     timeout = settings.database_timeout
-    # Transactions begin and end where this module says so, not where sqlite3 guesses.
-    # Starlette's TestClient asks from a thread of its own.
-    with closing(
-        sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
-    ) as connection:
-        _configure(connection)
-        database = SqliteDatabase(connection, path, timeout)
+    with _connect(path, timeout) as writer, _connect(path, timeout) as reader:
+        database = SqliteDatabase(writer, reader, path, timeout)
         # The steps are SQLAlchemy's, so it is lent the connection (OPS-05, OPS-16).
-        engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+        engine = create_engine("sqlite://", creator=lambda: writer, poolclass=StaticPool)
         with engine.connect() as lent:
             async with database.transaction():
                 migrate(lent)
@@ -238,12 +236,19 @@ def _sqlite_code(error: Exception) -> int | None:
     return getattr(error, "sqlite_errorcode", None)
 
 
-def _configure(connection: sqlite3.Connection) -> None:
-    """What every connection is set to. Clauses: OPS-09."""
-    for name, value in PRAGMAS.items():
-        connection.execute(f"PRAGMA {name} = {value}")
-        (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
-        if actual != value:
-            raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
-    # From now on only `_begin` waits: SQLite's own waiting would block the event loop.
-    connection.execute("PRAGMA busy_timeout = 0")
+@contextmanager
+def _connect(path: str, timeout: int) -> Iterator[sqlite3.Connection]:
+    """A connection, as every one of them is set. Clauses: OPS-09."""
+    # Transactions begin and end where this module says so, not where sqlite3 guesses.
+    # Starlette's TestClient asks from a thread of its own.
+    with closing(
+        sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+    ) as connection:
+        for name, value in PRAGMAS.items():
+            connection.execute(f"PRAGMA {name} = {value}")
+            (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
+            if actual != value:
+                raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
+        # From now on only `_begin` waits: SQLite's own waiting would block the event loop.
+        connection.execute("PRAGMA busy_timeout = 0")
+        yield connection

@@ -50,11 +50,13 @@ export function prepared<Row>(build: (connection: Connection) => Compilable<Row>
 export class Database {
   /** A connection for a single read, which needs no transaction. */
   readonly connection: Connection;
+  readonly #writer: Connection;
   readonly #check: () => void;
 
   /** `check` throws where the database is not to be asked at all. */
-  constructor(connection: Connection, check: () => void = () => undefined) {
-    this.connection = connection;
+  constructor(reader: Connection, writer = reader, check: () => void = () => undefined) {
+    this.connection = reader;
+    this.#writer = writer;
     this.#check = check;
   }
 
@@ -64,7 +66,7 @@ export class Database {
    * @clauses OPS-08
    */
   transaction<T>(work: (connection: Transaction<Tables>) => Promise<T>): Promise<T> {
-    return this.connection.transaction().execute(work);
+    return this.#writer.transaction().execute(work);
   }
 
   /** Ask the database for an answer. Throws a driver's error when there is none. */
@@ -73,9 +75,10 @@ export class Database {
     await sql`SELECT 1 FROM users LIMIT 1`.execute(this.connection);
   }
 
-  /** Close the connection. */
-  close(): Promise<void> {
-    return this.connection.destroy();
+  /** Close the connections. */
+  async close(): Promise<void> {
+    await this.connection.destroy();
+    await this.#writer.destroy();
   }
 }
 
@@ -89,8 +92,8 @@ export class Database {
 export async function openDatabase(settings: Settings): Promise<Database> {
   const url = settings.databaseUrl;
   if ("path" in url) {
-    const { connection, checkFiles } = await sqlite.openSqlite(settings, url);
-    return new Database(connection, checkFiles);
+    const { reader, writer, checkFiles } = await sqlite.openSqlite(settings, url);
+    return new Database(reader, writer, checkFiles);
   }
   return new Database(await postgres.openPostgres(settings, url));
 }

@@ -1,8 +1,9 @@
 /**
- * SQLite: one connection, on the event loop's own thread, and what its errors mean.
+ * SQLite: a connection that writes and one that reads, and what its errors mean.
  *
- * A transaction takes the write lock at once, waiting for another process that holds it: a read that
- * turns into a write would fail instead.
+ * Both run on the event loop's own thread. A transaction takes the write lock at once, waiting for
+ * another process that holds it: a read that turns into a write would fail instead. Reads go on
+ * meanwhile.
  */
 
 import { closeSync, constants, openSync, realpathSync, statSync } from "node:fs";
@@ -38,7 +39,8 @@ const MAX_PREPARED = 128;
 export class FileError extends Error {}
 
 type Opened = {
-  connection: Kysely<Tables>;
+  writer: Kysely<Tables>;
+  reader: Kysely<Tables>;
   /** Throws FileError where the files are not where they were. */
   checkFiles: () => void;
 };
@@ -48,9 +50,6 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   // As it is: `:memory:` is a word of SQLite's at a path's beginning only (OPS-38).
   const path = url.path.startsWith("/") ? url.path : `./${url.path}`;
   make(path);
-  // One connection, because SQLite has one writer: requests queue here, in order, and fairly.
-  const database = new Sqlite(path, { timeout: settings.databaseTimeout * 1000 });
-  configure(database);
   const paths = pathsOf(path);
   let files = "";
   let checked = false;
@@ -66,12 +65,18 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
       });
     }
   };
-  const dialect = new WaitingDialect(database, settings.databaseTimeout, checkFiles);
-  const connection = new Kysely<Tables>({ dialect });
-  await connection.transaction().execute(migrate);
+  const timeout = settings.databaseTimeout;
+  // One that writes, because SQLite has one writer: transactions queue there, in order, and fairly.
+  const writer = new Kysely<Tables>({
+    dialect: new WaitingDialect(connect(path, timeout), timeout, checkFiles),
+  });
+  const reader = new Kysely<Tables>({
+    dialect: new SqliteDialect({ database: prepareOnce(connect(path, timeout)) }),
+  });
+  await writer.transaction().execute(migrate);
   // From now on, refuse to write and to be ready unless the files are still the same.
   files = identities(paths);
-  return { connection, checkFiles };
+  return { writer, reader, checkFiles };
 }
 
 /**
@@ -197,8 +202,9 @@ function prepareOnce(database: Sqlite.Database): SqliteDatabase {
   };
 }
 
-/** What every connection is set to. @clauses OPS-09 */
-function configure(database: Sqlite.Database): void {
+/** A connection, as every one of them is set. @clauses OPS-09 */
+function connect(path: string, timeout: number): Sqlite.Database {
+  const database = new Sqlite(path, { timeout: timeout * 1000 });
   for (const [name, value] of Object.entries(PRAGMAS)) {
     database.pragma(`${name} = ${value}`);
     const actual = database.pragma(name, { simple: true });
@@ -208,4 +214,5 @@ function configure(database: Sqlite.Database): void {
   }
   // From now on only the begin of a transaction waits: better-sqlite3 would block the event loop.
   database.pragma("busy_timeout = 0");
+  return database;
 }
