@@ -55,6 +55,10 @@ prove: setup ## The long proof: 50,000 requests and 2,000 sequences; ARGS="--see
 report: setup ## All of it on one page, .data/report.html: who proves what, what was said, which code
 	@$(python) -m contract_tests.report $(ARGS)
 
+.PHONY: pictures
+pictures: setup ## The pictures that the guides show, of the last report and of benchmarks/results; needs Chromium
+	@$(python) -m contract_tests.pictures $(ARGS)
+
 .PHONY: mutants
 mutants: setup ## Faults planted one by one, and whether a test minds; ARGS="--leave-one-out"
 	@$(python) -m contract_tests.mutants $(ARGS)

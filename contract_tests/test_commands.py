@@ -28,6 +28,7 @@ THIRD = services.ROOT / "contract_tests" / "third"
 LONG = {
     "make test": "runs the tests that this one is of",
     "make prove": "takes half an hour",
+    "make pictures": "needs the report of a whole run",
     "make report": "takes as long as `make test` and `make mutants`",
     "make mutants": "takes an hour; test_mutants.py runs some of them",
     "make fuzz": "takes minutes; test_fuzz.py is a part of it",

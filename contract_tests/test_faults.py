@@ -471,7 +471,7 @@ from python_api.settings import read_settings
 
 async def main(settings):
     async with open_database(settings) as database:
-        async with database.connection() as connection:
+        async with database.transaction() as connection:
             await connection.execute(text("PRAGMA max_page_count = 80"))
         listener = listen(settings)
         log_listening(listener, settings)
@@ -489,7 +489,9 @@ import { readSettings } from "./src/settings.ts";
 
 const settings = readSettings(process.env);
 const database = await openDatabase(settings);
-await sql.raw("PRAGMA max_page_count = 80").execute(database.connection);
+await database.transaction((connection) =>
+  sql.raw("PRAGMA max_page_count = 80").execute(connection),
+);
 const server = await listen(settings);
 logListening(server.address(), settings);
 await serve(answering(createApp(settings, database)), settings, server);

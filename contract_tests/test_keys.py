@@ -231,17 +231,14 @@ FIND: dict[Kind, str] = {
     "python": """
 import asyncio, json, sys, time
 import uvloop
-from python_api.auth.keys import KeyNotFoundError, ProviderKeys
+from python_api.auth.keys import ProviderKeys
 from python_api.http.problems import Problem
 from python_api.settings import read_settings
 
 async def find(url):
     keys = ProviderKeys(read_settings({"AUTH_JWKS_URL": url}))
     try:
-        await keys.find("RS256", "rsa")
-        return "found"
-    except KeyNotFoundError:
-        return "none"
+        return "found" if await keys.find("RS256", "rsa") else "none"
     except Problem as problem:
         return problem.code
 
@@ -252,17 +249,15 @@ async def main():
 uvloop.run(main())
 """,
     "node": """
-import { KeyNotFoundError, ProviderKeys } from "./src/auth/keys.ts";
+import { ProviderKeys } from "./src/auth/keys.ts";
 import { Problem } from "./src/http/problems.ts";
 import { readSettings } from "./src/settings.ts";
 
 async function find(url) {
   const keys = new ProviderKeys(readSettings({ AUTH_JWKS_URL: url }));
   try {
-    await keys.find("RS256", "rsa");
-    return "found";
+    return (await keys.find("RS256", "rsa")) ? "found" : "none";
   } catch (error) {
-    if (error instanceof KeyNotFoundError) return "none";
     if (error instanceof Problem) return error.code;
     throw error;
   }
@@ -598,7 +593,7 @@ IN_TIME: dict[Kind, str] = {
     "python": """
 import asyncio, json, sys, time
 import uvloop
-from python_api.auth.keys import KeyNotFoundError, ProviderKeys
+from python_api.auth.keys import ProviderKeys
 from python_api.http.problems import Problem
 from python_api.settings import read_settings
 
@@ -608,10 +603,7 @@ time.monotonic = lambda: clock() + forward
 
 async def find(key_id):
     try:
-        await keys.find("RS256", key_id)
-        return "found"
-    except KeyNotFoundError:
-        return "none"
+        return "found" if await keys.find("RS256", key_id) else "none"
     except Problem as problem:
         return problem.code
 
@@ -631,7 +623,7 @@ uvloop.run(main())
 """,
     "node": """
 import { createInterface } from "node:readline";
-import { KeyNotFoundError, ProviderKeys } from "./src/auth/keys.ts";
+import { ProviderKeys } from "./src/auth/keys.ts";
 import { Problem } from "./src/http/problems.ts";
 import { readSettings } from "./src/settings.ts";
 
@@ -642,10 +634,8 @@ performance.now = () => clock() + forward * 1000;
 
 async function find(keyId) {
   try {
-    await keys.find("RS256", keyId);
-    return "found";
+    return (await keys.find("RS256", keyId)) ? "found" : "none";
   } catch (error) {
-    if (error instanceof KeyNotFoundError) return "none";
     if (error instanceof Problem) return error.code;
     throw error;
   }

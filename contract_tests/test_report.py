@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
+from contract_tests import pictures
 from contract_tests.harness import browser, clauses, services
 from contract_tests.harness.browser import complaints, found, requested
 from contract_tests.report import exchange
@@ -31,6 +33,16 @@ RUN = (
     "contract_tests/test_cors.py",
     "contract_tests/test_mirror.py",
 )
+
+
+@pytest.mark.clause("PAIR-08")
+def test_a_picture_shows_the_part_that_it_is_of(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    boxes = "".join(f'<p id="p{n}" style="margin:0;height:{n}00px">{n}</p>' for n in range(1, 30))
+    page.write_text(f'<!doctype html><body style="margin:0;width:700px">{boxes}', "utf-8")
+    taken = pictures.picture(page, "#p2", "#p3")
+    # PNG, 11.2.1: the width and the height
+    assert struct.unpack(">8s8xII", taken[:24]) == (b"\x89PNG\r\n\x1a\n", 700, 500)
 
 
 @pytest.fixture(scope="module")

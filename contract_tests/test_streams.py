@@ -224,6 +224,21 @@ def test_who_moves_between_services_misses_nothing(pair: tuple[Client, Client]) 
     assert seen == created
 
 
+@pytest.mark.clause("PAIR-10", "STREAM-02", "EVENT-05")
+def test_both_send_the_same_bytes(pair: tuple[Client, Client]) -> None:
+    position = newest(pair[0])
+    for api in pair:
+        user = api.create(name='Zoë 😀 "Ada"')
+        path = f"/users/{user['id']}"
+        api.patch(path, json={"name": "\\/é"})
+        api.delete(path)
+    sent = []
+    for api in pair:
+        with streamed(api, last=position) as stream:
+            sent.append([stream.block() for _ in range(6)])
+    assert sent[0] == sent[1]
+
+
 @pytest.mark.clause("STREAM-05", "RIGHT-16")
 def test_a_member_is_told_what_happens_to_them(guarded: Client) -> None:
     ada, eve = (guarded.create(password=PASSWORD) for _ in range(2))

@@ -275,7 +275,6 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "settings.WORD": ("setting: a word",),
     "settings.integer": ("setting: PORT",),
     "storage/sqlite.LOST": "reads a name of SQLite's own",
-    "users/pages.BASE64URL": ("cursor: letters",),
     "users/pages.MINUS": ("query: sort",),
     "users/schemas.EMAIL": ("email: labels", "email: long labels", "email: hyphens"),
     "users/schemas.FORBIDDEN": ("name: controls, short", "cursor: a name"),

@@ -29,13 +29,7 @@ from python_api.users import docs as users_docs
 from python_api.users.routes import router as users_router
 from python_api.users.service import Users
 
-METHODS = (
-    HTTPMethod.DELETE,
-    HTTPMethod.GET,
-    HTTPMethod.PATCH,
-    HTTPMethod.POST,
-    HTTPMethod.PUT,
-)
+METHODS = (HTTPMethod.DELETE, HTTPMethod.GET, HTTPMethod.PATCH, HTTPMethod.POST, HTTPMethod.PUT)
 
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
@@ -143,9 +137,7 @@ def answer_failure(error: Exception, this_request: str) -> Response:
     """
     cause = "".join(traceback.format_exception(error))
     log("error", "request failed", request_id=this_request, error=cause)
-    if is_unavailable(error):
-        return render_problem(Problem("unavailable", headers={"Retry-After": "1"}))
-    return render_problem(Problem("internal"))
+    return render_problem(Problem("unavailable" if is_unavailable(error) else "internal"))
 
 
 async def answer_problem(_request: Request, error: Exception) -> Response:

@@ -71,34 +71,24 @@ class PostgresUrl:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The service's settings; README.md's table says what each does."""
+    """The service's settings; README.md's table says what each does. Times are in seconds."""
 
     host: str
     port: int
     web_concurrency: int
-    """Processes."""
     database_url: SqliteUrl | PostgresUrl
     database_pool_size: int
     """Connections of each process; SQLite has one."""
     database_timeout: int
-    """Seconds."""
     database_statement_timeout: int
-    """Seconds."""
     idempotency_ttl: int
-    """Seconds."""
     events_ttl: int
-    """Seconds."""
     events_heartbeat: int
-    """Seconds."""
     events_streams: int
-    """Of each process."""
     argon2_memory: int
-    """KiB."""
     argon2_iterations: int
     argon2_parallelism: int
-    """Lanes."""
     hash_queue: int
-    """Passwords."""
     auth: bool
     """Whether a request has to say who sends it."""
     auth_secret: str
@@ -106,7 +96,6 @@ class Settings:
     auth_issuer: str
     auth_audience: str
     auth_token_ttl: int
-    """Seconds."""
     auth_jwks_url: str
     auth_jwks_ca: str
     """Certificates (PEM)."""
@@ -117,20 +106,14 @@ class Settings:
     login_failures_per_email: int
     login_failures_per_address: int
     login_failures_window: int
-    """Seconds."""
     registrations_per_address: int
     registrations_window: int
-    """Seconds."""
     trusted_proxies: tuple[Network, ...]
     cors_origins: tuple[str, ...]
     max_connections: int
-    """Of each process."""
     request_timeout: int
-    """Seconds."""
     keep_alive_timeout: int
-    """Seconds."""
     shutdown_timeout: int
-    """Seconds."""
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -251,7 +234,7 @@ def _database_url(environment: Mapping[str, str]) -> SqliteUrl | PostgresUrl:
 
 
 def _postgres_url(url: str) -> PostgresUrl:
-    """The parts of PostgreSQL's URL; None if it isn't one. Clauses: OPS-30."""
+    """The parts of PostgreSQL's URL. Raises ValueError if it isn't one. Clauses: OPS-30."""
     match = POSTGRES_URL.fullmatch(url)
     if match is None:
         raise ValueError(url)
@@ -283,7 +266,7 @@ def _is_place(ipv6: str | None, port: str | None) -> bool:
 
 
 def _options(query: str) -> dict[str, str]:
-    """What stands behind the URL's `?`; None if it is nothing that is known.
+    """What stands behind the URL's `?`. Raises SettingsError where it isn't known, or not allowed.
 
     Clauses: OPS-30, OPS-31.
     """

@@ -193,10 +193,7 @@ function answerFailure(error: Error, c: Context<AppEnv>): Response {
   }
   const cause = error.stack ?? String(error);
   log("error", "request failed", { request_id: c.get("requestId"), error: cause });
-  if (isUnavailable(error)) {
-    return renderProblem(new Problem("unavailable", [], { "Retry-After": "1" }));
-  }
-  return renderProblem(new Problem("internal"));
+  return renderProblem(new Problem(isUnavailable(error) ? "unavailable" : "internal"));
 }
 
 /**

@@ -19,7 +19,7 @@ import {
 import { letStderrFail } from "./operation/output.ts";
 import { stopWithFirst, supervise } from "./operation/workers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
-import { openDatabase } from "./storage/database.ts";
+import { type Database, openDatabase } from "./storage/database.ts";
 import { SchemaError } from "./storage/migrate.ts";
 
 /**
@@ -28,20 +28,15 @@ import { SchemaError } from "./storage/migrate.ts";
  * @clauses OPS-04, OPS-17, RIGHT-12
  */
 async function run(settings: Settings): Promise<void> {
-  const database = await openDatabase(settings).catch((error: Error) =>
-    exit(
-      error instanceof SchemaError
-        ? error.message
-        : `The database cannot be opened: ${error.message}`,
-    ),
-  );
-  await createFirstAdmin(database, settings).catch((error: Error) =>
-    exit(
-      error instanceof AdminError
-        ? error.message
-        : `The database cannot be opened: ${error.message}`,
-    ),
-  );
+  let database: Database;
+  try {
+    database = await openDatabase(settings);
+    await createFirstAdmin(database, settings);
+  } catch (error) {
+    const { message } = error as Error;
+    const saysItAll = error instanceof SchemaError || error instanceof AdminError;
+    exit(saysItAll ? message : `The database cannot be opened: ${message}`);
+  }
   if (settings.webConcurrency > 1 && cluster.isPrimary) {
     await database.close();
     await supervise(settings);

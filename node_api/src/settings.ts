@@ -60,33 +60,25 @@ export type PostgresUrl = Readonly<{
   sslrootcert: string;
 }>;
 
-/** The service's settings; python_api/README.md's table says what each does. */
+/**
+ * The service's settings; python_api/README.md's table says what each does. Times are in seconds.
+ */
 export type Settings = Readonly<{
   host: string;
   port: number;
-  /** Processes. */
   webConcurrency: number;
   databaseUrl: SqliteUrl | PostgresUrl;
   /** Connections of each process; SQLite has one. */
   databasePoolSize: number;
-  /** Seconds. */
   databaseTimeout: number;
-  /** Seconds. */
   databaseStatementTimeout: number;
-  /** Seconds. */
   idempotencyTtl: number;
-  /** Seconds. */
   eventsTtl: number;
-  /** Seconds. */
   eventsHeartbeat: number;
-  /** Of each process. */
   eventsStreams: number;
-  /** KiB. */
   argon2Memory: number;
   argon2Iterations: number;
-  /** Lanes. */
   argon2Parallelism: number;
-  /** Passwords. */
   hashQueue: number;
   /** Whether a request has to say who sends it. */
   auth: boolean;
@@ -94,7 +86,6 @@ export type Settings = Readonly<{
   authSecretPrevious: string;
   authIssuer: string;
   authAudience: string;
-  /** Seconds. */
   authTokenTtl: number;
   authJwksUrl: string;
   /** Certificates (PEM). */
@@ -105,20 +96,14 @@ export type Settings = Readonly<{
   adminPassword: string;
   loginFailuresPerEmail: number;
   loginFailuresPerAddress: number;
-  /** Seconds. */
   loginFailuresWindow: number;
   registrationsPerAddress: number;
-  /** Seconds. */
   registrationsWindow: number;
   trustedProxies: Networks;
   corsOrigins: readonly string[];
-  /** Of each process. */
   maxConnections: number;
-  /** Seconds. */
   requestTimeout: number;
-  /** Seconds. */
   keepAliveTimeout: number;
-  /** Seconds. */
   shutdownTimeout: number;
 }>;
 
@@ -283,7 +268,7 @@ function isPlace(ipv6 = "::", port = "443"): boolean {
 }
 
 /**
- * What stands behind the URL's `?`; null if it is nothing that is known.
+ * What stands behind the URL's `?`. Throws SettingsError where that is not known, or not allowed.
  *
  * @clauses OPS-30, OPS-31
  */

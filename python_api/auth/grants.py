@@ -1,7 +1,6 @@
 """What a client asks a token for: the form of the token endpoint (RFC 6749, 4.3.2)."""
 
-from collections.abc import Sequence
-
+from python_api.http.pages import named_values, repeated
 from python_api.http.problems import Problem
 from python_api.http.requests import parse_query
 from python_api.settings import Settings
@@ -29,10 +28,10 @@ def parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
         parameters = parse_query(body.decode("utf-8"))
     except (UnicodeDecodeError, Problem):
         raise GrantError("invalid_request") from None
-    grant_type = _only(parameters, "grant_type")
-    username = _only(parameters, "username")
-    password = _only(parameters, "password")
-    if not grant_type:
+    sent = named_values(parameters, ("grant_type", "username", "password"))
+    # An empty one is none (RFC 6749, 3.2).
+    grant_type, username, password = (values[0] if values else "" for values in sent.values())
+    if repeated(sent) or not grant_type:
         raise GrantError("invalid_request")
     # An open service needs no tokens, and a provider gives its own (AUTH-15).
     gives_tokens = settings.auth and not settings.auth_jwks_url
@@ -42,14 +41,3 @@ def parse_grant(body: bytes, settings: Settings) -> tuple[str, str]:
         raise GrantError("invalid_request")
     # What isn't an email must not become one by lower case (LOGIN-02).
     return username if email_rule(username) else username.lower(), password
-
-
-def _only(parameters: Sequence[tuple[str, str]], name: str) -> str:
-    """The parameter's value; an empty one is none (RFC 6749, 3.2). Raises GrantError.
-
-    Clauses: LOGIN-05.
-    """
-    values = [value for key, value in parameters if key == name]
-    if len(values) > 1:
-        raise GrantError("invalid_request")
-    return values[0] if values else ""

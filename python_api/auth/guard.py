@@ -215,33 +215,13 @@ USER_ID = {
     "example": 1,
 }
 # What the guard, the database and the provider have to say.
-REFUSALS = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"]
+REFUSALS: list[str | Problem] = [unauthorized(), forbidden(), "unavailable", "provider-unavailable"]
 WRONG_ID = Problem("validation", [issue("parameter", "id", "malformed")])
 
 
 def _guard(request: Request) -> Guard:
     guard: Guard = request.app.state.guard
     return guard
-
-
-async def _read_registering(request: Request) -> Caller | None:
-    return await _guard(request).registration(request)
-
-
-async def _read_admin(request: Request) -> Caller | None:
-    return await _guard(request).admin(request)
-
-
-async def _read_caller(request: Request) -> Caller | None:
-    return await _guard(request).caller(request)
-
-
-async def _read_own(request: Request) -> Target:
-    return await _guard(request).user(request, request.path_params["id"])
-
-
-async def _read_any(request: Request) -> Target:
-    return await _guard(request).deletion(request, request.path_params["id"])
 
 
 OPEN_TO_ALL: Piece = {"security": OPTIONAL, "x-problems": REFUSALS}
@@ -251,8 +231,18 @@ OF_A_USER: Piece = {
     "parameters": [USER_ID],
     "x-problems": [*REFUSALS, WRONG_ID],
 }
-MayRegister = Annotated[Caller | None, Reader(_read_registering, OPEN_TO_ALL)]
-Admin = Annotated[Caller | None, Reader(_read_admin, GUARDED)]
-AnyCaller = Annotated[Caller | None, Reader(_read_caller, GUARDED)]
-OwnUser = Annotated[Target, Reader(_read_own, OF_A_USER)]
-AnyUser = Annotated[Target, Reader(_read_any, OF_A_USER)]
+MayRegister = Annotated[
+    Caller | None, Reader(lambda request: _guard(request).registration(request), OPEN_TO_ALL)
+]
+Admin = Annotated[Caller | None, Reader(lambda request: _guard(request).admin(request), GUARDED)]
+AnyCaller = Annotated[
+    Caller | None, Reader(lambda request: _guard(request).caller(request), GUARDED)
+]
+OwnUser = Annotated[
+    Target,
+    Reader(lambda request: _guard(request).user(request, request.path_params["id"]), OF_A_USER),
+]
+AnyUser = Annotated[
+    Target,
+    Reader(lambda request: _guard(request).deletion(request, request.path_params["id"]), OF_A_USER),
+]

@@ -34,10 +34,6 @@ Keys = dict[tuple[str, str], Key]
 Jwk = Mapping[str, object]
 
 
-class KeyNotFoundError(Exception):
-    """The provider has no such key."""
-
-
 class ProviderKeys:
     """The keys at `AUTH_JWKS_URL`, kept for a while, and looked up again for one that is new."""
 
@@ -50,8 +46,8 @@ class ProviderKeys:
         self._failed = False
         self._asking: asyncio.Task[None] | None = None
 
-    async def find(self, algorithm: str, key_id: str) -> Key:
-        """The key of this algorithm with this id. Raises KeyNotFoundError, provider-unavailable.
+    async def find(self, algorithm: str, key_id: str) -> Key | None:
+        """The key of this algorithm with this id, if there is one. Raises provider-unavailable.
 
         Clauses: AUTH-22.
         """
@@ -59,11 +55,9 @@ class ProviderKeys:
         if key is None:
             await self._renew()
             key = self._kept(algorithm, key_id)
-        if key:
-            return key
-        if self._failed:
-            raise Problem("provider-unavailable", headers={"Retry-After": "1"})
-        raise KeyNotFoundError
+        if self._failed and not key:
+            raise Problem("provider-unavailable")
+        return key
 
     def _kept(self, algorithm: str, key_id: str) -> Key | None:
         """The key, if it was fetched and is still kept. Clauses: AUTH-20, AUTH-30."""

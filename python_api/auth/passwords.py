@@ -41,7 +41,7 @@ class Threads:
         Clauses: PASSWORD-17.
         """
         if self._under_way >= settings.hash_queue:
-            raise Problem("overloaded", headers={"Retry-After": "1"})
+            raise Problem("overloaded")
         self._under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

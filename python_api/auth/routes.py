@@ -1,10 +1,10 @@
 """The token endpoint (RFC 6749): HTTP only."""
 
-import json
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from python_api.auth import docs
 from python_api.auth.failures import count_failure, refuse_guess, refuse_locked, suspects
@@ -21,16 +21,10 @@ from python_api.users.schemas import email_rule
 
 router = APIRouter(route_class=ReadingRoute)
 
-
-async def _read_form(request: Request) -> bytes:
-    """The bytes of a form. Raises unsupported-media-type and body-too-large."""
-    return await read_body(request, FORM)
-
-
 Form = Annotated[
     bytes,
     Reader(
-        _read_form,
+        lambda request: read_body(request, FORM),
         {
             "requestBody": {
                 "required": True,
@@ -46,19 +40,19 @@ Form = Annotated[
 async def create_token(
     form: Form, address: ClientAddress, settings: TheSettings, database: TheDatabase
 ) -> Response:
-    """Give a token for an email and a password. Clauses: LOGIN-01."""
+    """Give a token for an email and a password, or tell why there is none (RFC 6749, 5.2).
+
+    Clauses: LOGIN-01, LOGIN-05.
+    """
     try:
         email, password = parse_grant(form, settings)
         user = await log_in(database, settings, email, password, address)
     except GrantError as error:
-        return _refused(str(error))
+        refusal = {"error": str(error), "error_description": ERRORS[str(error)]}
+        return JSONResponse(refusal, 400)
     token = issue_token(user, datetime.now(UTC), settings)
-    answer = {
-        "access_token": token,
-        "token_type": "Bearer",
-        "expires_in": settings.auth_token_ttl,
-    }
-    return Response(json.dumps(answer, separators=(",", ":")), 200, media_type="application/json")
+    lifetime = settings.auth_token_ttl
+    return JSONResponse({"access_token": token, "token_type": "Bearer", "expires_in": lifetime})
 
 
 async def log_in(
@@ -90,9 +84,3 @@ async def log_in(
         async with database.transaction() as connection:
             await renew_hash(connection, user, renewed)
     return user
-
-
-def _refused(error: str) -> Response:
-    """The answer that tells why there is no token (RFC 6749, 5.2). Clauses: LOGIN-05."""
-    answer = {"error": error, "error_description": ERRORS[error]}
-    return Response(json.dumps(answer, separators=(",", ":")), 400, media_type="application/json")

@@ -1,6 +1,5 @@
 """Pages of the log: which events to list, and the link to the next page."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -8,21 +7,15 @@ from fastapi import Request
 
 from python_api.http.pages import (
     DEFAULT_LIMIT,
+    MAX_LIMIT,
     check_parameters,
     limit_parameter,
-    limit_rule,
     named_values,
+    query_problems,
     repeated,
 )
-from python_api.http.problems import Problem, issue
 from python_api.http.readers import Reader
-from python_api.http.requests import (
-    MAX_INTEGER,
-    header,
-    integer_rule,
-    malformed_header,
-    read_query,
-)
+from python_api.http.requests import MAX_INTEGER, header, integer_rule, malformed_header, read_query
 
 SORTS = ("id", "-id")
 DEFAULT_SORT = "id"
@@ -34,45 +27,36 @@ class EventPage:
 
     limit: int
     sort: str
+    descending: bool
+    """Whether the newest come first."""
     after: int | None
     """The position behind which it begins, in the list's order."""
 
-    @property
-    def descending(self) -> bool:
-        """Whether the newest come first. Clauses: EVENT-08."""
-        return self.sort == "-id"
 
+async def parse_event_page(request: Request) -> EventPage:
+    """The page that the query asks for; unknown parameters are ignored.
 
-def parse_event_page(parameters: Sequence[tuple[str, str]]) -> EventPage:
-    """The page that the query asks for; unknown parameters are ignored. Raises validation.
+    Raises malformed-query and validation.
 
-    Clauses: EVENT-07, EVENT-08, EVENT-09, EVENT-11, QUERY-09.
+    Clauses: EVENT-07, EVENT-08, EVENT-09, EVENT-11, PROB-14, PROB-16, QUERY-01, QUERY-09.
     """
-    sent = named_values(parameters, ("limit", "sort", "after"))
+    sent = named_values(read_query(request), ("limit", "sort", "after"))
     limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)
     sort = sent["sort"][0] if sent["sort"] else DEFAULT_SORT
     after = sent["after"][0] if sent["after"] else None
     rules = {
-        "limit": limit_rule(limit),
+        "limit": integer_rule(limit, MAX_LIMIT),
         "sort": None if sort in SORTS else "malformed",
         "after": None if after is None else _position_rule(after),
         **repeated(sent),
     }
     check_parameters(rules)
-    return EventPage(int(limit), sort, None if after is None else int(after))
+    return EventPage(int(limit), sort, sort == "-id", None if after is None else int(after))
 
 
 def _position_rule(position: str) -> str | None:
     """The rule that a position breaks, if any. Clauses: EVENT-09."""
     return None if position == "0" else integer_rule(position, MAX_INTEGER)
-
-
-async def _read_page(request: Request) -> EventPage:
-    """The page that the query asks for. Raises malformed-query and validation.
-
-    Clauses: PROB-14, PROB-16, QUERY-01.
-    """
-    return parse_event_page(read_query(request))
 
 
 def _after(description: str) -> dict[str, Any]:
@@ -87,7 +71,7 @@ def _after(description: str) -> dict[str, Any]:
 EventPageQuery = Annotated[
     EventPage,
     Reader(
-        _read_page,
+        parse_event_page,
         {
             "parameters": [
                 limit_parameter("events"),
@@ -99,10 +83,7 @@ EventPageQuery = Annotated[
                 },
                 _after("The position behind which the page begins, in its order."),
             ],
-            "x-problems": [
-                "malformed-query",
-                Problem("validation", [issue("parameter", "limit", "malformed")]),
-            ],
+            "x-problems": query_problems("limit"),
         },
     ),
 ]
@@ -140,11 +121,7 @@ StreamStart = Annotated[
                 },
                 _after("The position behind which the stream begins; else what comes next."),
             ],
-            "x-problems": [
-                malformed_header("Last-Event-ID"),
-                "malformed-query",
-                Problem("validation", [issue("parameter", "after", "malformed")]),
-            ],
+            "x-problems": [malformed_header("Last-Event-ID"), *query_problems("after")],
         },
     ),
 ]

@@ -5,6 +5,7 @@ been committed, by whoever reads next, one reader at a time; none can be filled 
 0009).
 """
 
+import dataclasses
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -83,13 +84,7 @@ async def write_event(connection: Connection, change: Change, now: datetime, ttl
 
     Clauses: EVENT-01, EVENT-14.
     """
-    values = {
-        "type": change.type,
-        "user_id": change.user_id,
-        "time": change.time,
-        "data": change.data,
-    }
-    ((number,),) = await connection.fetch(WRITE, values)
+    ((number,),) = await connection.fetch(WRITE, dataclasses.asdict(change))
     if number % MAX_WAITING == 0:
         await give_positions(connection, now, ttl)
 

@@ -64,7 +64,7 @@ class Streams:
         if after is not None:
             await self._events.check_kept(after)
         if self._open >= self._most:
-            raise Problem("too-many-streams", headers={"Retry-After": "1"})
+            raise Problem("too-many-streams")
         self._open += 1
         if self._looking is None or self._looking.done():
             self._recent.clear()

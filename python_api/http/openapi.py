@@ -86,17 +86,6 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": "3f0e7c1a-6a55-4c39-9d4b-0d6b1f8f3c52",
     },
 }
-# The fields that come with some problems.
-PROBLEM_HEADERS = {
-    "unauthorized": ("WWW-Authenticate",),
-    "forbidden": ("WWW-Authenticate",),
-    "too-many-failures": ("Retry-After",),
-    "too-many-registrations": ("Retry-After",),
-    "unavailable": ("Retry-After",),
-    "overloaded": ("Retry-After",),
-    "too-many-streams": ("Retry-After",),
-    "provider-unavailable": ("Retry-After",),
-}
 COMMON = ("Cache-Control", "X-Content-Type-Options", "X-Request-Id")
 
 SENT_REQUEST_ID = {
@@ -213,7 +202,6 @@ def _problems(*possible: str | Problem) -> dict[str, Any]:
         if code not in by_code:
             continue
         problem = by_code[code]
-        fields = PROBLEM_HEADERS.get(code, tuple(problem.headers))
         response = responses.setdefault(
             str(status),
             {
@@ -227,7 +215,7 @@ def _problems(*possible: str | Problem) -> dict[str, Any]:
                 },
             },
         )
-        response["headers"] |= headers(*fields)
+        response["headers"] |= headers(*problem.headers)
         example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
         if problem.issues:
             example["errors"] = problem.issues

@@ -4,15 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from python_api.http.problems import Problem, issue
-from python_api.http.requests import integer_rule
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
-
-
-def limit_rule(limit: str) -> str | None:
-    """The rule that the size of a page breaks, if any. Clauses: EVENT-07, USR-LIST-04."""
-    return integer_rule(limit, MAX_LIMIT)
 
 
 def limit_parameter(of_what: str) -> dict[str, Any]:
@@ -21,12 +15,7 @@ def limit_parameter(of_what: str) -> dict[str, Any]:
         "name": "limit",
         "in": "query",
         "description": f"How many {of_what} a page has at most.",
-        "schema": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MAX_LIMIT,
-            "default": DEFAULT_LIMIT,
-        },
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
     }
 
 
@@ -40,6 +29,11 @@ def named_values(
 def repeated(sent: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The rule that each parameter breaks that stands twice. Clauses: QUERY-08."""
     return {name: "malformed" for name, values in sent.items() if len(values) > 1}
+
+
+def query_problems(parameter: str) -> list[str | Problem]:
+    """What a query is refused with; the example of a parameter that breaks a rule is this one."""
+    return ["malformed-query", Problem("validation", [issue("parameter", parameter, "malformed")])]
 
 
 def check_parameters(rules: Mapping[str, str | None]) -> None:

@@ -16,66 +16,26 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Malformed JSON",
         "The body is not JSON (RFC 8259) in UTF-8 with at most 32 levels of nesting.",
     ),
-    "malformed-query": (
-        400,
-        "Malformed query",
-        "The query is not percent-encoded UTF-8.",
-    ),
+    "malformed-query": (400, "Malformed query", "The query is not percent-encoded UTF-8."),
     "malformed-header": (
         400,
         "Malformed header",
         "A header field does not have the required form.",
     ),
-    "bad-request": (
-        400,
-        "Bad request",
-        "The request is not one that this service can read.",
-    ),
-    "unauthorized": (
-        401,
-        "Unauthorized",
-        "This needs a valid bearer token.",
-    ),
-    "forbidden": (
-        403,
-        "Forbidden",
-        "The token's owner may not do this.",
-    ),
-    "not-found": (
-        404,
-        "Not found",
-        "There is nothing at this path.",
-    ),
-    "user-not-found": (
-        404,
-        "User not found",
-        "There is no user with this id.",
-    ),
-    "method-not-allowed": (
-        405,
-        "Method not allowed",
-        "This path does not support the method.",
-    ),
-    "email-taken": (
-        409,
-        "Email taken",
-        "Another user has this email.",
-    ),
-    "events-gone": (
-        410,
-        "Events gone",
-        "Some events after this position are no longer kept.",
-    ),
+    "bad-request": (400, "Bad request", "The request is not one that this service can read."),
+    "unauthorized": (401, "Unauthorized", "This needs a valid bearer token."),
+    "forbidden": (403, "Forbidden", "The token's owner may not do this."),
+    "not-found": (404, "Not found", "There is nothing at this path."),
+    "user-not-found": (404, "User not found", "There is no user with this id."),
+    "method-not-allowed": (405, "Method not allowed", "This path does not support the method."),
+    "email-taken": (409, "Email taken", "Another user has this email."),
+    "events-gone": (410, "Events gone", "Some events after this position are no longer kept."),
     "version-mismatch": (
         412,
         "Version mismatch",
         "The user's current version does not match If-Match.",
     ),
-    "body-too-large": (
-        413,
-        "Body too large",
-        "The body is larger than 65536 bytes.",
-    ),
+    "body-too-large": (413, "Body too large", "The body is larger than 65536 bytes."),
     "unsupported-media-type": (
         415,
         "Unsupported media type",
@@ -86,11 +46,7 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Headers too large",
         "The request target and header fields are larger than 16384 bytes or more than 100.",
     ),
-    "validation": (
-        422,
-        "Validation failed",
-        "The request breaks the rules listed in errors.",
-    ),
+    "validation": (422, "Validation failed", "The request breaks the rules listed in errors."),
     "idempotency-key-reused": (
         422,
         "Idempotency key reused",
@@ -106,21 +62,9 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         "Too many registrations",
         "Too many users have been created from this address.",
     ),
-    "internal": (
-        500,
-        "Internal error",
-        "The service failed unexpectedly.",
-    ),
-    "unavailable": (
-        503,
-        "Service unavailable",
-        "The database cannot be reached.",
-    ),
-    "overloaded": (
-        503,
-        "Overloaded",
-        "The service has too many passwords to hash at the moment.",
-    ),
+    "internal": (500, "Internal error", "The service failed unexpectedly."),
+    "unavailable": (503, "Service unavailable", "The database cannot be reached."),
+    "overloaded": (503, "Overloaded", "The service has too many passwords to hash at the moment."),
     "too-many-streams": (
         503,
         "Too many streams",
@@ -152,7 +96,8 @@ Issue = dict[str, str]
 class Problem(Exception):
     """A request's failure, as the client gets to see it.
 
-    Takes a code of the catalogue, the issues that stand in `errors`, and further header fields.
+    Takes a code of the catalogue, the issues that stand in `errors`, and further header fields;
+    where another try may help, `Retry-After: 1` by default.
     """
 
     def __init__(
@@ -161,7 +106,8 @@ class Problem(Exception):
         super().__init__(code)
         self.code = code
         self.issues = issues
-        self.headers = headers or {}
+        status, _, _ = CATALOGUE[code]
+        self.headers = headers or ({"Retry-After": "1"} if status in (429, 503) else {})
 
 
 def issue(place: Literal["pointer", "parameter", "header"], name: str, code: str) -> Issue:

@@ -267,10 +267,7 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(
-        self,
-        settings: Settings,
-        waiting: OrderedDict["Protocol", None],
-        **kwargs: Any,
+        self, settings: Settings, waiting: OrderedDict["Protocol", None], **kwargs: Any
     ) -> None:
         """A connection; `waiting` are those on which no request is answered."""
         super().__init__(**kwargs)

@@ -14,13 +14,7 @@ from python_api.settings import Settings, SqliteUrl
 from python_api.storage import postgres, sqlite
 
 # What a database raises when it fails; SQLAlchemy's own comes from the schema's steps.
-DATABASE_ERRORS = (
-    DBAPIError,
-    sqlite.Error,
-    sqlite.FileError,
-    postgres.PostgresError,
-    postgres.LostError,
-)
+DATABASE_ERRORS = (DBAPIError, *sqlite.ERRORS, *postgres.ERRORS)
 
 
 class Connection(Protocol):

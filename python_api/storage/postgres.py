@@ -22,14 +22,6 @@ from python_api.operation.observability import timestamp
 from python_api.settings import PostgresUrl, Settings
 from python_api.storage.migrate import LOCK, migrate
 
-__all__ = [
-    "LostError",
-    "PostgresError",
-    "is_unavailable",
-    "is_unique_violation",
-    "open_postgres",
-]
-
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
 # the moment: connection, read-only, a transaction's time limit, serialization and deadlock, a right
 # that is missing, resources, lock not available, intervention (a time limit among them), system.
@@ -84,6 +76,8 @@ class LostError(Exception):
     """There was no connection to be had, or it broke; the cause tells how."""
 
 
+ERRORS = (PostgresError, LostError)
+
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 PING = text("SELECT 1 FROM users LIMIT 1")
 
@@ -97,7 +91,6 @@ class PostgresConnection:
     async def fetch(
         self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[tuple[Any, ...]]:
-        """The rows that the statement gives."""
         run = _compiled(statement).construct_expanded_state(parameters)
         rows: Sequence[tuple[Any, ...]] = await self._connection.fetch(
             run.statement, *run.positional_parameters
@@ -107,7 +100,6 @@ class PostgresConnection:
     async def execute(
         self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
     ) -> int:
-        """The number of rows that the statement has changed."""
         run = _compiled(statement).construct_expanded_state(parameters)
         status = await self._connection.execute(run.statement, *run.positional_parameters)
         # Such as `DELETE 1` (PostgreSQL, 54.7, CommandComplete).
@@ -144,7 +136,6 @@ class PostgresDatabase:
             yield PostgresConnection(connection)
 
     async def ping(self) -> None:
-        """Ask for an answer."""
         async with self.connection() as connection:
             await connection.fetch(PING)
 
@@ -385,12 +376,10 @@ def _moment(text: str) -> str:
 
 
 def is_unique_violation(error: Exception) -> bool:
-    """Whether a unique constraint refused the statement."""
     return isinstance(error, asyncpg.UniqueViolationError)
 
 
 def is_unavailable(error: Exception) -> bool:
-    """Whether the database is unavailable: lost, busy for too long, full or broken."""
     return isinstance(error, LostError) or (
         isinstance(error, PostgresError) and error.sqlstate.startswith(LOST)
     )

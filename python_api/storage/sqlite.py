@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import lru_cache
-from sqlite3 import Error, OperationalError
 from typing import Any, cast
 
 from sqlalchemy import ClauseElement, create_engine, text
@@ -22,14 +21,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from python_api.settings import Settings, SqliteUrl
 from python_api.storage.migrate import migrate
-
-__all__ = [
-    "Error",
-    "FileError",
-    "is_unavailable",
-    "is_unique_violation",
-    "open_sqlite",
-]
 
 # A power cut loses nothing that was answered: FULL syncs the log at each commit (OPS-08, OPS-09).
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
@@ -53,6 +44,8 @@ class FileError(Exception):
     """The file can't be opened, or is no longer where it was."""
 
 
+ERRORS = (sqlite3.Error, FileError)
+
 DIALECT = dialect()
 PING = text("SELECT 1 FROM users LIMIT 1")
 
@@ -70,13 +63,11 @@ class SqliteConnection:
     async def fetch(
         self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[tuple[Any, ...]]:
-        """The rows that the statement gives."""
         return self._run(statement, parameters).fetchall()
 
     async def execute(
         self, statement: ClauseElement, parameters: Mapping[str, Any] | None = None
     ) -> int:
-        """The number of rows that the statement has changed."""
         return self._run(statement, parameters).rowcount
 
     def _run(
@@ -144,7 +135,6 @@ class SqliteDatabase:
         yield self._reader
 
     async def ping(self) -> None:
-        """Ask for an answer."""
         self._check_files()
         async with self.connection() as connection:
             await connection.fetch(PING)
@@ -159,7 +149,7 @@ class SqliteDatabase:
     def _has_begun(self, *, last_try: bool) -> bool:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-        except OperationalError as error:
+        except sqlite3.OperationalError as error:
             if last_try or _sqlite_code(error) != sqlite3.SQLITE_BUSY:
                 raise
             return False
@@ -222,7 +212,6 @@ def _reason(error: OSError) -> str:
 
 
 def is_unique_violation(error: Exception) -> bool:
-    """Whether a unique constraint refused the statement."""
     return _sqlite_code(error) == sqlite3.SQLITE_CONSTRAINT_UNIQUE
 
 

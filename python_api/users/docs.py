@@ -40,12 +40,7 @@ CREATE_USER: dict[str, Any] = {
             "content": content(USER_SCHEMA, USER),
         },
     },
-    "x-problems": [
-        "idempotency-key-reused",
-        "too-many-registrations",
-        "email-taken",
-        "overloaded",
-    ],
+    "x-problems": ["idempotency-key-reused", "too-many-registrations", "email-taken", "overloaded"],
 }
 LIST_USERS: dict[str, Any] = {
     "operationId": "listUsers",

@@ -140,7 +140,4 @@ async def keep_response(connection: Connection, key: str, user: User) -> None:
 def _hashes(key: str, body: bytes) -> tuple[str, str]:
     """What is kept of the key and of the body. Clauses: IDEM-06, IDEM-16."""
     name = key.encode("ascii")
-    return (
-        hashlib.sha256(name).hexdigest(),
-        hmac.new(name, body, hashlib.sha256).hexdigest(),
-    )
+    return hashlib.sha256(name).hexdigest(), hmac.new(name, body, hashlib.sha256).hexdigest()

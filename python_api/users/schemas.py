@@ -108,10 +108,7 @@ def _string(value: object) -> str:
 
 
 def _check_rule(broken_rule: LiteralString | None) -> None:
-    """Refuse the value where it breaks a rule; the error's type is the contract's code.
-
-    Clauses: PROB-04, PROB-06.
-    """
+    """Refuse the value where it breaks a rule. Clauses: PROB-04, PROB-06."""
     # The error's type is the contract's code; pydantic's own texts are never shown.
     if broken_rule:
         raise PydanticCustomError(broken_rule, "a rule is broken")

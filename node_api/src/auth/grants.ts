@@ -1,6 +1,7 @@
 /** What a client asks a token for: the form of the token endpoint (RFC 6749, 4.3.2). */
 
-import { parseQuery } from "../http/requests.ts";
+import { namedValues, repeated } from "../http/pages.ts";
+import { parseQuery, UTF_8 } from "../http/requests.ts";
 import type { Settings } from "../settings.ts";
 import { emailRule } from "../users/schemas.ts";
 
@@ -36,15 +37,16 @@ export function parseGrant(
 ): [email: string, password: string] {
   let parameters: [name: string, value: string][];
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
-    parameters = parseQuery(text);
+    parameters = parseQuery(UTF_8.decode(body));
   } catch {
     throw new GrantError("invalid_request");
   }
-  const grantType = only(parameters, "grant_type");
-  const username = only(parameters, "username");
-  const password = only(parameters, "password");
-  if (!grantType) {
+  const sent = namedValues(parameters, ["grant_type", "username", "password"]);
+  // An empty one is none (RFC 6749, 3.2).
+  const [grantType = ""] = sent.grant_type;
+  const [username = ""] = sent.username;
+  const [password = ""] = sent.password;
+  if (Object.keys(repeated(sent)).length > 0 || !grantType) {
     throw new GrantError("invalid_request");
   }
   // An open service needs no tokens, and a provider gives its own (AUTH-15).
@@ -57,17 +59,4 @@ export function parseGrant(
   }
   // What isn't an email must not become one by lower case (LOGIN-02).
   return [emailRule(username) ? username : username.toLowerCase(), password];
-}
-
-/**
- * The parameter's value; an empty one is none (RFC 6749, 3.2). Throws GrantError.
- *
- * @clauses LOGIN-05
- */
-function only(parameters: readonly [name: string, value: string][], name: string): string {
-  const values = parameters.filter(([key]) => key === name).map(([, value]) => value);
-  if (values.length > 1) {
-    throw new GrantError("invalid_request");
-  }
-  return values[0] ?? "";
 }

@@ -234,7 +234,7 @@ const USER_ID = {
   example: 1,
 };
 // What the guard, the database and the provider have to say.
-const REFUSALS = ["unauthorized", "forbidden", "unavailable", "provider-unavailable"] as const;
+const REFUSALS = [unauthorized(), forbidden(), "unavailable", "provider-unavailable"] as const;
 const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
 const OPEN_TO_ALL: Piece = { security: OPTIONAL, "x-problems": REFUSALS };
 const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };

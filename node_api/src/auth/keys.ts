@@ -22,9 +22,6 @@ const COORDINATE_BYTES = 32;
 type Keys = ReadonlyMap<string, KeyObject>;
 type Jwk = Readonly<Record<string, unknown>>;
 
-/** The provider has no such key. */
-export class KeyNotFoundError extends Error {}
-
 /** The keys at `AUTH_JWKS_URL`, kept for a while, and looked up again for one that is new. */
 export class ProviderKeys {
   readonly #url: string;
@@ -41,23 +38,20 @@ export class ProviderKeys {
   }
 
   /**
-   * The key of this algorithm with this id. Throws KeyNotFoundError, provider-unavailable.
+   * The key of this algorithm with this id, if there is one. Throws provider-unavailable.
    *
    * @clauses AUTH-22
    */
-  async find(algorithm: string, keyId: string): Promise<KeyObject> {
+  async find(algorithm: string, keyId: string): Promise<KeyObject | undefined> {
     let key = this.#kept(algorithm, keyId);
     if (key === undefined) {
       await this.#renew();
       key = this.#kept(algorithm, keyId);
     }
-    if (key) {
-      return key;
+    if (this.#failed && !key) {
+      throw new Problem("provider-unavailable");
     }
-    if (this.#failed) {
-      throw new Problem("provider-unavailable", [], { "Retry-After": "1" });
-    }
-    throw new KeyNotFoundError();
+    return key;
   }
 
   /** The key, if it was fetched and is still kept. @clauses AUTH-20, AUTH-30 */

@@ -37,7 +37,7 @@ class Threads {
    */
   async run<Result>(work: Work, settings: Settings): Promise<Result> {
     if (this.#underWay >= settings.hashQueue) {
-      throw new Problem("overloaded", [], { "Retry-After": "1" });
+      throw new Problem("overloaded");
     }
     this.#underWay += 1;
     try {

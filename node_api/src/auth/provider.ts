@@ -39,12 +39,7 @@ export async function fetchDocument(url: string, context: SecureContext | null):
     host: host.replace(BRACKETS, ""),
     port: port ?? (context ? 443 : 80),
     path: target,
-    headers: {
-      Host: authority,
-      Accept: ACCEPTED,
-      "User-Agent": "users",
-      Connection: "close",
-    },
+    headers: { Host: authority, Accept: ACCEPTED, "User-Agent": "users", Connection: "close" },
     agent,
     maxHeaderSize: MAX_HEAD,
     signal,

@@ -27,7 +27,11 @@ const formBody: Reading<"form", Uint8Array, { form: Grant }> = reader(
   },
 );
 
-/** Give a token for an email and a password. @clauses LOGIN-01 */
+/**
+ * Give a token for an email and a password, or tell why there is none (RFC 6749, 5.2).
+ *
+ * @clauses LOGIN-01, LOGIN-05
+ */
 export const authRoutes = new Hono<Env>().post(
   "/auth/token",
   formBody,
@@ -46,7 +50,8 @@ export const authRoutes = new Hono<Env>().post(
       });
     } catch (error) {
       if (error instanceof GrantError) {
-        return refused(c, error);
+        const { code } = error;
+        return c.json({ error: code, error_description: ERRORS[code] }, 400);
       }
       throw error;
     }
@@ -85,9 +90,4 @@ export async function logIn(
     await database.transaction((connection) => renewHash(connection, user, renewed));
   }
   return user;
-}
-
-/** The answer that tells why there is no token (RFC 6749, 5.2). @clauses LOGIN-05 */
-function refused(c: Context, { code }: GrantError) {
-  return c.json({ error: code, error_description: ERRORS[code] }, 400);
 }

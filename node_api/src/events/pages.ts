@@ -5,11 +5,12 @@ import {
   checkParameters,
   DEFAULT_LIMIT,
   limitParameter,
-  limitRule,
+  MAX_LIMIT,
   namedValues,
+  queryProblems,
   repeated,
 } from "../http/pages.ts";
-import { issue, Problem, type Rule } from "../http/problems.ts";
+import type { Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
 import { integerRule, MAX_INTEGER, malformedHeader, readQuery } from "../http/requests.ts";
 
@@ -40,7 +41,7 @@ export function parseEventPage(parameters: readonly (readonly [string, string])[
   const sort = sent.sort[0] ?? DEFAULT_SORT;
   const after = sent.after[0] ?? null;
   checkParameters({
-    limit: limitRule(limit),
+    limit: integerRule(limit, MAX_LIMIT),
     sort: SORTS.includes(sort) ? null : "malformed",
     after: after === null ? null : positionRule(after),
     ...repeated(sent),
@@ -86,15 +87,9 @@ export const eventPageQuery: Reading<"page", EventPage, { query: EventPageParame
       },
       afterParameter("The position behind which the page begins, in its order."),
     ],
-    "x-problems": [
-      "malformed-query",
-      new Problem("validation", [issue("parameter", "limit", "malformed")]),
-    ],
+    "x-problems": queryProblems("limit"),
   },
 );
-
-/** Where a stream begins, as `hc` sends it. */
-type StreamParameters = { after?: string };
 
 /**
  * The position behind which a stream begins, as `after`; null where it begins with what comes next.
@@ -103,7 +98,7 @@ type StreamParameters = { after?: string };
  *
  * @clauses PROB-14, QUERY-01, STREAM-03
  */
-export const streamStart: Reading<"after", number | null, { query: StreamParameters }> = reader(
+export const streamStart: Reading<"after", number | null, { query: { after?: string } }> = reader(
   "after",
   (c: Context<Env>) => {
     const sentLast = c.req.header("last-event-id");
@@ -127,11 +122,7 @@ export const streamStart: Reading<"after", number | null, { query: StreamParamet
       },
       afterParameter("The position behind which the stream begins; else what comes next."),
     ],
-    "x-problems": [
-      malformedHeader("Last-Event-ID"),
-      "malformed-query",
-      new Problem("validation", [issue("parameter", "after", "malformed")]),
-    ],
+    "x-problems": [malformedHeader("Last-Event-ID"), ...queryProblems("after")],
   },
 );
 

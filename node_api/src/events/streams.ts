@@ -69,7 +69,7 @@ export class Streams {
       await this.#events.checkKept(after);
     }
     if (this.#open >= this.#most) {
-      throw new Problem("too-many-streams", [], { "Retry-After": "1" });
+      throw new Problem("too-many-streams");
     }
     this.#open += 1;
     if (!this.#isLooking) {

@@ -82,17 +82,6 @@ const HEADERS = {
   },
 } as const;
 type HeaderName = keyof typeof HEADERS;
-// The fields that come with some problems.
-const PROBLEM_HEADERS: Partial<Record<Code, HeaderName[]>> = {
-  unauthorized: ["WWW-Authenticate"],
-  forbidden: ["WWW-Authenticate"],
-  "too-many-failures": ["Retry-After"],
-  "too-many-registrations": ["Retry-After"],
-  unavailable: ["Retry-After"],
-  overloaded: ["Retry-After"],
-  "too-many-streams": ["Retry-After"],
-  "provider-unavailable": ["Retry-After"],
-};
 const COMMON = ["Cache-Control", "X-Content-Type-Options", "X-Request-Id"] as const;
 
 const SENT_REQUEST_ID = {
@@ -207,7 +196,7 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
     const before = responses[status]?.content?.["application/problem+json"]?.examples;
     const errors = issues.length > 0 ? { errors: issues } : {};
     const example = { type: `/problems/${code}`, title, status, detail, ...errors };
-    const fields = PROBLEM_HEADERS[code] ?? (Object.keys(problem.headers) as HeaderName[]);
+    const fields = Object.keys(problem.headers) as HeaderName[];
     responses[status] = {
       description: "A problem.",
       headers: { ...responses[status]?.headers, ...headers(...fields) },
@@ -239,9 +228,7 @@ export async function openapiDocument<E extends Env>(
   app: Hono<E>,
   schemas: Record<string, object>,
 ): Promise<object> {
-  const document = await generateSpecs(app, {
-    documentation: { openapi: "3.1.0", info: INFO },
-  });
+  const document = await generateSpecs(app, { documentation: { openapi: "3.1.0", info: INFO } });
   for (const described of Object.values<Json>(document.paths).flatMap(Object.values<Json>)) {
     described.responses = withProblems(described.responses, described["x-problems"] ?? []);
     delete described["x-problems"];

@@ -1,15 +1,9 @@
 /** What the pages of every list have in common: their size, and parameters that stand once. */
 
-import { issue, Problem, type Rule } from "./problems.ts";
-import { integerRule } from "./requests.ts";
+import { type Code, issue, Problem, type Rule } from "./problems.ts";
 
 export const MAX_LIMIT = 100;
 export const DEFAULT_LIMIT = 50;
-
-/** The rule that the size of a page breaks, if any. @clauses EVENT-07, USR-LIST-04 */
-export function limitRule(limit: string): Rule | null {
-  return integerRule(limit, MAX_LIMIT);
-}
 
 /** The parameter `limit` in the OpenAPI document. */
 export function limitParameter(ofWhat: string) {
@@ -39,6 +33,14 @@ export function repeated<Name extends string>(
   return Object.fromEntries(names.map((name) => [name, "malformed"])) as Partial<
     Record<Name, Rule>
   >;
+}
+
+/** What a query is refused with; the example of a parameter that breaks a rule is this one. */
+export function queryProblems(parameter: string): (Code | Problem)[] {
+  return [
+    "malformed-query",
+    new Problem("validation", [issue("parameter", parameter, "malformed")]),
+  ];
 }
 
 /** Throw validation with the rules that parameters break. @clauses PROB-06 */

@@ -85,7 +85,8 @@ export type Issue = Readonly<Record<string, string>>;
 /**
  * A request's failure, as the client gets to see it.
  *
- * Takes a code of the catalogue, the issues that stand in `errors`, and further header fields.
+ * Takes a code of the catalogue, the issues that stand in `errors`, and further header fields;
+ * where another try may help, `Retry-After: 1` by default.
  */
 export class Problem extends Error {
   readonly code: Code;
@@ -95,12 +96,13 @@ export class Problem extends Error {
   constructor(
     code: Code,
     issues: readonly Issue[] = [],
-    headers: Readonly<Record<string, string>> = {},
+    headers?: Readonly<Record<string, string>>,
   ) {
     super(code);
     this.code = code;
     this.issues = issues;
-    this.headers = headers;
+    const [status] = CATALOGUE[code];
+    this.headers = headers ?? (status === 429 || status === 503 ? { "Retry-After": "1" } : {});
   }
 }
 

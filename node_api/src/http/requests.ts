@@ -34,6 +34,9 @@ const ENTITY_TAGS = new RegExp(
   `^[ \\t,]*${ENTITY_TAG.source}(?:[ \\t]*,(?:[ \\t]*${ENTITY_TAG.source})?)*[ \\t]*$`,
 );
 
+// Throws for what is not UTF-8, and keeps a byte-order mark (JSON-05, JSON-07).
+export const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 const NATURAL = /^[1-9][0-9]*$/;
 const PLUS = /\+/g;
 const NOT_BRACKETS = /"(?:[^"\\]|\\.)*"?|[^[\]{}"]+/gs;
@@ -148,7 +151,7 @@ function unquote(value: string): string {
  */
 export function parseJson(body: Uint8Array, number?: (source: string) => unknown): unknown {
   try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+    const text = UTF_8.decode(body);
     if (nesting(text) > MAX_NESTING) {
       throw new Problem("malformed-json");
     }

@@ -113,10 +113,7 @@ export async function openPostgres(settings: Settings, url: PostgresUrl): Promis
     settings,
     url,
     { ...session, ...limits },
-    {
-      max: settings.databasePoolSize,
-      query_timeout: (limit + GRACE_SECONDS) * 1000,
-    },
+    { max: settings.databasePoolSize, query_timeout: (limit + GRACE_SECONDS) * 1000 },
   );
   return overPool(pool);
 }
@@ -409,7 +406,7 @@ function reason(error: unknown, url: PostgresUrl): string {
     return "The server's certificate is not trusted.";
   }
   const withoutTls = url.sslmode === "disable" || url.sslmode === "prefer";
-  if (!withoutTls && (OF_TLS.test(code + message) || code === "ECONNRESET")) {
+  if (!withoutTls && refusesTls(error)) {
     return `The server offers no TLS, which sslmode=${url.sslmode} asks for.`;
   }
   if (syscall === "getaddrinfo") {
@@ -426,12 +423,10 @@ function isStalePlan(error: unknown): boolean {
   return sqlState(error) === STALE_PLAN && (error as Error).message.includes("cached plan");
 }
 
-/** Whether a unique constraint refused the statement. */
 export function isUniqueViolation(error: unknown): boolean {
   return sqlState(error) === UNIQUE_VIOLATION;
 }
 
-/** Whether the database is unavailable: lost, busy for too long, full or broken. */
 export function isUnavailable(error: unknown): boolean {
   return error instanceof LostError || LOST.test(sqlState(error));
 }

@@ -67,9 +67,11 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   };
   const timeout = settings.databaseTimeout;
   // One that writes, because SQLite has one writer: transactions queue there, in order, and fairly.
-  const writer = new Kysely<Tables>({
-    dialect: new WaitingDialect(connect(path, timeout), timeout, checkFiles),
+  const database = connect(path, timeout);
+  const dialect = Object.assign(new SqliteDialect({ database }), {
+    createDriver: () => new WaitingDriver(database, timeout, checkFiles),
   });
+  const writer = new Kysely<Tables>({ dialect });
   const reader = new Kysely<Tables>({
     dialect: new SqliteDialect({ database: prepareOnce(connect(path, timeout)) }),
   });
@@ -116,7 +118,6 @@ function reason(error: unknown): string {
   return `${code} at the file ${path.replace(HERE, "")}`;
 }
 
-/** Whether a unique constraint refused the statement. */
 export function isUniqueViolation(error: unknown): boolean {
   return sqliteCode(error) === "SQLITE_CONSTRAINT_UNIQUE";
 }
@@ -131,23 +132,6 @@ function sqliteCode(error: unknown): string {
 }
 
 /** SQLite, whose wait for another process's write lock doesn't stop everything else in this one. */
-class WaitingDialect extends SqliteDialect {
-  readonly #database: Sqlite.Database;
-  readonly #timeout: number;
-  readonly #checkFiles: () => void;
-
-  constructor(database: Sqlite.Database, timeout: number, checkFiles: () => void) {
-    super({ database });
-    this.#database = database;
-    this.#timeout = timeout;
-    this.#checkFiles = checkFiles;
-  }
-
-  override createDriver(): WaitingDriver {
-    return new WaitingDriver(this.#database, this.#timeout, this.#checkFiles);
-  }
-}
-
 class WaitingDriver extends SqliteDriver {
   readonly #database: Sqlite.Database;
   readonly #timeout: number;

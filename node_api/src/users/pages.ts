@@ -10,13 +10,21 @@ import {
   checkParameters,
   DEFAULT_LIMIT,
   limitParameter,
-  limitRule,
+  MAX_LIMIT,
   namedValues,
+  queryProblems,
   repeated,
 } from "../http/pages.ts";
-import { issue, Problem, type Rule } from "../http/problems.ts";
+import type { Rule } from "../http/problems.ts";
 import { type Env, type Reading, reader } from "../http/readers.ts";
-import { MAX_INTEGER, percentEncode, readQuery, trim } from "../http/requests.ts";
+import {
+  integerRule,
+  MAX_INTEGER,
+  percentEncode,
+  readQuery,
+  trim,
+  UTF_8,
+} from "../http/requests.ts";
 import { timestamp } from "../operation/observability.ts";
 import {
   codePoints,
@@ -31,7 +39,6 @@ import {
 export const SORTS = ["id", "name", "email", "created_at"] as const;
 const DEFAULT_SORT = "id";
 
-const BASE64URL = /^[A-Za-z0-9_-]+$/;
 const MINUS = /^-/;
 
 /** Where a page ends: the list's order and search text, and the last user's place in it. */
@@ -47,33 +54,16 @@ export type Cursor = Readonly<{
 type PageParameters = { limit?: string; sort?: string; q?: string; cursor?: string };
 
 /** Which users to list. */
-export class Page {
-  readonly limit: number;
-  readonly sort: string;
-  readonly q: string | null;
-  readonly after: Cursor | null;
-
-  constructor(limit: number, sort: string, q: string | null, after: Cursor | null) {
-    this.limit = limit;
-    this.sort = sort;
-    this.q = q;
-    this.after = after;
-  }
-
+export type Page = Readonly<{
+  limit: number;
+  sort: string;
   /** The column that the list is sorted by. */
-  get column(): (typeof SORTS)[number] {
-    return column(this.sort) as (typeof SORTS)[number];
-  }
-
-  /**
-   * Whether it goes from high to low; ties go by ascending id all the same.
-   *
-   * @clauses USR-LIST-06
-   */
-  get descending(): boolean {
-    return this.sort.startsWith("-");
-  }
-}
+  column: (typeof SORTS)[number];
+  /** Whether it goes from high to low; ties go by ascending id all the same. */
+  descending: boolean;
+  q: string | null;
+  after: Cursor | null;
+}>;
 
 function column(sort: string): string {
   return sort.replace(MINUS, "");
@@ -82,7 +72,8 @@ function column(sort: string): string {
 /**
  * The page that the query asks for; unknown parameters are ignored. Throws validation.
  *
- * @clauses QUERY-09, USR-LIST-03, USR-LIST-05, USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20
+ * @clauses QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05, USR-LIST-06, USR-LIST-09, USR-LIST-14,
+ * USR-LIST-15, USR-LIST-20
  */
 export function parsePage(parameters: readonly (readonly [string, string])[]): Page {
   const sent = namedValues(parameters, ["limit", "sort", "q", "cursor"]);
@@ -92,7 +83,7 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
   const after = sent.cursor[0] === undefined ? null : decodeCursor(sent.cursor[0]);
 
   const rules: Record<keyof typeof sent, Rule | null> = {
-    limit: limitRule(limit),
+    limit: integerRule(limit, MAX_LIMIT),
     sort: SORTS.some((name) => name === column(sort)) ? null : "malformed",
     q: q === null ? null : textRule(q),
     cursor: sent.cursor.length > 0 && !after ? "malformed" : null,
@@ -103,7 +94,14 @@ export function parsePage(parameters: readonly (readonly [string, string])[]): P
     rules.cursor = "malformed";
   }
   checkParameters(rules);
-  return new Page(Number(limit), sort, q, after);
+  return {
+    limit: Number(limit),
+    sort,
+    column: column(sort) as Page["column"],
+    descending: sort.startsWith("-"),
+    q,
+    after,
+  };
 }
 
 /**
@@ -138,13 +136,10 @@ export const pageQuery: Reading<"page", Page, { query: PageParameters }> = reade
         name: "cursor",
         in: "query",
         description: "Where the page begins: opaque, from the `Link` of the page before.",
-        schema: { type: "string", pattern: BASE64URL.source },
+        schema: { type: "string", pattern: "^[A-Za-z0-9_-]+$" },
       },
     ],
-    "x-problems": [
-      "malformed-query",
-      new Problem("validation", [issue("parameter", "limit", "malformed")]),
-    ],
+    "x-problems": queryProblems("limit"),
   },
 );
 
@@ -176,12 +171,8 @@ function encodeCursor({ sort, q, key, id }: Cursor): string {
  * @clauses CURSOR-02, CURSOR-08, CURSOR-09
  */
 function decodeCursor(text: string): Cursor | null {
-  if (!BASE64URL.test(text)) {
-    return null;
-  }
   try {
-    const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-    const value: unknown = JSON.parse(decoder.decode(Buffer.from(text, "base64url")));
+    const value: unknown = JSON.parse(UTF_8.decode(Buffer.from(text, "base64url")));
     if (!Array.isArray(value) || value.length !== 4) {
       return null;
     }

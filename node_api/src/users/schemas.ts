@@ -117,9 +117,7 @@ const EMAIL_SCHEMA = {
     "As in HTML's input type=email, with a dot in the domain; unique among users; kept in lower case.",
   examples: ["ada@example.com"],
 };
-const ROLE_SCHEMA = {
-  description: "A new user without one is a `member`.",
-};
+const ROLE_SCHEMA = { description: "A new user without one is a `member`." };
 const PASSWORD_SCHEMA = {
   minLength: MIN_PASSWORD,
   maxLength: MAX_PASSWORD,
@@ -127,9 +125,7 @@ const PASSWORD_SCHEMA = {
   description: `${MIN_PASSWORD} to ${MAX_PASSWORD} code points, whatever they are; in no answer.`,
   examples: ["correct horse battery staple"],
 };
-const PASSWORD_OR_NULL_SCHEMA = {
-  description: "null takes the password away.",
-};
+const PASSWORD_OR_NULL_SCHEMA = { description: "null takes the password away." };
 
 // Trimmed, then judged (NAME-01, NAME-06, NAME-07, NAME-08).
 const nameField = string
