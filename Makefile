@@ -80,7 +80,7 @@ attack: setup ## What one client can do to the others; ARGS="--seconds 30"
 	@$(python) -m contract_tests.attack $(ARGS)
 
 .PHONY: bench
-bench: setup ## Both services and the claims about both languages, measured in some twelve minutes; needs wrk
+bench: setup ## Both services and the claims about both languages, measured in some fourteen minutes; needs wrk
 	@$(python) -m benchmarks $(ARGS)
 
 .PHONY: bench-full

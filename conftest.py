@@ -389,10 +389,12 @@ def pair(
     if ("pair", "python", engine) not in _shared:
         directory = _room / f"pair-{engine}"
         url = new_database(engine, directory)
-        for kind in services.KINDS:
-            _shared["pair", kind, engine] = services.launch(
-                kind, directory=directory, database_url=url
-            )
+        started = [Service(kind, directory, database_url=url) for kind in services.KINDS]
+        for service in started:
+            _shared["pair", service.kind, engine] = service
+            service.start()
+        for service in started:
+            service.await_ready()
     python, node = (_shared["pair", kind, engine].api for kind in services.KINDS)
     return python, node
 

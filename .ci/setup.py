@@ -74,9 +74,11 @@ def make_venv() -> None:
     print("Installing the Python packages into .venv ...", flush=True)
     (VENV / ".ready").unlink(missing_ok=True)
     venv.EnvBuilder(clear=True, symlinks=True, with_pip=True).create(VENV)
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check"]
+    # In a terminal pip shows how far it is, as npm does by itself.
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]
     options = ["--no-user", "--require-hashes", "--requirement", str(PYTHON_LOCK)]
-    run([*pip, "install", *options])
+    run([*pip, *quiet, "install", *options])
     NODE.unlink(missing_ok=True)
     NODE.symlink_to(node_on_path() or wheel() / "bin" / "node")
     mark_ready(VENV, PYTHON_LOCK)

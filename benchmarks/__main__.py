@@ -1,6 +1,6 @@
 """`make bench` and `make bench-full`: measure all there is, keep it as JSON, and draw one page.
 
-python -m benchmarks                      the quick run, some twelve minutes
+python -m benchmarks                      the quick run, some fourteen minutes
 python -m benchmarks --full               all sizes, more rounds, a million requests
 python -m benchmarks --only services      without the article's sections; or `--only article`
 python -m benchmarks --against e53a702    both services against themselves as they were there
@@ -26,7 +26,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks import against, page, services
+from benchmarks import against, page, services, streams
 from benchmarks.article import compare
 from benchmarks.claims import OURS
 from benchmarks.load import OPERATIONS, MissingToolError, find_wrk
@@ -75,11 +75,13 @@ class Effort:
     half_loaded: tuple[str, ...]
     half_rounds: int
     half_seconds: int
+    told_rounds: int
+    told_seconds: int
     soak_requests: int
 
 
-QUICK = Effort("make bench", 3, 0, 1, 1, OURS, 1, 3, 0)
-FULL = Effort("make bench-full", 3, 3, 2, 5, WITH_THEIR_LIMITS, 5, 4, 1_000_000)
+QUICK = Effort("make bench", 3, 0, 1, 1, OURS, 1, 3, 1, 2, 0)
+FULL = Effort("make bench-full", 3, 3, 2, 5, WITH_THEIR_LIMITS, 5, 4, 3, 10, 1_000_000)
 
 
 def main() -> int:
@@ -103,9 +105,12 @@ def main() -> int:
     with TemporaryDirectory() as directory, progress(steps(effort, given.only)) as advance:
         room = Path(directory)
         parts: Parts = ([], [], [], [])
+        tellings: list[streams.Telling] = []
         sections: Sections = ([], [])
         if given.only != "article":
             parts = run_services(effort, advance)
+            with closing(services.Field("postgres", streams.contenders())) as field:
+                tellings = streams.measure(field, effort.told_rounds, effort.told_seconds, advance)
         if given.only != "services":
             sections = compare.measure(full=effort is FULL, room=room, advance=advance)
     made = {
@@ -114,7 +119,7 @@ def main() -> int:
         "minutes": f"{(time.monotonic() - start) / 60:.1f}",
         **surroundings(),
     }
-    results = Results(made, *parts, *sections)
+    results = Results(made, *parts, *sections, tellings)
     file = given.out / ("full.json" if given.full else "quick.json")
     results.write(file)
     drawn = file.with_suffix(".html")
@@ -145,6 +150,7 @@ def steps(effort: Effort, only: str | None) -> int:
         half_loaded = len(effort.half_loaded) * len(services.HALF_LOADED)
         asked += len(ENGINES) * half_loaded * effort.half_rounds
         asked += len(OURS) * bool(effort.soak_requests)
+        asked += streams.MEASURED * effort.told_rounds
     if only != "services":
         asked += compare.count(full=effort is FULL)
     return asked

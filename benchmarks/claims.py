@@ -49,6 +49,8 @@ CPU_BARS = (
     ),
 )
 TAIL_BAR = 5
+# Milliseconds from a change's answer to its event, whichever instances they come from.
+TOLD_BAR = 50
 GROWTH_BAR = 1.05
 OURS = ("FastAPI", "Hono")
 
@@ -90,6 +92,7 @@ class Limit:
     what: str
     measured: Ratio
     bar: float
+    unit: str = "×"
 
     @property
     def kept(self) -> bool:
@@ -151,6 +154,17 @@ def limits(results: Results) -> list[Limit]:
         )
         for soak in results.soaks
         if soak.contender in OURS and len(soak.memory_mib) >= 4
+    ]
+    found += [
+        Limit(
+            f"{telling.writer} creates a user, and a stream of {telling.contender} tells of it: p99 "
+            f"on {ENGINES[telling.engine]}",
+            Ratio(statistics.median(telling.p99_ms), min(telling.p99_ms), max(telling.p99_ms)),
+            TOLD_BAR,
+            " ms",
+        )
+        for telling in results.tellings
+        if telling.contender in OURS and telling.streams == 1
     ]
     return found
 
@@ -240,7 +254,8 @@ def markdown(results: Results) -> str:
     lines = ["| What | Measured | Bar |", "| --- | --- | --- |"]
     for limit in limits(results):
         kept = "" if limit.kept else ", not kept"
-        lines.append(f"| {limit.what} | {spread(limit.measured)} | {limit.bar:g}{kept} |")
+        measured = spread(limit.measured, limit.unit)
+        lines.append(f"| {limit.what} | {measured} | {limit.bar:g}{kept} |")
     lines += [
         "",
         "| Claim | Verdict | Measured here | Who is how many times as fast (lowest–highest round) |",
@@ -288,9 +303,9 @@ def faster(value: Ratio, sides: tuple[str, str]) -> tuple[str, Ratio]:
     return sides[0], Ratio(1 / value.median, 1 / value.high, 1 / value.low)
 
 
-def spread(value: Ratio) -> str:
+def spread(value: Ratio, unit: str = "×") -> str:
     """The median, the lowest and the highest: "3.20× (3.10–3.40)"."""
-    return f"{number(value.median)}× ({number(value.low)}–{number(value.high)})"
+    return f"{number(value.median)}{unit} ({number(value.low)}–{number(value.high)})"
 
 
 def number(value: float) -> str:

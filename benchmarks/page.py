@@ -13,6 +13,7 @@ from html import escape
 from math import ceil, floor, inf, log10
 from pathlib import Path
 
+from benchmarks import streams
 from benchmarks.article.compare import Comparison, Observation
 from benchmarks.claims import (
     ENGINES,
@@ -32,6 +33,7 @@ from benchmarks.claims import (
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
 from benchmarks.services import USERS, Cell, HalfLoad, Soak, Start
+from benchmarks.streams import Telling
 
 CSS = Path(__file__).with_suffix(".css")
 TITLE = "Two backends, measured"
@@ -85,6 +87,7 @@ def render(results: Results) -> str:
         "Services": _services(results.cells),
         "Start": _starts(results.starts, languages),
         "Half load": _half_loads(results.half_loads, languages),
+        "Streams": _tellings(results.tellings),
         "Memory": _soaks(results.soaks, languages),
         "Claims": _claims(judged),
         "Times": _comparisons(results.comparisons),
@@ -174,8 +177,8 @@ def _limits(bars: Sequence[Limit]) -> str:
     rows = [
         (
             escape(bar.what),
-            spread(bar.measured),
-            f"≤ {bar.bar:g}×",
+            spread(bar.measured, bar.unit),
+            f"≤ {bar.bar:g}{bar.unit}",
             _verdict("kept" if bar.kept else "not kept", "yes" if bar.kept else "no"),
         )
         for bar in bars
@@ -383,6 +386,38 @@ def _half_loads(half_loads: Sequence[HalfLoad], languages: Mapping[str, str]) ->
         f'<div class="panels">{panels}</div>'
         f"<details><summary>{label}</summary>{_scroll(label, table)}</details>"
     )
+
+
+def _tellings(tellings: Sequence[Telling]) -> str:
+    if not tellings:
+        return ""
+    languages = {one.name: one.language for one in streams.contenders()}
+    panels = ""
+    for engine, name in ENGINES.items():
+        for number_of in streams.STREAMS:
+            its = [one for one in tellings if (one.engine, one.streams) == (engine, number_of)]
+            of_itself = [one for one in its if one.writer == one.contender]
+            many = f"{number_of:,} streams" if number_of > 1 else "one stream"
+            cpu = [Bar(one.contender, languages[one.contender], one.cpu_us) for one in of_itself]
+            told = [Bar(_told(one), languages[one.contender], one.p99_ms) for one in its]
+            if its:
+                panels += _panel(f"An event to {many} on {name}", "CPU, µs each", cpu, number)
+                panels += _panel(f"To {many} on {name}", "told after, p99, ms", told, number)
+    return (
+        f"<h2>Streams</h2><p>Users are created, {streams.CHANGES_A_SECOND} a second, and clients "
+        "follow. The CPU is that of an event to one client, without what the creation takes; with "
+        "one client it is mostly the look into the database fifty times a second. The time goes "
+        "from the creation's answer to the event. Beside ours stand the frameworks' own streams, "
+        "which tell what their process holds in memory, and no more.</p>"
+        f'<div class="panels">{panels}</div>'
+    )
+
+
+def _told(telling: Telling) -> str:
+    """Whose stream tells, and of whose change where that is somebody else's."""
+    if telling.writer == telling.contender:
+        return telling.contender
+    return f"{telling.contender}, of {telling.writer}"
 
 
 def _soaks(soaks: Sequence[Soak], languages: Mapping[str, str]) -> str:

@@ -1,12 +1,13 @@
 """What a run of the benchmarks has given, as it is kept in a file."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.article.compare import Comparison, Observation, Variant
 from benchmarks.services import Cell, HalfLoad, Soak, Start
+from benchmarks.streams import Telling
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Results:
     soaks: list[Soak]
     comparisons: list[Comparison]
     observations: list[Observation]
+    tellings: list[Telling] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         """Keep it as JSON."""
@@ -42,4 +44,6 @@ def read(file: Path) -> Results:
             for one in kept["comparisons"]
         ],
         observations=[Observation(**observation) for observation in kept["observations"]],
+        # There was a time when nothing was told.
+        tellings=[Telling(**telling) for telling in kept.get("tellings", [])],
     )

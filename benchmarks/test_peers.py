@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks import streams
 from benchmarks.peers.commands import NAMES, command
+from benchmarks.services import Field
 from contract_tests.harness import databases, expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import OwnPostgres, Postgres, Session
@@ -117,3 +119,16 @@ def test_an_observed_peer_has_the_duties_of_our_service(name: str, ours: Service
     assert (line["message"], line["method"], line["status"]) == ("request", "GET", 200)
     assert line["route"].startswith("/users/")
     assert line["duration_ms"] > 0
+
+
+def test_all_streams_tell_of_each_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STREAMS", (1, 3))
+    monkeypatch.setattr(streams, "WARM_UP_CHANGES", 5)
+    with contextlib.closing(Field("sqlite", streams.contenders())) as field:
+        tellings = streams.measure(field, 1, 1, lambda _: None)
+    assert len(tellings) == streams.MEASURED
+    ours = [(one.contender, one.writer) for one in tellings if one.streams == 1][-2:]
+    assert ours == [("FastAPI", "Hono"), ("Hono", "FastAPI")]
+    for telling in tellings:
+        ((p50,), (p99,)) = telling.p50_ms, telling.p99_ms
+        assert 0 <= p50 <= p99 < 5000

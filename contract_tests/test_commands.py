@@ -224,7 +224,7 @@ def test_what_is_asked_of_make_contract_wrongly() -> None:
         "python -m pytest --target x=http://127.0.0.1:1",
         "pytest --gateway x=http://127.0.0.1:1 --seed 7",
         "pytest --json v.json --target x=http://127.0.0.1:1",
-        "pytest contract_tests/test_create.py --level core --target x=http://127.0.0.1:1",
+        "pytest contract_tests/test_read.py --level core --target x=http://127.0.0.1:1",
     ],
 )
 def test_pytest_knows_the_options_wherever_they_stand(command: str) -> None:

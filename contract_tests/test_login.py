@@ -505,7 +505,7 @@ def assert_too_many(answer: Answer, window: int = 3600) -> int:
 
 @pytest.mark.clause("LIMIT-12", "LIMIT-13", "LIMIT-14", "RIGHT-02")
 @pytest.mark.settings(**CROWD)
-def test_an_address_creates_so_many_and_no_more(limited: Client) -> None:
+def test_an_address_registers_so_many_and_no_more(limited: Client) -> None:
     taken, address = limited.create()["email"], new_address()
     assert register(limited, address).status == 201
     expect.problem(register(limited, address, email=taken.upper()), "email-taken")
@@ -557,7 +557,7 @@ def test_who_repeats_a_creation_is_answered_as_before(limited: Client) -> None:
 
 @pytest.mark.clause("LIMIT-12", "LIMIT-14", "LIMIT-16")
 @pytest.mark.settings(**CROWD | {"REGISTRATIONS_WINDOW": "2"})
-def test_after_a_while_an_address_creates_again(service: Service) -> None:
+def test_after_a_while_an_address_registers_again(service: Service) -> None:
     api, address = service.api, new_address()
     assert [register(api, address).status for _ in range(3)] == [201] * 3
     assert len(rows(service)[hashed(f"registration {address}")]) == 3
@@ -576,7 +576,7 @@ def test_after_a_while_an_address_creates_again(service: Service) -> None:
 @pytest.mark.clause("LIMIT-15", "PASSWORD-15")
 @pytest.mark.engine("sqlite")
 @pytest.mark.settings(**CROWD | {"ARGON2_MEMORY": "65536", "ARGON2_ITERATIONS": "16"})
-def test_who_creates_too_many_orders_no_work(limited: Client) -> None:
+def test_who_registers_too_many_orders_no_work(limited: Client) -> None:
     address = new_address()
     begin = time.monotonic()
     assert register(limited, address, password=PASSWORD).status == 201

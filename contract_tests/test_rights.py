@@ -435,7 +435,7 @@ def test_registration_can_be_closed(service: Service) -> None:
 
 
 @pytest.mark.clause("RIGHT-11")
-def test_the_first_admin_is_created_once(launched: Callable[..., Service]) -> None:
+def test_the_first_admin_is_made_once(launched: Callable[..., Service]) -> None:
     service = launched(**services.SECURED)
     api = service.api
     (admin,) = api.get("/users").json()
@@ -449,7 +449,7 @@ def test_the_first_admin_is_created_once(launched: Callable[..., Service]) -> No
 
 
 @pytest.mark.clause("RIGHT-11", "OPS-16")
-def test_many_services_create_one_first_admin(
+def test_many_services_make_one_first_admin(
     new_database: Callable[[Engine, Path], str], tmp_path: Path
 ) -> None:
     url = new_database("postgres", tmp_path)

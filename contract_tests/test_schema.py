@@ -4,6 +4,9 @@ import hashlib
 import hmac
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,6 +128,47 @@ def test_all_services_prepare_the_same_schema(new_url: Callable[[str], str]) -> 
     assert {"users", "idempotency_keys", "schema_version"} <= set(described[0])
     assert described[0] == described[1]
     assert described[0]["version"] == [("0004",)]
+
+
+def has_open(service: Service, file: Path) -> bool:
+    """Whether the service has this file open (on Linux)."""
+    try:
+        opened = Path(f"/proc/{service.process.pid}/fd").iterdir()
+        return file in [one.readlink() for one in opened]
+    except FileNotFoundError:
+        # One has just been closed.
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells which files are open")
+@pytest.mark.clause("OPS-16")
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_a_start_waits_for_whoever_prepares_the_file(kind: Kind, tmp_path: Path) -> None:
+    service = Service(kind, tmp_path, {"DATABASE_TIMEOUT": "20"})
+    try:
+        with databases.locked(service.database_url):
+            service.start()
+            while not has_open(service, service.file):
+                assert service.process.poll() is None
+                time.sleep(0.01)
+            with pytest.raises(subprocess.TimeoutExpired):
+                service.process.wait(1)
+        service.await_ready()
+    finally:
+        service.kill()
+
+
+@pytest.mark.clause("OPS-09")
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_after_its_end_all_is_in_the_file(kind: Kind, processes: str, tmp_path: Path) -> None:
+    service = services.launch(kind, env={"WEB_CONCURRENCY": processes}, directory=tmp_path)
+    try:
+        service.api.create()
+        assert service.stop() == 0
+        assert [file.name for file in tmp_path.glob("users.db*")] == ["users.db"]
+    finally:
+        service.kill()
 
 
 @pytest.mark.clause("OPS-16", "OPS-13")

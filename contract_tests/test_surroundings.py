@@ -1123,7 +1123,7 @@ ALL = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public"
 
 
 @pytest.mark.clause("PAIR-14", "OPS-37")
-def test_a_role_that_may_create_no_tables_serves(role: Role, tmp_path: Path) -> None:
+def test_a_role_that_may_make_no_tables_serves(role: Role, tmp_path: Path) -> None:
     grant(role, f"GRANT {ALL} TO {role.name}")
     with both_on(dict.fromkeys(services.KINDS, role.url), tmp_path) as ask:
         ask(whole_round)

@@ -78,7 +78,7 @@ class Settings:
     web_concurrency: int
     database_url: SqliteUrl | PostgresUrl
     database_pool_size: int
-    """Connections of each process; SQLite has one."""
+    """Connections to PostgreSQL, of each process."""
     database_timeout: int
     database_statement_timeout: int
     idempotency_ttl: int

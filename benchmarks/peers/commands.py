@@ -5,6 +5,8 @@ import sys
 from contract_tests.harness.services import node
 
 NAMES = ("bare.py", "plain.py", "observed.py", "bare.ts", "plain.ts", "observed.ts", "express.ts")
+# What stands beside the streams of ours.
+STREAMED = ("streamed.py", "streamed.ts")
 
 
 def command(name: str) -> list[str]:

@@ -378,12 +378,7 @@ function answerUnrouted(c: Asked): void {
 function failure(c: Asked, error: Error): Problem {
   const cause = error.stack ?? String(error);
   log("error", "request failed", { request_id: c.requestId, error: cause });
-  const unavailable = isUnavailable(error);
-  return new Problem(
-    unavailable ? "unavailable" : "internal",
-    [],
-    unavailable ? { "Retry-After": "1" } : {},
-  );
+  return new Problem(isUnavailable(error) ? "unavailable" : "internal");
 }
 
 async function answerWith(c: Asked, { status, headers, body }: globalThis.Response): Promise<void> {

@@ -68,7 +68,7 @@ export type Settings = Readonly<{
   port: number;
   webConcurrency: number;
   databaseUrl: SqliteUrl | PostgresUrl;
-  /** Connections of each process; SQLite has one. */
+  /** Connections to PostgreSQL, of each process. */
   databasePoolSize: number;
   databaseTimeout: number;
   databaseStatementTimeout: number;

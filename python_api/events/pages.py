@@ -27,10 +27,10 @@ class EventPage:
 
     limit: int
     sort: str
-    descending: bool
-    """Whether the newest come first."""
     after: int | None
     """The position behind which it begins, in the list's order."""
+    descending: bool
+    """Whether the newest come first."""
 
 
 async def parse_event_page(request: Request) -> EventPage:
@@ -51,7 +51,7 @@ async def parse_event_page(request: Request) -> EventPage:
         **repeated(sent),
     }
     check_parameters(rules)
-    return EventPage(int(limit), sort, sort == "-id", None if after is None else int(after))
+    return EventPage(int(limit), sort, None if after is None else int(after), sort == "-id")
 
 
 def _position_rule(position: str) -> str | None:

@@ -106,8 +106,10 @@ class Problem(Exception):
         super().__init__(code)
         self.code = code
         self.issues = issues
-        status, _, _ = CATALOGUE[code]
-        self.headers = headers or ({"Retry-After": "1"} if status in (429, 503) else {})
+        if headers is None:
+            status, _, _ = CATALOGUE[code]
+            headers = {"Retry-After": "1"} if status in (429, 503) else {}
+        self.headers = headers
 
 
 def issue(place: Literal["pointer", "parameter", "header"], name: str, code: str) -> Issue:

@@ -9,8 +9,8 @@ import asyncio
 import errno
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from functools import lru_cache
 from typing import Any, cast
 
@@ -118,9 +118,9 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[SqliteConnection]:
-        """The writer in a transaction. Clauses: OPS-08, OPS-14, UNIQ-09."""
+        """The writer in a transaction. Clauses: OPS-08, OPS-10, OPS-14, UNIQ-09."""
         async with self._turn:
-            await self._begin()
+            await _execute_patiently(self._writer, "BEGIN IMMEDIATE", self._timeout)
             try:
                 self._check_files()
                 yield SqliteConnection(self._writer)
@@ -139,22 +139,6 @@ class SqliteDatabase:
         async with self.connection() as connection:
             await connection.fetch(PING)
 
-    async def _begin(self) -> None:
-        """Begin a transaction as the one writer. Clauses: OPS-10."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._timeout
-        while not self._has_begun(last_try=loop.time() >= deadline):  # noqa: ASYNC110
-            await asyncio.sleep(POLL_SECONDS)
-
-    def _has_begun(self, *, last_try: bool) -> bool:
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if last_try or _sqlite_code(error) != sqlite3.SQLITE_BUSY:
-                raise
-            return False
-        return True
-
     def _roll_back(self) -> None:
         """Undo what the transaction did. Clauses: OPS-22."""
         # Where the disk is full or broken, SQLite has rolled back by itself.
@@ -169,7 +153,7 @@ async def open_sqlite(settings: Settings, url: SqliteUrl) -> AsyncIterator[Sqlit
     path = url.path if url.path.startswith("/") else f"./{url.path}"
     _make(path)
     timeout = settings.database_timeout
-    with _connect(path, timeout) as writer, _connect(path, timeout) as reader:
+    async with _connect(path, timeout) as writer, _connect(path, timeout) as reader:
         database = SqliteDatabase(writer, reader, path, timeout)
         # The steps are SQLAlchemy's, so it is lent the connection (OPS-05, OPS-16).
         engine = create_engine("sqlite://", creator=lambda: writer, poolclass=StaticPool)
@@ -225,8 +209,8 @@ def _sqlite_code(error: Exception) -> int | None:
     return getattr(error, "sqlite_errorcode", None)
 
 
-@contextmanager
-def _connect(path: str, timeout: int) -> Iterator[sqlite3.Connection]:
+@asynccontextmanager
+async def _connect(path: str, timeout: int) -> AsyncIterator[sqlite3.Connection]:
     """A connection, as every one of them is set. Clauses: OPS-09."""
     # Transactions begin and end where this module says so, not where sqlite3 guesses.
     # Starlette's TestClient asks from a thread of its own.
@@ -234,10 +218,30 @@ def _connect(path: str, timeout: int) -> Iterator[sqlite3.Connection]:
         sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
     ) as connection:
         for name, value in PRAGMAS.items():
-            connection.execute(f"PRAGMA {name} = {value}")
+            await _execute_patiently(connection, f"PRAGMA {name} = {value}", timeout)
             (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
             if actual != value:
                 raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
-        # From now on only `_begin` waits: SQLite's own waiting would block the event loop.
+        # From now on SQLite's own waiting would block the event loop.
         connection.execute("PRAGMA busy_timeout = 0")
         yield connection
+
+
+async def _execute_patiently(connection: sqlite3.Connection, statement: str, timeout: int) -> None:
+    """Execute it when no other process is in its way any more, within so many seconds.
+
+    Where two want the same lock, SQLite itself doesn't wait, whatever its own timeout is.
+
+    Clauses: OPS-10, OPS-16.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if _sqlite_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= deadline:
+                raise
+        else:
+            return
+        await asyncio.sleep(POLL_SECONDS)

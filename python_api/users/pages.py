@@ -59,8 +59,8 @@ async def parse_page(request: Request) -> Page:
 
     Raises malformed-query and validation.
 
-    Clauses: PROB-14, PROB-16, QUERY-01, QUERY-09, USR-LIST-03, USR-LIST-05, USR-LIST-06,
-    USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20.
+    Clauses: PROB-14, PROB-16, QUERY-01, QUERY-09, USR-LIST-03, USR-LIST-04, USR-LIST-05,
+    USR-LIST-06, USR-LIST-09, USR-LIST-14, USR-LIST-15, USR-LIST-20.
     """
     sent = named_values(read_query(request), ("limit", "sort", "q", "cursor"))
     limit = sent["limit"][0] if sent["limit"] else str(DEFAULT_LIMIT)

@@ -143,7 +143,8 @@ class Users:
     async def _stored(self, sent: NewUser | UserChanges) -> dict[str, Any]:
         """The members that were sent, as they are kept: in place of a password its hash.
 
-        Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+        Comes before the transaction, which would hold a connection, or SQLite's only writer,
+        meanwhile.
 
         Clauses: PASSWORD-07, PASSWORD-08, PASSWORD-15, ROLE-04, USR-PATCH-01.
         """

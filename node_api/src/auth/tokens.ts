@@ -135,7 +135,7 @@ function isFor(name: string, audience: unknown): boolean {
   return audiences.includes(name) && audiences.every((one) => typeof one === "string");
 }
 
-/** A moment in seconds; null where there is none, or something else. @clauses AUTH-25 */
+/** A moment in seconds; null for what is no number. @clauses AUTH-25 */
 function number(payload: Payload, name: string): number | null {
   const value = payload[name];
   return typeof value === "number" ? value : null;

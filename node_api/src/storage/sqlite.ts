@@ -17,6 +17,7 @@ import {
   SqliteDialect,
   SqliteDriver,
   type SqliteStatement,
+  sql,
 } from "kysely";
 import type { Settings, SqliteUrl } from "../settings.ts";
 import { migrate } from "./migrate.ts";
@@ -67,14 +68,17 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   };
   const timeout = settings.databaseTimeout;
   // One that writes, because SQLite has one writer: transactions queue there, in order, and fairly.
-  const database = connect(path, timeout);
+  const database = await connect(path, timeout);
+  // With another driver than its own.
   const dialect = Object.assign(new SqliteDialect({ database }), {
     createDriver: () => new WaitingDriver(database, timeout, checkFiles),
   });
   const writer = new Kysely<Tables>({ dialect });
   const reader = new Kysely<Tables>({
-    dialect: new SqliteDialect({ database: prepareOnce(connect(path, timeout)) }),
+    dialect: new SqliteDialect({ database: prepareOnce(await connect(path, timeout)) }),
   });
+  // Kysely closes nothing that nobody has asked for anything.
+  await sql`SELECT 1`.execute(reader);
   await writer.transaction().execute(migrate);
   // From now on, refuse to write and to be ready unless the files are still the same.
   files = identities(paths);
@@ -146,20 +150,11 @@ class WaitingDriver extends SqliteDriver {
 
   /** Begin a transaction as the one writer. @clauses OPS-10, OPS-14, UNIQ-09 */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    const deadline = performance.now() + this.#timeout * 1000;
-    while (true) {
+    await patiently(this.#timeout, async () => {
       // Not behind it: Kysely rolls nothing back that has not begun well.
       this.#checkFiles();
-      try {
-        await connection.executeQuery(CompiledQuery.raw("begin immediate"));
-        return;
-      } catch (error) {
-        if (sqliteCode(error) !== "SQLITE_BUSY" || performance.now() >= deadline) {
-          throw error;
-        }
-      }
-      await sleep(POLL_MILLISECONDS);
-    }
+      await connection.executeQuery(CompiledQuery.raw("begin immediate"));
+    });
   }
 
   /** Undo what the transaction did. @clauses OPS-22 */
@@ -168,6 +163,28 @@ class WaitingDriver extends SqliteDriver {
     if (this.#database.inTransaction) {
       await super.rollbackTransaction(connection);
     }
+  }
+}
+
+/**
+ * Do it when no other process is in its way any more, within so many seconds.
+ *
+ * Where two want the same lock, SQLite itself doesn't wait, whatever its own timeout is.
+ *
+ * @clauses OPS-10, OPS-16
+ */
+async function patiently(timeout: number, attempt: () => unknown): Promise<void> {
+  const deadline = performance.now() + timeout * 1000;
+  while (true) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (sqliteCode(error) !== "SQLITE_BUSY" || performance.now() >= deadline) {
+        throw error;
+      }
+    }
+    await sleep(POLL_MILLISECONDS);
   }
 }
 
@@ -187,16 +204,16 @@ function prepareOnce(database: Sqlite.Database): SqliteDatabase {
 }
 
 /** A connection, as every one of them is set. @clauses OPS-09 */
-function connect(path: string, timeout: number): Sqlite.Database {
+async function connect(path: string, timeout: number): Promise<Sqlite.Database> {
   const database = new Sqlite(path, { timeout: timeout * 1000 });
   for (const [name, value] of Object.entries(PRAGMAS)) {
-    database.pragma(`${name} = ${value}`);
+    await patiently(timeout, () => database.pragma(`${name} = ${value}`));
     const actual = database.pragma(name, { simple: true });
     if (actual !== value) {
       throw new Error(`SQLite refused PRAGMA ${name} = ${value}: it is ${actual}`);
     }
   }
-  // From now on only the begin of a transaction waits: better-sqlite3 would block the event loop.
+  // From now on SQLite's own waiting would block the event loop.
   database.pragma("busy_timeout = 0");
   return database;
 }

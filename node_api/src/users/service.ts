@@ -170,7 +170,8 @@ export class Users {
   /**
    * The members that were sent, as they are kept: in place of a password its hash.
    *
-   * Comes before the transaction, which would hold a connection, or SQLite's only one, meanwhile.
+   * Comes before the transaction, which would hold a connection, or SQLite's only writer,
+   * meanwhile.
    *
    * @clauses PASSWORD-07, PASSWORD-08, PASSWORD-15, ROLE-04, USR-PATCH-01
    */
