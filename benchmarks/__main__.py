@@ -75,8 +75,8 @@ class Effort:
     half_loaded: tuple[str, ...]
     half_rounds: int
     half_seconds: int
-    told_rounds: int
-    told_seconds: int
+    stream_rounds: int
+    stream_seconds: int
     soak_requests: int
 
 
@@ -105,12 +105,14 @@ def main() -> int:
     with TemporaryDirectory() as directory, progress(steps(effort, given.only)) as advance:
         room = Path(directory)
         parts: Parts = ([], [], [], [])
-        tellings: list[streams.Telling] = []
+        deliveries: list[streams.Delivery] = []
         sections: Sections = ([], [])
         if given.only != "article":
             parts = run_services(effort, advance)
             with closing(services.Field("postgres", streams.contenders())) as field:
-                tellings = streams.measure(field, effort.told_rounds, effort.told_seconds, advance)
+                deliveries = streams.measure(
+                    field, effort.stream_rounds, effort.stream_seconds, advance
+                )
         if given.only != "services":
             sections = compare.measure(full=effort is FULL, room=room, advance=advance)
     made = {
@@ -119,7 +121,7 @@ def main() -> int:
         "minutes": f"{(time.monotonic() - start) / 60:.1f}",
         **surroundings(),
     }
-    results = Results(made, *parts, *sections, tellings)
+    results = Results(made, *parts, *sections, deliveries)
     file = given.out / ("full.json" if given.full else "quick.json")
     results.write(file)
     drawn = file.with_suffix(".html")
@@ -150,7 +152,7 @@ def steps(effort: Effort, only: str | None) -> int:
         half_loaded = len(effort.half_loaded) * len(services.HALF_LOADED)
         asked += len(ENGINES) * half_loaded * effort.half_rounds
         asked += len(OURS) * bool(effort.soak_requests)
-        asked += streams.MEASURED * effort.told_rounds
+        asked += streams.MEASURED * effort.stream_rounds
     if only != "services":
         asked += compare.count(full=effort is FULL)
     return asked

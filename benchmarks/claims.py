@@ -50,7 +50,7 @@ CPU_BARS = (
 )
 TAIL_BAR = 5
 # Milliseconds from a change's answer to its event, whichever instances they come from.
-TOLD_BAR = 50
+DELIVERY_BAR = 50
 GROWTH_BAR = 1.05
 OURS = ("FastAPI", "Hono")
 
@@ -157,14 +157,14 @@ def limits(results: Results) -> list[Limit]:
     ]
     found += [
         Limit(
-            f"{telling.writer} creates a user, and a stream of {telling.contender} tells of it: p99 "
-            f"on {ENGINES[telling.engine]}",
-            Ratio(statistics.median(telling.p99_ms), min(telling.p99_ms), max(telling.p99_ms)),
-            TOLD_BAR,
+            f"{delivery.writer} creates a user, and a stream of {delivery.contender} tells of it: p99 "
+            f"on {ENGINES[delivery.engine]}",
+            Ratio(statistics.median(delivery.p99_ms), min(delivery.p99_ms), max(delivery.p99_ms)),
+            DELIVERY_BAR,
             " ms",
         )
-        for telling in results.tellings
-        if telling.contender in OURS and telling.streams == 1
+        for delivery in results.deliveries
+        if delivery.contender in OURS and delivery.streams == 1
     ]
     return found
 

@@ -33,7 +33,7 @@ from benchmarks.claims import (
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
 from benchmarks.services import USERS, Cell, HalfLoad, Soak, Start
-from benchmarks.streams import Telling
+from benchmarks.streams import Delivery
 
 CSS = Path(__file__).with_suffix(".css")
 TITLE = "Two backends, measured"
@@ -87,7 +87,7 @@ def render(results: Results) -> str:
         "Services": _services(results.cells),
         "Start": _starts(results.starts, languages),
         "Half load": _half_loads(results.half_loads, languages),
-        "Streams": _tellings(results.tellings),
+        "Streams": _deliveries(results.deliveries),
         "Memory": _soaks(results.soaks, languages),
         "Claims": _claims(judged),
         "Times": _comparisons(results.comparisons),
@@ -388,18 +388,18 @@ def _half_loads(half_loads: Sequence[HalfLoad], languages: Mapping[str, str]) ->
     )
 
 
-def _tellings(tellings: Sequence[Telling]) -> str:
-    if not tellings:
+def _deliveries(deliveries: Sequence[Delivery]) -> str:
+    if not deliveries:
         return ""
     languages = {one.name: one.language for one in streams.contenders()}
     panels = ""
     for engine, name in ENGINES.items():
         for number_of in streams.STREAMS:
-            its = [one for one in tellings if (one.engine, one.streams) == (engine, number_of)]
+            its = [one for one in deliveries if (one.engine, one.streams) == (engine, number_of)]
             of_itself = [one for one in its if one.writer == one.contender]
             many = f"{number_of:,} streams" if number_of > 1 else "one stream"
             cpu = [Bar(one.contender, languages[one.contender], one.cpu_us) for one in of_itself]
-            told = [Bar(_told(one), languages[one.contender], one.p99_ms) for one in its]
+            told = [Bar(_whose(one), languages[one.contender], one.p99_ms) for one in its]
             if its:
                 panels += _panel(f"An event to {many} on {name}", "CPU, µs each", cpu, number)
                 panels += _panel(f"To {many} on {name}", "told after, p99, ms", told, number)
@@ -413,11 +413,11 @@ def _tellings(tellings: Sequence[Telling]) -> str:
     )
 
 
-def _told(telling: Telling) -> str:
+def _whose(delivery: Delivery) -> str:
     """Whose stream tells, and of whose change where that is somebody else's."""
-    if telling.writer == telling.contender:
-        return telling.contender
-    return f"{telling.contender}, of {telling.writer}"
+    if delivery.writer == delivery.contender:
+        return delivery.contender
+    return f"{delivery.contender}, of {delivery.writer}"
 
 
 def _soaks(soaks: Sequence[Soak], languages: Mapping[str, str]) -> str:

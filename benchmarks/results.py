@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.article.compare import Comparison, Observation, Variant
 from benchmarks.services import Cell, HalfLoad, Soak, Start
-from benchmarks.streams import Telling
+from benchmarks.streams import Delivery
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Results:
     soaks: list[Soak]
     comparisons: list[Comparison]
     observations: list[Observation]
-    tellings: list[Telling] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
 
     def write(self, file: Path) -> None:
         """Keep it as JSON."""
@@ -44,6 +44,6 @@ def read(file: Path) -> Results:
             for one in kept["comparisons"]
         ],
         observations=[Observation(**observation) for observation in kept["observations"]],
-        # There was a time when nothing was told.
-        tellings=[Telling(**telling) for telling in kept.get("tellings", [])],
+        # Older results have none.
+        deliveries=[Delivery(**delivery) for delivery in kept.get("deliveries", [])],
     )

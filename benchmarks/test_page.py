@@ -19,7 +19,7 @@ from benchmarks.load import OPERATIONS
 from benchmarks.results import Results, read
 from benchmarks.servers import contenders
 from benchmarks.services import Cell, HalfLoad, Soak, Start
-from benchmarks.streams import Telling
+from benchmarks.streams import Delivery
 from contract_tests.harness import browser
 from contract_tests.harness.browser import complaints, requested
 from contract_tests.harness.databases import Engine
@@ -103,13 +103,13 @@ def everything() -> Results:
         Observation("greeting", "two mistakes", {"mypy": seen, "tsc": seen}),
     ]
     made = {"machine": "a machine", "Python": "3.14"}
-    tellings = [
-        Telling(one.name, writer, "postgres", number, [30.0, 31.0], [10.0, 11.0], [19.0, 20.0])
+    deliveries = [
+        Delivery(one.name, writer, "postgres", number, [30.0, 31.0], [10.0, 11.0], [19.0, 20.0])
         for one in streams.contenders()
         for writer in (one.name, "Hono")
         for number in streams.STREAMS
     ]
-    return Results(made, cells, starts, half_loads, soaks, comparisons, observations, tellings)
+    return Results(made, cells, starts, half_loads, soaks, comparisons, observations, deliveries)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
@@ -165,15 +165,15 @@ def test_memory_may_grow_at_first(memory: list[float], kept: bool) -> None:
 
 
 def test_an_event_is_told_in_time_by_ours_to_one_stream() -> None:
-    tellings = [
-        Telling(name, "Hono", "postgres", number, [1.0] * 3, [1.0] * 3, [20.0, 51.0, 60.0])
+    deliveries = [
+        Delivery(name, "Hono", "postgres", number, [1.0] * 3, [1.0] * 3, [20.0, 51.0, 60.0])
         for name in ("FastAPI", "FastAPI's own stream")
         for number in streams.STREAMS
     ]
-    (limit,) = claims.limits(dataclasses.replace(NOTHING, tellings=tellings))
+    (limit,) = claims.limits(dataclasses.replace(NOTHING, deliveries=deliveries))
     assert (limit.measured, limit.unit, limit.kept) == (Ratio(51, 20, 60), " ms", False)
     assert "51.0 ms (20.0–60.0) | 50, not kept" in claims.markdown(
-        dataclasses.replace(NOTHING, tellings=tellings)
+        dataclasses.replace(NOTHING, deliveries=deliveries)
     )
 
 

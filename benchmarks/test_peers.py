@@ -125,10 +125,10 @@ def test_all_streams_tell_of_each_creation(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(streams, "STREAMS", (1, 3))
     monkeypatch.setattr(streams, "WARM_UP_CHANGES", 5)
     with contextlib.closing(Field("sqlite", streams.contenders())) as field:
-        tellings = streams.measure(field, 1, 1, lambda _: None)
-    assert len(tellings) == streams.MEASURED
-    ours = [(one.contender, one.writer) for one in tellings if one.streams == 1][-2:]
+        deliveries = streams.measure(field, 1, 1, lambda _: None)
+    assert len(deliveries) == streams.MEASURED
+    ours = [(one.contender, one.writer) for one in deliveries if one.streams == 1][-2:]
     assert ours == [("FastAPI", "Hono"), ("Hono", "FastAPI")]
-    for telling in tellings:
-        ((p50,), (p99,)) = telling.p50_ms, telling.p99_ms
+    for delivery in deliveries:
+        ((p50,), (p99,)) = delivery.p50_ms, delivery.p99_ms
         assert 0 <= p50 <= p99 < 5000
