@@ -212,25 +212,21 @@ def _sqlite_code(error: Exception) -> int | None:
 @asynccontextmanager
 async def _connect(path: str, timeout: int) -> AsyncIterator[sqlite3.Connection]:
     """A connection, as every one of them is set. Clauses: OPS-09."""
-    # Transactions begin and end where this module says so, not where sqlite3 guesses.
-    # Starlette's TestClient asks from a thread of its own.
+    # Without SQLite's own waiting, which would block the event loop. Transactions begin and end where
+    # this module says so, not where sqlite3 guesses. Starlette's TestClient has a thread of its own.
     with closing(
-        sqlite3.connect(path, timeout, isolation_level=None, check_same_thread=False)
+        sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     ) as connection:
         for name, value in PRAGMAS.items():
             await _execute_patiently(connection, f"PRAGMA {name} = {value}", timeout)
             (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
             if actual != value:
                 raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
-        # From now on SQLite's own waiting would block the event loop.
-        connection.execute("PRAGMA busy_timeout = 0")
         yield connection
 
 
 async def _execute_patiently(connection: sqlite3.Connection, statement: str, timeout: int) -> None:
     """Execute it when no other process is in its way any more, within so many seconds.
-
-    Where two want the same lock, SQLite itself doesn't wait, whatever its own timeout is.
 
     Clauses: OPS-10, OPS-16.
     """
@@ -240,7 +236,7 @@ async def _execute_patiently(connection: sqlite3.Connection, statement: str, tim
         try:
             connection.execute(statement)
         except sqlite3.OperationalError as error:
-            if _sqlite_code(error) != sqlite3.SQLITE_BUSY or loop.time() >= deadline:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() >= deadline:
                 raise
         else:
             return

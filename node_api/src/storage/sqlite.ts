@@ -169,8 +169,6 @@ class WaitingDriver extends SqliteDriver {
 /**
  * Do it when no other process is in its way any more, within so many seconds.
  *
- * Where two want the same lock, SQLite itself doesn't wait, whatever its own timeout is.
- *
  * @clauses OPS-10, OPS-16
  */
 async function patiently(timeout: number, attempt: () => unknown): Promise<void> {
@@ -180,7 +178,7 @@ async function patiently(timeout: number, attempt: () => unknown): Promise<void>
       await attempt();
       return;
     } catch (error) {
-      if (sqliteCode(error) !== "SQLITE_BUSY" || performance.now() >= deadline) {
+      if (!sqliteCode(error).startsWith("SQLITE_BUSY") || performance.now() >= deadline) {
         throw error;
       }
     }
@@ -205,7 +203,8 @@ function prepareOnce(database: Sqlite.Database): SqliteDatabase {
 
 /** A connection, as every one of them is set. @clauses OPS-09 */
 async function connect(path: string, timeout: number): Promise<Sqlite.Database> {
-  const database = new Sqlite(path, { timeout: timeout * 1000 });
+  // Without better-sqlite3's own waiting, which would block the event loop.
+  const database = new Sqlite(path, { timeout: 0 });
   for (const [name, value] of Object.entries(PRAGMAS)) {
     await patiently(timeout, () => database.pragma(`${name} = ${value}`));
     const actual = database.pragma(name, { simple: true });
@@ -213,7 +212,5 @@ async function connect(path: string, timeout: number): Promise<Sqlite.Database> 
       throw new Error(`SQLite refused PRAGMA ${name} = ${value}: it is ${actual}`);
     }
   }
-  // From now on SQLite's own waiting would block the event loop.
-  database.pragma("busy_timeout = 0");
   return database;
 }
