@@ -1177,6 +1177,30 @@ _INSIDE = [
         ("storage/sqlite.ts", "PRAGMAS", "synchronous: 2", "synchronous: 1"),
     ),
     _one(
+        "a_start_waits_for_nobody",
+        "OPS-16",
+        "A start fails where another process is just preparing SQLite's file.",
+        (
+            "storage/sqlite.py",
+            "_connect",
+            'await _execute_patiently(connection, f"PRAGMA {name} = {value}", timeout)',
+            'connection.execute(f"PRAGMA {name} = {value}")',
+        ),
+        (
+            "storage/sqlite.ts",
+            "connect",
+            "await patiently(timeout, () => database.pragma(`${name} = ${value}`));",
+            "database.pragma(`${name} = ${value}`);",
+        ),
+    ),
+    _one(
+        "the_end_closes_nothing",
+        "OPS-09",
+        "A service ends without closing SQLite, whose log stays beside the file.",
+        ("storage/sqlite.py", "open_sqlite", "yield database", "yield database\nos._exit(0)"),
+        ("storage/database.ts", "Database.close", "await this.#writer.destroy();", ""),
+    ),
+    _one(
         "reads_wait_for_the_lock",
         "OPS-10",
         "SQLite's reads wait for a write that waits for another process.",
