@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, strategies as 
 from contract_tests.harness import differential, expect, progress
 from contract_tests.harness.client import Client
 from contract_tests.harness.differential import Difference, Request
+from contract_tests.harness.wire import Answer
 
 DIFFERENTIAL = int(os.environ.get("DIFFERENTIAL", "700"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
@@ -119,6 +120,23 @@ def test_the_corpus_is_large_says_of_each_what_is_answered_and_holds_nothing_twi
             places.setdefault((kind, entry.steps), []).append(entry.place)
     assert [some for some in places.values() if len(some) > 1] == []
     assert len(places) >= 500
+
+
+@pytest.mark.clause("PAIR-10")
+def test_only_the_tests_own_user_may_be_older_than_the_run() -> None:
+    (moments,) = (
+        one for one in differential.NORMALISATIONS if one.what == "created_at and updated_at"
+    )
+    old = b'"created_at":"2020-01-01T00:00:00.000Z","updated_at":"2020-01-01T00:00:00.000Z"'
+    answer = Answer(200, [], b'{"id":1,' + old + b',"version":1}')
+    me, other = (
+        differential.Seen(b"GET /users/%b HTTP/1.1\r\n" % name, answer, {})
+        for name in (b"me", b"1")
+    )
+    moments.apply(me)
+    assert me.body == b'{"id":1,"created_at":<moment>,"updated_at":<moment>,"version":1}'
+    with pytest.raises(AssertionError):
+        moments.apply(other)
 
 
 @pytest.mark.clause("PAIR-10")

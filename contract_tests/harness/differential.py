@@ -123,6 +123,7 @@ class Normalisation:
 
 _USER_ID = re.compile(rb'(?<=\{"id":)([1-9][0-9]*)(?=,"name":")')
 _MOMENTS = re.compile(rb'"created_at":"([^"]*)","updated_at":"([^"]*)","version":([0-9]+)\}')
+_BEGUN = datetime.now(UTC)
 _SLACK = timedelta(minutes=5)
 _LOCATION = re.compile(r"(?<=^/users/)([1-9][0-9]*)$")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
@@ -138,7 +139,8 @@ def _moments(seen: Seen) -> None:
     def check(match: re.Match[bytes]) -> bytes:
         created, updated = (_moment(match[n].decode()) for n in (1, 2))
         assert created == updated if match[3] == b"1" else created <= updated, match[0]
-        # The tests' own user, `me`, may be much older than the run.
+        # The tests' own user, `me`, may be much older than the run; the others are new.
+        assert b" /users/me" in seen.request or updated > _BEGUN - _SLACK, match[0]
         assert updated < datetime.now(UTC) + _SLACK, match[0]
         return b'"created_at":<moment>,"updated_at":<moment>,"version":%s}' % match[3]
 

@@ -77,7 +77,7 @@ export async function openSqlite(settings: Settings, url: SqliteUrl): Promise<Op
   const reader = new Kysely<Tables>({
     dialect: new SqliteDialect({ database: prepareOnce(await connect(path, timeout)) }),
   });
-  // Kysely closes nothing that nobody has asked for anything.
+  // Kysely closes a connection only if it has been asked for something.
   await sql`SELECT 1`.execute(reader);
   await writer.transaction().execute(migrate);
   // From now on, refuse to write and to be ready unless the files are still the same.
