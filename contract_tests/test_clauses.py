@@ -76,7 +76,9 @@ from python_api.app import create_app
 from python_api.settings import read_settings
 
 routes = iter_route_contexts(create_app(read_settings({}), None).routes)
-print(json.dumps([[method, route.path] for route in routes for method in route.methods]))
+# A WebSocket's begins with a GET.
+methods = [[method, route.path] for route in routes for method in route.methods or ["GET"]]
+print(json.dumps(methods))
 """,
     "node": """
 import { createApp } from "./src/app.ts";

@@ -122,7 +122,11 @@ def run(command: str, *, directory: Path = services.ROOT, **settings: str) -> tu
 
 def with_ports(command: str, urls: Mapping[str, str]) -> str:
     """The command, with the services that run here in place of those on the ports named."""
-    return re.sub(r"http://127\.0\.0\.1:(\d+)", lambda match: urls[match[1]], command)
+    return re.sub(
+        r"(http|ws)://127\.0\.0\.1:(\d+)",
+        lambda match: urls[match[2]].replace("http", match[1], 1),
+        command,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -291,14 +295,14 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         with begun(f"{with_ports(FOLLOW, urls)} --silent") as curl:
             assert json.loads(shown(curl, "^data: (.+)")[1])["data"] == users[0]
         # What stands first there is a page's: test_streams.py.
-        _, *snippets = re.findall(r"```(?:python|javascript)\n(.*?)```", following(), re.DOTALL)
-        for code, *interpreter in zip(
-            snippets,
-            (sys.executable, services.node()),
-            ("-u", "--input-type=module"),
-            ("-c", "-e"),
-            strict=True,
-        ):
+        _, *snippets = re.findall(r"```(python|javascript)\n(.*?)```", following(), re.DOTALL)
+        assert len(snippets) == 4
+        for language, code in snippets:
+            python, node = (
+                [sys.executable, "-u", "-c"],
+                [services.node(), "--input-type=module", "-e"],
+            )
+            interpreter = python if language == "python" else node
             with begun(shlex.join([*interpreter, with_ports(code, urls)])) as follower:
                 assert shown(follower, "^.+")[0] == "user.created /users/1"
         os.killpg(process.pid, signal.SIGINT)

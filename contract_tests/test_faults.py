@@ -20,10 +20,11 @@ import pytest
 from contract_tests.harness import expect, progress, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import OwnPostgres, Session, locked
+from contract_tests.harness.followers import Follower
 from contract_tests.harness.load import Load, Writers, assert_each_once
 from contract_tests.harness.network import Proxy
 from contract_tests.harness.services import Kind, Service
-from contract_tests.harness.streams import Follower, streamed
+from contract_tests.harness.streams import streamed
 
 OK = b'{"status":"ok"}'
 JSON = ("Content-Type", "application/json")
@@ -325,7 +326,7 @@ def replace(load: Load, old: Service, new: Service) -> Service:
 
 
 @pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "STREAM-11")
-@pytest.mark.clause("OPS-15", "OPS-23")
+@pytest.mark.clause("SOCK-09", "SOCK-18", "SOCK-21", "OPS-15", "OPS-23")
 @pytest.mark.parametrize("kinds", [("python",) * 2, ("node",) * 2, services.KINDS], ids="-".join)
 def test_readers_miss_nothing_whatever_happens_to_instances_and_postgres(
     server: OwnPostgres, instances: Instances, kinds: tuple[Kind, Kind]
@@ -364,6 +365,7 @@ def test_readers_miss_nothing_whatever_happens_to_instances_and_postgres(
 
 
 @pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "OPS-15")
+@pytest.mark.clause("SOCK-09", "SOCK-18")
 @pytest.mark.parametrize("kind", services.KINDS)
 def test_readers_miss_nothing_whatever_happens_to_the_only_instance(
     kind: Kind, tmp_path: Path

@@ -37,6 +37,7 @@ OF_OTHER_REASONS = {
     "/problems/version-mismatch",
     "/problems/idempotency-key-reused",
     "/problems/too-many-failures",
+    "/problems/upgrade-required",
     "invalid_grant",
     "unsupported_grant_type",
 }
@@ -115,7 +116,7 @@ def is_about_the_request(
 
     Whether an If-Match matches and whether an Idempotency-Key was used with another body depends
     on earlier requests, and a cursor is opaque: only its alphabet is documented. Nor is it known
-    whose password is which.
+    whose password is which, or said that a request asks for an upgrade.
     """
     if not isinstance(failure, RejectedPositiveData):
         return True

@@ -97,11 +97,14 @@ RIGHTS: dict[tuple[str, str, str], dict[str, Expected]] = {
     ("DELETE", "/users/{id}", "other"): ADMIN_ONLY,
     ("GET", "/events", ""): THEMSELVES,
     ("GET", "/events/stream", ""): THEMSELVES,
+    ("GET", "/events/socket", ""): THEMSELVES,
     ("GET", "/healthz", ""): EVERYBODY,
     ("GET", "/readyz", ""): EVERYBODY,
     ("GET", "/metrics", ""): EVERYBODY,
 }
 SUCCESS = {"POST": 201, "GET": 200, "PUT": 200, "PATCH": 200, "DELETE": 204}
+# Of a path, whatever the method: a login, and no handshake.
+OTHERWISE = {"/auth/token": 200, "/events/socket": 426}
 
 
 def operations(api: Client) -> list[tuple[str, str, str]]:
@@ -160,7 +163,7 @@ def test_every_operation_asks_every_caller(guarded: Client, caller: str) -> None
         about = other if whom == "other" or path == "/auth/token" else user
         expected = RIGHTS[method, path, whom][caller]
         answer = asked(guarded.asking(authorization), method, path, about)
-        status = 200 if path == "/auth/token" else SUCCESS[method]
+        status = OTHERWISE.get(path, SUCCESS[method])
         assert_as_expected(answer, expected, status)
         if expected != "ok" and "{id}" in path:
             expect.user(

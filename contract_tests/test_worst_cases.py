@@ -99,6 +99,13 @@ BODIES = {
 }
 
 # Values of header fields: the field, its value, and whether the request has a body.
+# A key and subprotocols, with room for the fields beside them.
+HANDSHAKES = {
+    "websocket key": ("a" * (HEAD - 200), "a"),
+    "subprotocols": ("dGhlIHNhbXBsZSBub25jZQ==", filled("", "a,", "", HEAD - 200)),
+    "subprotocols: spaces": ("dGhlIHNhbXBsZSBub25jZQ==", filled("a", " ", ";", HEAD - 200)),
+    "subprotocols: a token": ("dGhlIHNhbXBsZSBub25jZQ==", filled("", "a", ";", HEAD - 200)),
+}
 FIELDS = {
     "media type: empty parameters": ("Content-Type", filled(JSON, "; ", "=", HEAD)),
     "media type: tabs": ("Content-Type", filled(JSON, ";\t \t ", "=", HEAD)),
@@ -232,6 +239,8 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "storage/postgres.OF_TLS": "reads what the driver says of a failed connection",
     "storage/postgres.UNTRUSTED": "reads what TLS says of a certificate",
     "storage/postgres.MOMENT": "reads what PostgreSQL writes of a moment",
+    "events/handshake.KEY": ("websocket key",),
+    "events/handshake.TOKENS": ("subprotocols", "subprotocols: spaces", "subprotocols: a token"),
     "http/requests.DOT_SEGMENT": ("path: dots", "path: names with dots", "path: slashes"),
     "http/requests.ENTITY_TAG": ("tags", "tags: quotes", "tags: weak, unquoted"),
     "http/requests.ENTITY_TAGS": ("tags: one wrong", "tags: spaces and commas", "tags: spaces"),
@@ -307,6 +316,15 @@ def requests() -> dict[str, Request]:
         found[name] = ("POST", "/auth/token", fields, f"{WHO}nobody%40example.com")
     key = ("Idempotency-Key", "a" * HEAD)
     found["idempotency key"] = ("POST", "/users", [("Content-Type", JSON), key], USER)
+    for name, (nonce, offered) in HANDSHAKES.items():
+        fields = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", nonce),
+            ("Sec-WebSocket-Protocol", offered),
+        ]
+        found[name] = ("GET", "/events/socket", fields, None)
     found["host: letters"] = ("GET", "/healthz", [("Host", "a" * HEAD)], None)
     found["host: colons"] = ("GET", "/healthz", [("Host", filled("[", ":", "", HEAD))], None)
     fields = [(f"X-{number}", "a" * 150) for number in range(96)]

@@ -14,9 +14,9 @@ from python_api.auth import docs as auth_docs
 from python_api.auth.guard import Guard
 from python_api.auth.routes import router as auth_router
 from python_api.events import docs as events_docs
+from python_api.events.feed import Feed
 from python_api.events.routes import router as events_router
 from python_api.events.service import Events
-from python_api.events.streams import Streams
 from python_api.http.cors import cors_headers
 from python_api.http.docs import router as docs_router
 from python_api.http.problems import Problem, render_problem
@@ -54,9 +54,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.guard = guard
     app.state.users = Users(settings, database, guard)
     app.state.events = Events(settings, database)
-    app.state.streams = Streams(settings, app.state.events, guard)
+    app.state.feed = Feed(settings, app.state.events, guard)
     # For the server below, as it begins to stop.
-    app.state.on_stop = app.state.streams.stop
+    app.state.on_stop = app.state.feed.stop
     app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS, **events_docs.SCHEMAS}
     routers = (auth_router, users_router, events_router, health_router, docs_router)
     # `include_router` would match each request twice, once to find the router.
@@ -77,23 +77,28 @@ class CommonHeaders:
         Clauses: CORS-02, CORS-03, HDR-01, HDR-05, HDR-06, IDEM-03, LOG-01, METRICS-02, METRICS-03,
         OPS-11, ROUTE-06.
         """
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         this_request = request_id(header(headers, "x-request-id"))
-        observation = Observation(scope["method"], this_request)
+        # A WebSocket begins with a GET (RFC 6455, 4.1).
+        method = scope.get("method", "GET")
+        observation = Observation(method, this_request)
 
         asked = {
             **scope,
             "path": route_path((scope.get("raw_path") or scope["path"].encode()).decode("latin-1")),
             # HEAD is GET: the server keeps the body back (RFC 9110, 9.3.2; ROUTE-10, ROUTE-11,
             # USR-READ-03, USR-LIST-21, COND-12, METRICS-06).
-            "method": "GET" if scope["method"] == "HEAD" else scope["method"],
+            "method": "GET" if method == "HEAD" else method,
         }
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "websocket.accept":
+                message["headers"] = [(b"X-Request-Id", this_request.encode())]
+                observation.end(route_template(asked), 101)
+            elif message["type"].endswith("http.response.start"):
                 fields = MutableHeaders(scope=message)
                 fields["X-Request-Id"] = this_request
                 fields["X-Content-Type-Options"] = "nosniff"
@@ -107,7 +112,7 @@ class CommonHeaders:
                     )
                 )
                 observation.end(route_template(asked), message["status"])
-            elif scope["method"] == "HEAD" and message.get("more_body"):
+            elif method == "HEAD" and message.get("more_body"):
                 # Without this, a stream would go on for nobody (STREAM-12).
                 await send({"type": "http.response.body"})
                 raise ClientDisconnect

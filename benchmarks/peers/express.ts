@@ -35,15 +35,19 @@ import { logIn } from "../../node_api/src/auth/routes.ts";
 import { issueToken } from "../../node_api/src/auth/tokens.ts";
 import { ENVIRONMENT } from "../../node_api/src/environment.ts";
 import * as eventsDocs from "../../node_api/src/events/docs.ts";
+import { Feed } from "../../node_api/src/events/feed.ts";
+import { handshake, SUBPROTOCOL, socketCaller } from "../../node_api/src/events/handshake.ts";
 import {
   type EventPage,
   eventPageQuery,
   nextLink as nextEventsLink,
   streamStart,
 } from "../../node_api/src/events/pages.ts";
+import { SOCKETS } from "../../node_api/src/events/routes.ts";
 import { toJson } from "../../node_api/src/events/schemas.ts";
 import { Events } from "../../node_api/src/events/service.ts";
-import { Streams } from "../../node_api/src/events/streams.ts";
+import { Conversation } from "../../node_api/src/events/sockets.ts";
+import { Stream } from "../../node_api/src/events/streams.ts";
 import { corsHeaders } from "../../node_api/src/http/cors.ts";
 import { docsRoutes } from "../../node_api/src/http/docs.ts";
 import { asItRuns, openapiDocument } from "../../node_api/src/http/openapi.ts";
@@ -57,6 +61,7 @@ import {
   jsonBody,
   reader,
   type Sent,
+  type SocketOpener,
 } from "../../node_api/src/http/readers.ts";
 import {
   ACCEPT_PATCH,
@@ -108,6 +113,7 @@ type Values = {
   address: string;
   form: Uint8Array;
   after: number | null;
+  openSocket: SocketOpener;
 };
 
 /** As much of Hono's context as node_api's readers ask for, made of Express' request. */
@@ -147,7 +153,7 @@ await createFirstAdmin(database, settings);
 const guard = new Guard(settings, database);
 const users = new Users(settings, database, guard);
 const events = new Events(settings, database);
-const streams = new Streams(settings, events, guard, NODE_SERVER.stopping);
+const feed = new Feed(settings, events, guard, NODE_SERVER.stopping);
 const asked = new WeakMap<Request, Asked>();
 
 const wholeUser = jsonBody("NewUser", NewUser, {
@@ -240,16 +246,31 @@ app.route("/events").get(
 app.route("/events/stream").get(
   reads(anyCaller, streamStart),
   handle(async (c) => {
-    const stream = await streams.open(c.get("caller"), c.get("after"));
+    const position = await feed.begin(c.get("after"));
+    const follower = feed.join(c.get("caller"), position);
     const { incoming, outgoing } = c.env;
     begin(c, 200, { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" });
     if (incoming.method === "HEAD") {
-      await stream.cancel();
+      feed.leave(follower);
       outgoing.end();
     } else {
       // It fails where the client is gone.
-      await pipeline(stream, outgoing).catch(() => undefined);
+      await pipeline(new Stream(feed, follower), outgoing).catch(() => undefined);
     }
+  }),
+);
+
+app.route("/events/socket").get(
+  reads(socketCaller, handshake),
+  handle((c) => {
+    const follower = feed.join(c.get("caller"));
+    c.get("openSocket")(SUBPROTOCOL, async (socket) => {
+      await new Conversation(socket, feed, follower, settings.requestTimeout).run();
+      feed.leave(follower);
+    });
+    c.observation.end("/events/socket", 101);
+    // The server below answers, with these fields.
+    Object.assign(c.env.outgoing, { fields: { "X-Request-Id": c.requestId } }).emit("close");
   }),
 );
 
@@ -321,6 +342,7 @@ await serve(
     }),
   settings,
   server,
+  SOCKETS,
 );
 await database.close();
 process.exit();

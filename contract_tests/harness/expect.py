@@ -45,6 +45,9 @@ PROBLEMS = {
     "not-found": Problem(404, "Not found", "There is nothing at this path."),
     "unauthorized": Problem(401, "Unauthorized", "This needs a valid bearer token."),
     "forbidden": Problem(403, "Forbidden", "The token's owner may not do this."),
+    "foreign-origin": Problem(
+        403, "Foreign origin", "Scripts of this origin may not open a WebSocket here."
+    ),
     "user-not-found": Problem(404, "User not found", "There is no user with this id."),
     "method-not-allowed": Problem(
         405, "Method not allowed", "This path does not support the method."
@@ -61,6 +64,9 @@ PROBLEMS = {
         415,
         "Unsupported media type",
         "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
+    ),
+    "upgrade-required": Problem(
+        426, "Upgrade required", "This path speaks WebSocket (RFC 6455), version 13, alone."
     ),
     "headers-too-large": Problem(
         431,
@@ -87,7 +93,9 @@ PROBLEMS = {
         503, "Overloaded", "The service has too many passwords to hash at the moment."
     ),
     "too-many-streams": Problem(
-        503, "Too many streams", "The service has too many streams of events open at the moment."
+        503,
+        "Too many streams",
+        "The service has too many streams and sockets of events open at the moment.",
     ),
     "provider-unavailable": Problem(
         503, "Provider unavailable", "The identity provider cannot be reached."
@@ -308,6 +316,8 @@ def problem(
     headers = {"cache-control": "no-store"}
     if allow is not None:
         headers["allow"] = allow
+    if code == "upgrade-required":
+        headers |= {"upgrade": "websocket", "sec-websocket-version": "13"}
     if PROBLEMS[code].status == 503:
         headers["retry-after"] = "1"
     if code in CHALLENGES:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 # What may stand before a name where TypeScript defines it.
 WORDS = (
-    "abstract|async|class|const|declare|default|export|function|get|interface|let|override|"
+    r"abstract|async|class|const|declare|default|export|function\*?|get|interface|let|override|"
     "private|protected|public|readonly|set|static|type"
 )
 

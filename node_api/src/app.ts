@@ -7,9 +7,9 @@ import * as authDocs from "./auth/docs.ts";
 import { Guard } from "./auth/guard.ts";
 import { authRoutes } from "./auth/routes.ts";
 import * as eventsDocs from "./events/docs.ts";
+import { Feed } from "./events/feed.ts";
 import { type EventsEnv, eventsRoutes } from "./events/routes.ts";
 import { Events } from "./events/service.ts";
-import { Streams } from "./events/streams.ts";
 import { corsHeaders } from "./http/cors.ts";
 import { docsRoutes } from "./http/docs.ts";
 import { Problem, renderProblem } from "./http/problems.ts";
@@ -31,7 +31,10 @@ type Routed = Hono<AppEnv>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
 
-/** For `app.request()`: nobody is at the other end, and header fields are set on the answer. */
+/**
+ * For `app.request()`: nobody is at the other end, header fields are set on the answer, and there is
+ * no connection to open a WebSocket on.
+ */
 export const NO_SERVER: Below = {
   getConnInfo: () => ({ remote: {} }),
   addFields: ({ res: { headers } }, fields) => {
@@ -64,6 +67,7 @@ export const NO_SERVER: Below = {
       }
     }
   },
+  socketOpener: () => null,
   stopping: new AbortController().signal,
 };
 
@@ -86,7 +90,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
   const guard = new Guard(settings, database);
   const users = new Users(settings, database, guard);
   const events = new Events(settings, database);
-  const streams = new Streams(settings, events, guard, below.stopping);
+  const feed = new Feed(settings, events, guard, below.stopping);
   app.use(async (c, next) => {
     c.set("settings", settings);
     c.set("database", database);
@@ -94,7 +98,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     c.set("guard", guard);
     c.set("users", users);
     c.set("events", events);
-    c.set("streams", streams);
+    c.set("feed", feed);
     await next();
   });
   app.use(commonHeaders(app, settings.corsOrigins, below));

@@ -7,6 +7,7 @@ import type { AddressInfo } from "node:net";
 import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { ENVIRONMENT } from "./environment.ts";
+import { SOCKETS } from "./events/routes.ts";
 import {
   answering,
   endWellOnSignals,
@@ -56,7 +57,7 @@ async function run(settings: Settings): Promise<void> {
     } else {
       logListening(server.address() as AddressInfo, settings);
     }
-    await serve(answering(app), settings, server);
+    await serve(answering(app), settings, server, SOCKETS);
   } finally {
     await database.close();
   }

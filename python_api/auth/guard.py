@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypeGuard
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
 from python_api.auth.keys import ProviderKeys
 from python_api.auth.store import Credentials, find_by_id, hold_caller
@@ -52,7 +53,7 @@ class Guard:
         self._database = database
         self._keys = ProviderKeys(settings) if settings.auth_jwks_url else None
 
-    async def registration(self, request: Request) -> Caller | None:
+    async def registration(self, headers: Headers) -> Caller | None:
         """The caller, who may create a user: anybody may, unless registration is closed.
 
         Raises unauthorized, and where it is closed forbidden.
@@ -60,25 +61,25 @@ class Guard:
         Clauses: PROB-20, PROB-21, RIGHT-02, RIGHT-09.
         """
         if not self._settings.registration:
-            return await self.admin(request)
-        return await self._owner(request)
+            return await self.admin(headers)
+        return await self._owner(headers)
 
-    async def admin(self, request: Request) -> Caller | None:
+    async def admin(self, headers: Headers) -> Caller | None:
         """An admin. Raises unauthorized and forbidden.
 
         Clauses: PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14.
         """
-        caller = await self.caller(request)
+        caller = await self.caller(headers)
         if caller and not caller.is_admin:
             raise forbidden()
         return caller
 
-    async def caller(self, request: Request) -> Caller | None:
+    async def caller(self, headers: Headers) -> Caller | None:
         """The caller, whoever it is. Raises unauthorized. Clauses: PROB-20, RIGHT-14, RIGHT-16."""
-        owner = await self._owner(request)
+        owner = await self._owner(headers)
         return _required(owner) if self._settings.auth else None
 
-    async def user(self, request: Request, user_id: str) -> Target:
+    async def user(self, headers: Headers, user_id: str) -> Target:
         """The user with this id, or with `me` the caller, for whoever may see and change them.
 
         Raises unauthorized, forbidden (without a look at whether there is such a user) and
@@ -86,20 +87,20 @@ class Guard:
 
         Clauses: PROB-08, PROB-20, PROB-21, RIGHT-04, RIGHT-05, RIGHT-14.
         """
-        caller = await self.caller(request)
+        caller = await self.caller(headers)
         named = _named(user_id, caller)
         if caller and not caller.is_admin and named != str(caller.id):
             raise forbidden()
         return Target(path_id(named), caller)
 
-    async def deletion(self, request: Request, user_id: str) -> Target:
+    async def deletion(self, headers: Headers, user_id: str) -> Target:
         """The user with this id, for whoever may delete them.
 
         Raises unauthorized, forbidden and validation.
 
         Clauses: PROB-08, RIGHT-03.
         """
-        caller = await self.admin(request)
+        caller = await self.admin(headers)
         return Target(path_id(_named(user_id, caller)), caller)
 
     def check_role(self, caller: Caller | None, role: str | None) -> None:
@@ -141,12 +142,12 @@ class Guard:
             user = await find_by_id(connection, caller.id)
         return _is_good(user, caller.claims) and (user.role == "admin") == caller.is_admin
 
-    async def _owner(self, request: Request) -> Caller | None:
+    async def _owner(self, headers: Headers) -> Caller | None:
         """Whose token it is; None without one. Raises unauthorized for one that is not valid.
 
         Clauses: AUTH-03, AUTH-04, AUTH-11, AUTH-13, AUTH-17.
         """
-        sent = header(request.headers, "authorization")
+        sent = header(headers, "authorization")
         if not self._settings.auth or sent is None or OTHER_SCHEME.fullmatch(sent):
             return None
         bearer = BEARER.fullmatch(sent)
@@ -232,17 +233,25 @@ OF_A_USER: Piece = {
     "x-problems": [*REFUSALS, WRONG_ID],
 }
 MayRegister = Annotated[
-    Caller | None, Reader(lambda request: _guard(request).registration(request), OPEN_TO_ALL)
+    Caller | None,
+    Reader(lambda request: _guard(request).registration(request.headers), OPEN_TO_ALL),
 ]
-Admin = Annotated[Caller | None, Reader(lambda request: _guard(request).admin(request), GUARDED)]
+Admin = Annotated[
+    Caller | None, Reader(lambda request: _guard(request).admin(request.headers), GUARDED)
+]
 AnyCaller = Annotated[
-    Caller | None, Reader(lambda request: _guard(request).caller(request), GUARDED)
+    Caller | None, Reader(lambda request: _guard(request).caller(request.headers), GUARDED)
 ]
 OwnUser = Annotated[
     Target,
-    Reader(lambda request: _guard(request).user(request, request.path_params["id"]), OF_A_USER),
+    Reader(
+        lambda request: _guard(request).user(request.headers, request.path_params["id"]), OF_A_USER
+    ),
 ]
 AnyUser = Annotated[
     Target,
-    Reader(lambda request: _guard(request).deletion(request, request.path_params["id"]), OF_A_USER),
+    Reader(
+        lambda request: _guard(request).deletion(request.headers, request.path_params["id"]),
+        OF_A_USER,
+    ),
 ]

@@ -81,3 +81,15 @@ STREAM_EVENTS: dict[str, Any] = {
     },
     "x-problems": ["events-gone", "too-many-streams"],
 }
+FOLLOW_EVENTS: dict[str, Any] = {
+    "operationId": "followEvents",
+    "summary": "Follow events by WebSocket",
+    "description": "WebSocket (RFC 6455) under the subprotocol `events.v1`: what happens to users, as it does.",
+    "responses": {
+        "101": {
+            "description": "The socket is open.",
+            "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
+        },
+    },
+    "x-problems": ["too-many-streams"],
+}

@@ -47,14 +47,14 @@ async def parse_event_page(request: Request) -> EventPage:
     rules = {
         "limit": integer_rule(limit, MAX_LIMIT),
         "sort": None if sort in SORTS else "malformed",
-        "after": None if after is None else _position_rule(after),
+        "after": None if after is None else position_rule(after),
         **repeated(sent),
     }
     check_parameters(rules)
     return EventPage(int(limit), sort, None if after is None else int(after), sort == "-id")
 
 
-def _position_rule(position: str) -> str | None:
+def position_rule(position: str) -> str | None:
     """The rule that a position breaks, if any. Clauses: EVENT-09."""
     return None if position == "0" else integer_rule(position, MAX_INTEGER)
 
@@ -97,11 +97,11 @@ async def _read_start(request: Request) -> int | None:
     Clauses: PROB-14, QUERY-01, STREAM-03.
     """
     sent_last = header(request.headers, "last-event-id")
-    if sent_last is not None and _position_rule(sent_last):
+    if sent_last is not None and position_rule(sent_last):
         raise malformed_header("Last-Event-ID")
     sent = named_values(read_query(request), ["after"])
     after = sent["after"][0] if sent["after"] else None
-    check_parameters({"after": None if after is None else _position_rule(after), **repeated(sent)})
+    check_parameters({"after": None if after is None else position_rule(after), **repeated(sent)})
     start = after if sent_last is None else sent_last
     return None if start is None else int(start)
 

@@ -2,20 +2,23 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Response, WebSocket
 
 from python_api.auth.guard import AnyCaller
 from python_api.events import docs
+from python_api.events.feed import Feed
+from python_api.events.handshake import SUBPROTOCOL, Handshake, SocketCaller, upgrade_required
 from python_api.events.pages import EventPageQuery, StreamStart, next_link
 from python_api.events.schemas import to_json
 from python_api.events.service import Events
-from python_api.events.streams import Streams
+from python_api.events.sockets import Conversation
+from python_api.events.streams import Stream
 from python_api.http.readers import ReadingRoute, from_app
 
 router = APIRouter(route_class=ReadingRoute)
 
 TheEvents = Annotated[Events, from_app("events")]
-TheStreams = Annotated[Streams, from_app("streams")]
+TheFeed = Annotated[Feed, from_app("feed")]
 
 
 @router.get("/events", openapi_extra=docs.LIST_EVENTS)
@@ -33,6 +36,26 @@ async def list_events(caller: AnyCaller, page: EventPageQuery, events: TheEvents
 
 
 @router.get("/events/stream", openapi_extra=docs.STREAM_EVENTS)
-async def stream_events(caller: AnyCaller, after: StreamStart, streams: TheStreams) -> Response:
+async def stream_events(caller: AnyCaller, after: StreamStart, feed: TheFeed) -> Response:
     """Follow events: a stream of Server-Sent Events. Clauses: STREAM-01, STREAM-12."""
-    return await streams.open(caller, after)
+    position = await feed.begin(after)
+    return Stream(feed, feed.join(caller, position))
+
+
+@router.get("/events/socket", openapi_extra=docs.FOLLOW_EVENTS)
+async def refuse_http(_caller: SocketCaller, _handshake: Handshake) -> Response:
+    """Follow events, but without the handshake. Raises upgrade-required. Clauses: SOCK-02."""
+    raise upgrade_required()
+
+
+@router.websocket("/events/socket")
+async def follow_events(socket: WebSocket, caller: SocketCaller, _handshake: Handshake) -> None:
+    """Follow events: a WebSocket. Clauses: SOCK-01."""
+    feed: Feed = socket.app.state.feed
+    follower = feed.join(caller)
+    try:
+        await socket.accept(SUBPROTOCOL)
+        first_seconds = socket.app.state.settings.request_timeout
+        await Conversation(socket, feed, follower, first_seconds).run()
+    finally:
+        feed.leave(follower)

@@ -63,6 +63,16 @@ HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[1-9][0-9]*$"},
         "example": "1",
     },
+    "Sec-WebSocket-Version": {
+        "description": "The version of the protocol (RFC 6455, 4.4).",
+        "required": True,
+        "schema": {"type": "string", "enum": ["13"]},
+    },
+    "Upgrade": {
+        "description": "The protocol to ask for (RFC 9110, 15.5.22).",
+        "required": True,
+        "schema": {"type": "string", "enum": ["websocket"]},
+    },
     "WWW-Authenticate": {
         "description": "What is asked for, and what is wrong with what was sent (RFC 6750, 3).",
         "required": True,
@@ -202,11 +212,12 @@ def _problems(*possible: str | Problem) -> dict[str, Any]:
         if code not in by_code:
             continue
         problem = by_code[code]
+        fields = headers(*problem.headers)
         response = responses.setdefault(
             str(status),
             {
                 "description": "A problem.",
-                "headers": {},
+                "headers": fields,
                 "content": {
                     "application/problem+json": {
                         "schema": {"$ref": "#/components/schemas/Problem"},
@@ -215,7 +226,8 @@ def _problems(*possible: str | Problem) -> dict[str, Any]:
                 },
             },
         )
-        response["headers"] |= headers(*problem.headers)
+        # Those that all of them have.
+        response["headers"] = {name: fields[name] for name in response["headers"] if name in fields}
         example = {"type": f"/problems/{code}", "title": title, "status": status, "detail": detail}
         if problem.issues:
             example["errors"] = problem.issues

@@ -25,6 +25,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
     "bad-request": (400, "Bad request", "The request is not one that this service can read."),
     "unauthorized": (401, "Unauthorized", "This needs a valid bearer token."),
     "forbidden": (403, "Forbidden", "The token's owner may not do this."),
+    "foreign-origin": (
+        403,
+        "Foreign origin",
+        "Scripts of this origin may not open a WebSocket here.",
+    ),
     "not-found": (404, "Not found", "There is nothing at this path."),
     "user-not-found": (404, "User not found", "There is no user with this id."),
     "method-not-allowed": (405, "Method not allowed", "This path does not support the method."),
@@ -40,6 +45,11 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
         415,
         "Unsupported media type",
         "The body must be of the right type, in UTF-8, declared by one Content-Type, not encoded.",
+    ),
+    "upgrade-required": (
+        426,
+        "Upgrade required",
+        "This path speaks WebSocket (RFC 6455), version 13, alone.",
     ),
     "headers-too-large": (
         431,
@@ -68,7 +78,7 @@ CATALOGUE: dict[str, tuple[int, str, str]] = {
     "too-many-streams": (
         503,
         "Too many streams",
-        "The service has too many streams of events open at the moment.",
+        "The service has too many streams and sockets of events open at the moment.",
     ),
     "provider-unavailable": (
         503,

@@ -1,7 +1,7 @@
 """The HTTP server below the application: uvicorn, and what it takes to behave as Node's does.
 
 Refuses what no application should see, hands requests over with their raw target, ignores
-upgrades, lets no client hold much of it for long, lets a client read its answer before the
+upgrades but those to WebSockets, lets no client hold much of it for long, lets a client read its answer before the
 connection goes, and stops gracefully.
 """
 
@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -25,11 +25,13 @@ import httptools
 import uvicorn
 from fastapi import FastAPI
 from starlette.datastructures import Headers
+from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from python_api.http.problems import Problem, render_problem
+from python_api.http.sockets import Socket, asks_for_socket
 from python_api.operation.observability import (
     LINES,
     NO_ROUTE,
@@ -91,9 +93,10 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
 
     Clauses: HDR-07, HDR-08, LOG-04, ROUTE-15.
     """
+    sockets = {route.path.encode() for route in app.routes if isinstance(route, WebSocketRoute)}
     config = uvicorn.Config(
         app,
-        http=cast(Any, partial(Protocol, settings, OrderedDict())),
+        http=cast(Any, partial(Protocol, settings, sockets, OrderedDict())),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -267,12 +270,21 @@ class Protocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(
-        self, settings: Settings, waiting: OrderedDict["Protocol", None], **kwargs: Any
+        self,
+        settings: Settings,
+        sockets: Collection[bytes],
+        waiting: OrderedDict["Protocol", None],
+        **kwargs: Any,
     ) -> None:
-        """A connection; `waiting` are those on which no request is answered."""
+        """A connection; `waiting` are those on which no request is answered.
+
+        `sockets` are the paths that the application has WebSockets at.
+        """
         super().__init__(**kwargs)
         self._renew_parser()
         self._settings = settings
+        self._sockets = sockets
+        self._socket: Socket | None = None
         self._waiting = waiting
         self._unparsed = b""
         # The request that is being answered; `cycle` is the one that came last.
@@ -313,6 +325,8 @@ class Protocol(HttpToolsProtocol):
         if self._answering:
             self._answering.disconnected = True
             self._answering.message_event.set()
+        if self._socket:
+            self._socket.lose()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -355,9 +369,10 @@ class Protocol(HttpToolsProtocol):
     def must_wait(self) -> bool:
         """Whether there is something to wait for: earlier requests, or a client that doesn't read.
 
-        Clauses: HTTP-22.
+        Clauses: HTTP-22, SOCK-20.
         """
-        return bool(self.pipeline) or self.flow.write_paused
+        socket_waits = self._socket is not None and self._socket.must_wait()
+        return bool(self.pipeline) or self.flow.write_paused or socket_waits
 
     def _parse(self) -> None:
         """Parse what has come, as far as there is nothing that has to come first.
@@ -395,7 +410,29 @@ class Protocol(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """The client has read. Clauses: HTTP-22."""
         super().resume_writing()
-        self._go_on()
+        self.read_on()
+
+    def shutdown(self) -> None:
+        """Close once what is asked is answered; the application ends its WebSockets itself.
+
+        Clauses: OPS-06, SOCK-18.
+        """
+        if not (self._socket and self._socket.is_open):
+            super().shutdown()
+
+    def switch_protocols(self) -> None:
+        """From now on, what comes in isn't HTTP, but for the WebSocket."""
+        assert self._answering
+        self._answering.response_started = True
+        self._answering.response_complete = True
+
+    async def drain(self) -> None:
+        """Wait until the client has taken most of what was sent, or is gone."""
+        await self.flow.drain()
+
+    def is_reading(self) -> bool:
+        """Whether what comes in is taken at the moment."""
+        return not self.flow.read_paused
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
@@ -410,9 +447,9 @@ class Protocol(HttpToolsProtocol):
         if self.reading == "nothing":
             self._deadline = self.loop.time() + self._settings.keep_alive_timeout
         if not self.transport.is_closing():
-            self._go_on()
+            self.read_on()
 
-    def _go_on(self) -> None:
+    def read_on(self) -> None:
         """Answer the next request, once the answers before it have been taken. Clauses: HTTP-22."""
         if self.pipeline and not self._answering and not self.flow.write_paused:
             self._waiting.pop(self, None)
@@ -425,22 +462,36 @@ class Protocol(HttpToolsProtocol):
     def _feed(self, data: bytes) -> bytes:
         """Parse, up to a request that asks for an upgrade; what is to be parsed then is returned.
 
-        httptools takes such a request for the last, and its body for another protocol's. Nothing
-        here upgrades (RFC 9110, 7.8), so it is parsed again as one that doesn't ask.
+        httptools takes such a request for the last, and its body for another protocol's. So unless
+        it is for a WebSocket, it is parsed again as one that doesn't ask (RFC 9110, 7.8).
 
-        Clauses: HTTP-12, HTTP-13.
+        Clauses: HTTP-12, HTTP-13, SOCK-01.
         """
+        if self._socket:
+            self._socket.take(data)
+            return b""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if self.refused:
                 return b""
-            version = self.parser.get_http_version().encode("ascii")
+            method, version = self.parser.get_method(), self.parser.get_http_version()
+            path, _, query = split_target(self.url)[1].partition(b"?")
+            rest = data[upgrade.args[0] :]
+            if asks_for_socket(method, path, version, self.headers, self._sockets):
+                self._socket = Socket(self.config.loaded_app, self, self._settings)
+                self._hand_over(self._socket)
+                self.cycle.keep_alive = False
+                self.scope["raw_path"] = path
+                self.scope["query_string"] = query
+                self.on_message_complete()
+                self._unparsed = rest + self._unparsed
+                return b""
             fields = [field for field in self.headers if field[0] != b"upgrade"]
-            head = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+            head = [b"%b %b HTTP/%b" % (method, self.url, version.encode("ascii"))]
             head += [b"%b: %b" % field for field in fields]
             self._renew_parser()
-            return b"\r\n".join([*head, b"", data[upgrade.args[0] :]])
+            return b"\r\n".join([*head, b"", rest])
         return b""
 
     def _renew_parser(self) -> None:

@@ -237,7 +237,7 @@ const USER_ID = {
 const REFUSALS = [unauthorized(), forbidden(), "unavailable", "provider-unavailable"] as const;
 const WRONG_ID = new Problem("validation", [issue("parameter", "id", "malformed")]);
 const OPEN_TO_ALL: Piece = { security: OPTIONAL, "x-problems": REFUSALS };
-const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };
+export const GUARDED: Piece = { security: SECURED, "x-problems": REFUSALS };
 const OF_A_USER: Piece = {
   security: SECURED,
   parameters: [USER_ID],

@@ -79,3 +79,16 @@ export const STREAM_EVENTS: Piece = {
   },
   "x-problems": ["events-gone", "too-many-streams"],
 };
+export const FOLLOW_EVENTS: Piece = {
+  operationId: "followEvents",
+  summary: "Follow events by WebSocket",
+  description:
+    "WebSocket (RFC 6455) under the subprotocol `events.v1`: what happens to users, as it does.",
+  responses: {
+    "101": {
+      description: "The socket is open.",
+      headers: { "X-Request-Id": { $ref: "#/components/headers/X-Request-Id" } },
+    },
+  },
+  "x-problems": ["too-many-streams"],
+};

@@ -55,7 +55,7 @@ export function parseEventPage(parameters: readonly (readonly [string, string])[
 }
 
 /** The rule that a position breaks, if any. @clauses EVENT-09 */
-function positionRule(position: string): Rule | null {
+export function positionRule(position: string): Rule | null {
   return position === "0" ? null : integerRule(position, MAX_INTEGER);
 }
 

@@ -4,13 +4,20 @@ import { Hono } from "hono";
 import { anyCaller, type GuardEnv } from "../auth/guard.ts";
 import { describe } from "../http/openapi.ts";
 import * as docs from "./docs.ts";
+import type { Feed } from "./feed.ts";
+import { handshake, SUBPROTOCOL, socketCaller } from "./handshake.ts";
 import { eventPageQuery, nextLink, streamStart } from "./pages.ts";
 import { toJson } from "./schemas.ts";
 import type { Events } from "./service.ts";
-import type { Streams } from "./streams.ts";
+import { Conversation } from "./sockets.ts";
+import { Stream } from "./streams.ts";
 
 /** An application with a guard, and events. */
-export type EventsEnv = GuardEnv & { Variables: { events: Events; streams: Streams } };
+export type EventsEnv = GuardEnv & { Variables: { events: Events; feed: Feed } };
+
+const SOCKET = "/events/socket";
+/** The paths at which there are WebSockets. */
+export const SOCKETS: ReadonlySet<string> = new Set([SOCKET]);
 
 export const eventsRoutes = new Hono<EventsEnv>()
   /**
@@ -31,11 +38,24 @@ export const eventsRoutes = new Hono<EventsEnv>()
 
   /** Follow events: a stream of Server-Sent Events. @clauses STREAM-01, STREAM-12 */
   .get("/events/stream", anyCaller, streamStart, describe(docs.STREAM_EVENTS), async (c) => {
-    const stream = await c.get("streams").open(c.get("caller"), c.get("after"));
+    const feed = c.get("feed");
+    const position = await feed.begin(c.get("after"));
+    const follower = feed.join(c.get("caller"), position);
     const fields = { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" };
     if (c.req.method === "HEAD") {
-      await stream.cancel();
+      feed.leave(follower);
       return c.body(null, 200, fields);
     }
-    return c.body(stream, 200, fields);
+    return c.body(new Stream(feed, follower), 200, fields);
+  })
+
+  /** Follow events: a WebSocket. @clauses SOCK-01 */
+  .get(SOCKET, socketCaller, handshake, describe(docs.FOLLOW_EVENTS), (c) => {
+    const feed = c.get("feed");
+    const follower = feed.join(c.get("caller"));
+    const { requestTimeout } = c.get("settings");
+    return c.get("openSocket")(SUBPROTOCOL, async (socket) => {
+      await new Conversation(socket, feed, follower, requestTimeout).run();
+      feed.leave(follower);
+    });
   });

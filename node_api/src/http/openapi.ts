@@ -58,6 +58,16 @@ const HEADERS = {
     schema: { type: "string", pattern: "^[1-9][0-9]*$" },
     example: "1",
   },
+  "Sec-WebSocket-Version": {
+    description: "The version of the protocol (RFC 6455, 4.4).",
+    required: true,
+    schema: { type: "string", enum: ["13"] },
+  },
+  Upgrade: {
+    description: "The protocol to ask for (RFC 9110, 15.5.22).",
+    required: true,
+    schema: { type: "string", enum: ["websocket"] },
+  },
   "WWW-Authenticate": {
     description: "What is asked for, and what is wrong with what was sent (RFC 6750, 3).",
     required: true,
@@ -193,17 +203,20 @@ function problems(possible: readonly (Code | Problem)[]): Record<string, Describ
   for (const problem of CODES.flatMap((code) => byCode.get(code) ?? [])) {
     const { code, issues } = problem;
     const [status, title, detail] = CATALOGUE[code];
-    const before = responses[status]?.content?.["application/problem+json"]?.examples;
+    const before = responses[status];
+    const examples = before?.content?.["application/problem+json"]?.examples;
     const errors = issues.length > 0 ? { errors: issues } : {};
     const example = { type: `/problems/${code}`, title, status, detail, ...errors };
-    const fields = Object.keys(problem.headers) as HeaderName[];
+    const fields = headers(...(Object.keys(problem.headers) as HeaderName[]));
+    const others = before?.headers ?? fields;
     responses[status] = {
       description: "A problem.",
-      headers: { ...responses[status]?.headers, ...headers(...fields) },
+      // Those that all of them have.
+      headers: Object.fromEntries(Object.entries(fields).filter(([name]) => name in others)),
       content: {
         "application/problem+json": {
           schema: { $ref: "#/components/schemas/Problem" },
-          examples: { ...before, [code]: { summary: title, value: example } },
+          examples: { ...examples, [code]: { summary: title, value: example } },
         },
       },
     };

@@ -38,9 +38,25 @@ export type Below = {
   readBody: (c: Context) => Promise<Uint8Array>;
   /** Read a body that nobody needs to its end. Throws ClientGone. */
   readToEnd: (c: Context) => Promise<void>;
+  /** What opens a WebSocket on the request's connection; null where that isn't asked for. */
+  socketOpener: (c: Context) => SocketOpener | null;
   /** Aborted as the server begins to stop. */
   stopping: AbortSignal;
 };
+
+/** A WebSocket (RFC 6455). */
+export type Socket = {
+  /** The next message, a text or bytes; null once the client has closed or is gone. */
+  receive: () => Promise<string | Uint8Array | null>;
+  /** Send a text. Fulfilled once the system has taken it, or nobody will. */
+  send: (text: string) => Promise<void>;
+  /** Close for this reason, and take nothing else any more. */
+  close: (code: number, reason: string) => void;
+};
+/** What is said on a WebSocket that is open, or was. Never fails. */
+export type Converse = (socket: Socket) => Promise<void>;
+/** Gives the answer that opens a WebSocket of this subprotocol, on which `converse` is called then. */
+export type SocketOpener = (protocol: string, converse: Converse) => Response;
 
 /** What the application was made with, and the id of the request. */
 export type Env = {

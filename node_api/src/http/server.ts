@@ -2,8 +2,8 @@
  * The HTTP server below the application: Node's, and what it takes to behave as uvicorn does.
  *
  * Refuses what no application should see, hands requests over with their raw target and one after
- * the other, lets no client hold much of it for long, lets a client read its answer before the
- * connection goes, and stops gracefully.
+ * the other, ignores upgrades but those to WebSockets, lets no client hold much of it for long, lets
+ * a client read its answer before the connection goes, and stops gracefully.
  */
 
 import { lookup } from "node:dns/promises";
@@ -29,6 +29,7 @@ import { isLocal, type Settings } from "../settings.ts";
 import { type Code, Problem, renderProblem } from "./problems.ts";
 import type { Below } from "./readers.ts";
 import { ClientGone, MAX_BODY, routePath } from "./requests.ts";
+import { asksForSocket, Handshake } from "./sockets.ts";
 
 const MAX_HEADERS = 100;
 const MAX_HEADER_BYTES = 16384;
@@ -70,6 +71,8 @@ type Inner = { parser: Parser; _handle: { writeQueueSize: number } | null };
  */
 class Outgoing<Incoming extends IncomingMessage> extends ServerResponse<Incoming> {
   fields: Readonly<Record<string, string>> = {};
+  /** The request, where it is one for a WebSocket. */
+  handshake: Handshake | null = null;
 
   override writeHead(status: number, given?: unknown): this {
     return super.writeHead(status, { ...this.fields, ...(given as OutgoingHttpHeaders) });
@@ -94,6 +97,7 @@ export const NODE_SERVER: Below = {
       throw new ClientGone();
     });
   },
+  socketOpener: ({ env: { outgoing } }) => outgoing.handshake?.accept ?? null,
   stopping: stopping.signal,
 };
 
@@ -148,10 +152,17 @@ export function answering(app: App): Answer {
 /**
  * Serve until SIGTERM or SIGINT; then let the requests under way end, and return.
  *
+ * `sockets` are the paths that the application has WebSockets at.
+ *
  * @clauses BODY-04, BODY-06, BODY-07, HDR-09, HTTP-04, HTTP-08, HTTP-09, HTTP-12, HTTP-19, HTTP-22,
  * HTTP-28, OPS-06, OPS-25, OPS-26, OPS-27, OPS-28
  */
-export async function serve(answer: Answer, settings: Settings, server: Server): Promise<void> {
+export async function serve(
+  answer: Answer,
+  settings: Settings,
+  server: Server,
+  sockets: ReadonlySet<string>,
+): Promise<void> {
   // V8 comes to take rows for objects that last, and has the collector look at them time and again:
   // that would stop everything else.
   setFlagsFromString("--no-allocation-site-pretenuring");
@@ -178,13 +189,19 @@ export async function serve(answer: Answer, settings: Settings, server: Server):
   // An expectation that Node doesn't know is not met with a 417, but ignored (HTTP-14, HTTP-15,
   // HTTP-25).
   for (const event of ["request", "checkExpectation"]) {
-    server.on(event, (incoming: IncomingMessage, outgoing: ServerResponse) =>
+    server.on(event, (incoming: IncomingMessage, outgoing: Outgoing<IncomingMessage>) =>
       connections.get(incoming.socket)?.take(incoming, outgoing),
     );
   }
-  server.on("upgrade", (incoming, socket, rest) =>
-    connections.get(socket)?.parseAgain(incoming, rest, server),
-  );
+  server.on("upgrade", (incoming, socket, rest) => {
+    const [path = ""] = splitTarget(incoming.url ?? "")[1].split("?", 1);
+    const connection = connections.get(socket);
+    if (asksForSocket(incoming, path, sockets)) {
+      connection?.takeSocket(incoming, rest);
+    } else {
+      void connection?.parseAgain(incoming, rest, server);
+    }
+  });
   server.on("connect", (_, socket) => connections.get(socket.resume())?.refuse("bad-request"));
   server.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     const tooLarge = TOO_LARGE.has(error.code ?? "");
@@ -360,7 +377,7 @@ class Connection {
   /** The connections on which no request is under way, the one that has waited longest first. */
   readonly #waiting: Set<Connection>;
   /** The request that came last, and its answer. */
-  #last: { incoming: IncomingMessage; outgoing: ServerResponse } | null = null;
+  #last: { incoming: IncomingMessage; outgoing: Outgoing<IncomingMessage> } | null = null;
   /** Fulfilled when the requests so far are answered, and when those before the last one are. */
   #answered: Promise<void> = Promise.resolve();
   #answeredBefore: Promise<void> = Promise.resolve();
@@ -448,7 +465,7 @@ class Connection {
   }
 
   /** A request has come: answer it after those before it. @clauses HTTP-10, HTTP-11 */
-  take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  take(incoming: IncomingMessage, outgoing: Outgoing<IncomingMessage>): void {
     this.#waiting.delete(this);
     this.#head = false;
     const before = this.#last?.outgoing;
@@ -457,10 +474,25 @@ class Connection {
     this.#answered = this.#answerInTurn(incoming, outgoing, before);
   }
 
+  /**
+   * A request for a WebSocket has come, and `rest` behind it: after those before it have the
+   * application open the WebSocket, or answer.
+   *
+   * @clauses SOCK-01
+   */
+  takeSocket(incoming: IncomingMessage, rest: Buffer): void {
+    const outgoing = new Outgoing(incoming);
+    outgoing.handshake = new Handshake(incoming, rest, this.#settings.eventsHeartbeat);
+    // What follows is no request.
+    outgoing.shouldKeepAlive = false;
+    outgoing.once("finish", () => this.#socket.destroySoon());
+    this.take(incoming, outgoing);
+  }
+
   /** Answer one request once the answers before it are taken. @clauses HTTP-22 */
   async #answerInTurn(
     incoming: IncomingMessage,
-    outgoing: ServerResponse,
+    outgoing: Outgoing<IncomingMessage>,
     before: ServerResponse | undefined,
   ): Promise<void> {
     this.#pending += 1;
@@ -507,9 +539,13 @@ class Connection {
    *
    * @clauses HTTP-06, HTTP-07, HTTP-16
    */
-  async #handOver(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+  async #handOver(incoming: IncomingMessage, outgoing: Outgoing<IncomingMessage>): Promise<void> {
     if (this.#closing || incoming === this.#broken || this.#socket.destroyed) {
       return;
+    }
+    const { handshake } = outgoing;
+    if (handshake) {
+      outgoing.assignSocket(this.#socket);
     }
     // To such a client Node sends no chunks by itself (STREAM-13).
     outgoing.shouldKeepAlive &&= incoming.httpVersion !== "1.0";
@@ -523,6 +559,10 @@ class Connection {
       incoming.url = safeTarget(splitTarget(incoming.url ?? "")[1]);
       incoming.headers.host = "localhost";
       await this.#answer(incoming, outgoing);
+    }
+    if (handshake?.open) {
+      outgoing.detachSocket(this.#socket);
+      await handshake.open(outgoing.fields["X-Request-Id"] ?? "");
     }
     this.#closing ||= !outgoing.shouldKeepAlive;
   }
@@ -567,8 +607,7 @@ class Connection {
   /**
    * Parse a request again as one that asks for no upgrade, once those before it are answered.
    *
-   * Node takes it for the last, and its body for another protocol's. Nothing here upgrades
-   * (RFC 9110, 7.8).
+   * Node takes it for the last, and its body for another protocol's (RFC 9110, 7.8).
    *
    * @clauses HTTP-12, HTTP-13
    */

@@ -1,0 +1,249 @@
+/** The WebSocket of events: what the client wants, and what it is told. */
+
+import { Problem } from "../http/problems.ts";
+import type { Socket } from "../http/readers.ts";
+import { MAX_INTEGER, parseJson } from "../http/requests.ts";
+import { log } from "../operation/observability.ts";
+import { isUnavailable } from "../storage/database.ts";
+import { AWAY_MILLISECONDS, type Feed, type Follower, trace } from "./feed.ts";
+import { positionRule } from "./pages.ts";
+import { type Event, TYPES, toJson } from "./schemas.ts";
+
+const MAX_USERS = 100;
+const MEMBERS = ["after", "types", "users"];
+
+// RFC 6455, 7.4.1
+const GOING_AWAY = 1001;
+const BINARY = 1003;
+const POLICY = 1008;
+const FAILED = 1011;
+// Of our own (7.4.2): 4000 and the status that a request would be answered with.
+const CODES: Readonly<Record<string, number>> = { unauthorized: 4401, "events-gone": 4410 };
+
+/** The reason for which a socket is closed, and its code. */
+class Close extends Error {
+  readonly code: number;
+  readonly reason: string;
+
+  constructor(code: number, reason = "") {
+    super(`${code} ${reason}`);
+    this.code = code;
+    this.reason = reason;
+  }
+}
+
+/** What a client wants to be told. */
+class Wanted {
+  /** The position behind which it begins; null where it isn't said. */
+  readonly after: number | null;
+  /** Of these types alone; null for all. */
+  readonly types: ReadonlySet<string> | null;
+  /** Of these users alone; null for all. */
+  readonly users: ReadonlySet<number> | null;
+
+  constructor(
+    after: number | null,
+    types: ReadonlySet<string> | null,
+    users: ReadonlySet<number> | null,
+  ) {
+    this.after = after;
+    this.types = types;
+    this.users = users;
+  }
+
+  /** Whether it is wanted. @clauses SOCK-09 */
+  includes({ type, user_id }: Event): boolean {
+    return (this.types?.has(type) ?? true) && (this.users?.has(user_id) ?? true);
+  }
+}
+
+/**
+ * What the client's message says. Throws malformed-json and validation.
+ *
+ * @clauses SOCK-07, SOCK-15
+ */
+export function parseWanted(text: string): Wanted {
+  const document = parseJson(Buffer.from(text));
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw new Problem("validation");
+  }
+  if (!Object.keys(document).every((name) => MEMBERS.includes(name))) {
+    throw new Problem("validation");
+  }
+  const { after = "0", types = TYPES, users = [1] } = document as Record<string, unknown>;
+  if (typeof after !== "string" || positionRule(after)) {
+    throw new Problem("validation");
+  }
+  const ofTypes = setOf(types, TYPES.length, isType);
+  const ofUsers = setOf(users, MAX_USERS, isId);
+  return new Wanted(
+    "after" in document ? Number(after) : null,
+    "types" in document ? ofTypes : null,
+    "users" in document ? ofUsers : null,
+  );
+}
+
+/** The members of a list of one to `most`. Throws validation. */
+function setOf<One>(
+  value: unknown,
+  most: number,
+  isOne: (one: unknown) => one is One,
+): ReadonlySet<One> {
+  if (!Array.isArray(value) || value.length < 1 || value.length > most || !value.every(isOne)) {
+    throw new Problem("validation");
+  }
+  return new Set(value);
+}
+
+function isType(value: unknown): value is string {
+  return (TYPES as readonly unknown[]).includes(value);
+}
+
+function isId(value: unknown): value is number {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INTEGER;
+}
+
+/** What is said on an open socket, until either side closes it. */
+export class Conversation {
+  readonly #socket: Socket;
+  readonly #feed: Feed;
+  readonly #follower: Follower;
+  readonly #firstSeconds: number;
+  #hasBegun = false;
+  #isOver = false;
+
+  /** With the client of this socket, whose first message is waited for so long at most. */
+  constructor(socket: Socket, feed: Feed, follower: Follower, firstSeconds: number) {
+    this.#socket = socket;
+    this.#feed = feed;
+    this.#follower = follower;
+    this.#firstSeconds = firstSeconds;
+  }
+
+  /**
+   * Tell the client what it wants to know, and close when there is a reason to. Never fails.
+   *
+   * @clauses SOCK-16, SOCK-17, SOCK-18
+   */
+  async run(): Promise<void> {
+    try {
+      await this.#converse();
+    } catch (error) {
+      if (error instanceof Close) {
+        this.#socket.close(error.code, error.reason);
+      } else if (error instanceof Problem) {
+        this.#socket.close(CODES[error.code] ?? FAILED, error.code);
+      } else {
+        log("error", "socket failed", { error: trace(error) });
+        this.#socket.close(FAILED, "");
+      }
+    }
+  }
+
+  /**
+   * Take messages, and send what was asked for last, until the client is gone.
+   *
+   * Throws Close, unauthorized and events-gone.
+   *
+   * @clauses SOCK-08
+   */
+  async #converse(): Promise<void> {
+    let sending = this.#awaitFirst();
+    try {
+      for (;;) {
+        const ended = sending.then(() => Promise.reject(new Close(GOING_AWAY)));
+        const message = await Promise.race([this.#socket.receive(), ended]);
+        if (message === null) {
+          return;
+        }
+        const wanted = read(message);
+        this.#follower.interrupt();
+        await sending;
+        this.#follower.isInterrupted = false;
+        sending = this.#send(wanted);
+      }
+    } finally {
+      this.#isOver = true;
+      this.#follower.interrupt();
+      await sending;
+    }
+  }
+
+  /** Wait for the first message. Throws Close. @clauses SOCK-15 */
+  async #awaitFirst(): Promise<void> {
+    const deadline = performance.now() + this.#firstSeconds * 1000;
+    while (!(this.#feed.stopping || this.#follower.isInterrupted)) {
+      if (performance.now() >= deadline) {
+        throw new Close(POLICY, "timeout");
+      }
+      await this.#follower.wait(deadline - performance.now());
+    }
+  }
+
+  /**
+   * Send what is wanted, until another message comes or the service stops.
+   *
+   * Throws unauthorized and events-gone.
+   *
+   * @clauses SOCK-09, SOCK-10
+   */
+  async #send(wanted: Wanted): Promise<void> {
+    while (!(await this.#begin(wanted))) {
+      await this.#follower.wait(AWAY_MILLISECONDS);
+      if (this.#feed.stopping || this.#isOver) {
+        return;
+      }
+    }
+    await this.#tellPosition();
+    for await (const page of this.#feed.pages(this.#follower)) {
+      if (page.length === 0) {
+        await this.#tellPosition();
+      }
+      for (const event of page) {
+        if (wanted.includes(event)) {
+          await this.#socket.send(toJson(event));
+        }
+        this.#follower.position = event.position;
+      }
+    }
+  }
+
+  /**
+   * Begin where it is wanted; whether the database was there to be asked.
+   *
+   * Throws unauthorized and events-gone.
+   *
+   * @clauses SOCK-08, SOCK-16, SOCK-17, SOCK-21
+   */
+  async #begin({ after }: Wanted): Promise<boolean> {
+    try {
+      await this.#feed.confirm(this.#follower);
+      if (after !== null || !this.#hasBegun) {
+        this.#follower.position = await this.#feed.begin(after);
+        this.#hasBegun = true;
+      }
+    } catch (error) {
+      if (!isUnavailable(error)) {
+        throw error;
+      }
+      return false;
+    }
+    return true;
+  }
+
+  async #tellPosition(): Promise<void> {
+    await this.#socket.send(`{"after":"${this.#follower.position}"}`);
+  }
+}
+
+/** What the client's message says. Throws Close. @clauses SOCK-14, SOCK-15 */
+function read(message: string | Uint8Array): Wanted {
+  if (typeof message !== "string") {
+    throw new Close(BINARY);
+  }
+  try {
+    return parseWanted(message);
+  } catch (error) {
+    throw error instanceof Problem ? new Close(POLICY, error.code) : error;
+  }
+}
