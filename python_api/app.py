@@ -96,7 +96,7 @@ class CommonHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "websocket.accept":
-                message["headers"] = [(b"X-Request-Id", this_request.encode())]
+                message["headers"] = [*message["headers"], (b"X-Request-Id", this_request.encode())]
                 observation.end(route_template(asked), 101)
             elif message["type"].endswith("http.response.start"):
                 fields = MutableHeaders(scope=message)

@@ -269,7 +269,7 @@ app.route("/events/socket").get(
       feed.leave(follower);
     });
     c.observation.end("/events/socket", 101);
-    // The server below answers, with these fields.
+    // The server below answers, with these fields, once the handler is done, which it is told so.
     Object.assign(c.env.outgoing, { fields: { "X-Request-Id": c.requestId } }).emit("close");
   }),
 );

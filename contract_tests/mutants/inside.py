@@ -480,7 +480,7 @@ _INSIDE = [
         (
             "app.py",
             "CommonHeaders.__call__",
-            '[(b"X-Request-Id", this_request.encode())]',
+            '[*message["headers"], (b"X-Request-Id", this_request.encode())]',
             "[]",
         ),
         (
@@ -528,8 +528,13 @@ _INSIDE = [
         "no_token_in_a_subprotocol",
         "SOCK-04",
         "A token in a subprotocol isn't taken.",
-        ("events/handshake.py", "_with_token", "not tokens or", "tokens or"),
-        ("events/handshake.ts", "withToken", "token === undefined ||", "token !== undefined ||"),
+        ("events/handshake.py", "_with_token", "if not tokens or", "if True or"),
+        (
+            "events/handshake.ts",
+            "withToken",
+            "token === undefined ||",
+            "token === undefined || true ||",
+        ),
     ),
     _one(
         "any_origin_may_follow",
@@ -566,8 +571,8 @@ _INSIDE = [
         "each_message_begins_anew",
         "SOCK-08",
         "A later message begins with what happens from then on.",
-        ("events/sockets.py", "Conversation._begin", "or not self._has_begun", "or True"),
-        ("events/sockets.ts", "Conversation.#begin", "|| !this.#hasBegun", "|| true"),
+        ("events/sockets.py", "Conversation._send", "or not self._has_begun", "or True"),
+        ("events/sockets.ts", "Conversation.#send", "|| !this.#hasBegun", "|| true"),
     ),
     _one(
         "all_users_are_wanted",
@@ -601,10 +606,38 @@ _INSIDE = [
         ("http/sockets.ts", "OpenSocket.#beat", 'this.#ping === "sent" &&', "false &&"),
     ),
     Inside(
-        "pong_of_its_own",
+        "pings_end_a_socket",
         "SOCK-12",
-        "A Pong has other data than the Ping; a Close within a message ends it badly.",
-        (Patch("http/sockets.py", "Frames.recv_frame", "self.current_size = None", "pass"),),
+        "A Ping is answered with a Close.",
+        (
+            Patch(
+                "http/sockets.py",
+                "Frames.recv_frame",
+                "super().recv_frame(frame)",
+                "self.fail(1000) if frame.opcode is Opcode.PING else super().recv_frame(frame)",
+            ),
+        ),
+        (
+            Patch(
+                "src/http/sockets.ts",
+                "OpenSocket.#pong",
+                "this.#ws.pong(data,",
+                "this.#ws.close(1000, data,",
+            ),
+        ),
+    ),
+    Inside(
+        "pong_within_a_message_counts",
+        "SOCK-12",
+        "What comes within a message counts as a part of it; a Pong has other data than its Ping.",
+        (
+            Patch(
+                "http/sockets.py",
+                "Frames.__init__",
+                "max_size=(None, MAX_MESSAGE)",
+                "max_size=MAX_MESSAGE",
+            ),
+        ),
         (
             Patch(
                 "src/http/sockets.ts",
@@ -615,18 +648,46 @@ _INSIDE = [
         ),
     ),
     Inside(
-        "errors_go_unpunished",
+        "errors_have_no_code",
         "SOCK-13",
-        "What breaks the protocol is closed with another code.",
-        (Patch("http/sockets.py", "Frames.fail", "super().fail(code)", "super().fail(1000)"),),
+        "What breaks the protocol is cut off without a Close.",
+        (
+            Patch(
+                "http/sockets.py",
+                "Frames.fail",
+                "super().fail(code)",
+                "super().fail(CloseCode.ABNORMAL_CLOSURE)",
+            ),
+        ),
         (
             Patch(
                 "src/http/sockets.ts",
                 "OpenSocket.constructor",
-                'ws.on("error", end);',
-                'ws.on("error", () => ws.terminate());',
+                "this.#tellEnd();\n      this.#endLater();",
+                "ws.terminate();",
             ),
         ),
+    ),
+    _one(
+        "any_number_of_fragments",
+        "SOCK-14",
+        "A message may have as many fragments as it likes.",
+        ("http/sockets.py", "MAX_FRAGMENTS", "64", "1_000_000"),
+        ("http/sockets.ts", "MAX_FRAGMENTS", "64", "1_000_000"),
+    ),
+    _one(
+        "failures_have_a_reason",
+        "SOCK-18",
+        "A failure of the service closes as if the client had done something wrong.",
+        ("events/sockets.py", "FAILED", "1011", "1008"),
+        ("events/sockets.ts", "FAILED", "1011", "1008"),
+    ),
+    _one(
+        "backlogs_keep_others_waiting",
+        "SOCK-09",
+        "What there is for one client is sent in one go.",
+        ("events/feed.py", "Feed.pages", "await asyncio.sleep(0)", "pass"),
+        ("events/feed.ts", "Feed.pages", "await immediate();", ""),
     ),
     _one(
         "messages_of_any_size",
@@ -658,13 +719,13 @@ _INSIDE = [
         "A message is answered whatever has become of the token.",
         (
             "events/sockets.py",
-            "Conversation._begin",
+            "Conversation._send",
             "await self._feed.confirm(self._follower)",
             "pass",
         ),
         (
             "events/sockets.ts",
-            "Conversation.#begin",
+            "Conversation.#send",
             "await this.#feed.confirm(this.#follower);",
             "",
         ),
@@ -705,9 +766,21 @@ _INSIDE = [
     _one(
         "lost_database_closes_sockets",
         "SOCK-21",
-        "A message that comes while the database is away closes the socket.",
-        ("events/sockets.py", "Conversation._begin", "not is_unavailable(error)", "True"),
-        ("events/sockets.ts", "Conversation.#begin", "!isUnavailable(error)", "true"),
+        "A socket doesn't outlast the database.",
+        ("events/feed.py", "Feed.pages", "if not is_unavailable(error):", "if True:"),
+        ("events/feed.ts", "Feed.pages", "if (!isUnavailable(error)) {", "if (error) {"),
+    ),
+    _one(
+        "unavailable_is_a_failure",
+        "SOCK-21",
+        "A message that can't be answered since the database is away fails.",
+        ("events/sockets.py", "Conversation._begin", "if not is_unavailable(error):", "if True:"),
+        (
+            "events/sockets.ts",
+            "Conversation.#begin",
+            "isUnavailable(error) ?",
+            "!isUnavailable(error) ?",
+        ),
     ),
     _one(
         "members_see_all_events",

@@ -132,7 +132,7 @@ class Guard:
     async def is_still(self, caller: Caller | None) -> bool:
         """Whether the caller's token is still good, and they are an admin or not as before.
 
-        Clauses: STREAM-07.
+        Clauses: SOCK-16, STREAM-07.
         """
         if caller is None:
             return True

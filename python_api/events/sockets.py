@@ -3,12 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from fastapi import WebSocket
 from starlette.types import Message
 
-from python_api.events.feed import AWAY_SECONDS, Feed, Follower, trace
+from python_api.events.feed import Feed, Follower, trace
 from python_api.events.pages import position_rule
 from python_api.events.schemas import TYPES, Event, to_json
 from python_api.http.problems import Problem
@@ -23,8 +22,8 @@ GOING_AWAY = 1001
 BINARY = 1003
 POLICY = 1008
 FAILED = 1011
-# Of our own (7.4.2): 4000 and the status that a request would be answered with.
-CODES = {"unauthorized": 4401, "events-gone": 4410}
+# Of our own (7.4.2), by the problem: 4000 and the status that a request would be answered with.
+CODES = {"unauthorized": 4401, "events-gone": 4410, "unavailable": 4503}
 
 
 class Close(Exception):
@@ -42,9 +41,9 @@ class Wanted:
 
     after: int | None
     """The position behind which it begins; None where it isn't said."""
-    types: frozenset[str] | None
+    types: frozenset[object] | None
     """Of these types alone; None for all."""
-    users: frozenset[int] | None
+    users: frozenset[object] | None
     """Of these users alone; None for all."""
 
     def includes(self, event: Event) -> bool:
@@ -61,23 +60,29 @@ def parse_wanted(text: str) -> Wanted:
     document = parse_json(text.encode("utf-8"), float)
     if not isinstance(document, dict) or not document.keys() <= {"after", "types", "users"}:
         raise Problem("validation")
-    after = document.get("after", "0")
-    if not isinstance(after, str) or position_rule(after):
-        raise Problem("validation")
-    types = _set_of(document.get("types", list(TYPES)), len(TYPES), lambda one: one in TYPES)
-    users = _set_of(document.get("users", [1.0]), MAX_USERS, _is_id)
     return Wanted(
-        int(after) if "after" in document else None,
-        types if "types" in document else None,
-        frozenset(map(int, users)) if "users" in document else None,
+        _position(document["after"]) if "after" in document else None,
+        _set_of(document["types"], len(TYPES), _is_type) if "types" in document else None,
+        _set_of(document["users"], MAX_USERS, _is_id) if "users" in document else None,
     )
 
 
-def _set_of(value: object, most: int, is_one: Callable[[Any], bool]) -> frozenset[Any]:
+def _position(value: object) -> int:
+    """The position that the value is. Raises validation."""
+    if not isinstance(value, str) or position_rule(value):
+        raise Problem("validation")
+    return int(value)
+
+
+def _set_of(value: object, most: int, is_one: Callable[[object], bool]) -> frozenset[object]:
     """The members of a list of one to `most`. Raises validation."""
     if not isinstance(value, list) or not 1 <= len(value) <= most or not all(map(is_one, value)):
         raise Problem("validation")
     return frozenset(value)
+
+
+def _is_type(value: object) -> bool:
+    return value in TYPES
 
 
 def _is_id(value: object) -> bool:
@@ -97,37 +102,31 @@ class Conversation:
         self._follower = follower
         self._first_seconds = first_seconds
         self._has_begun = False
-        self._is_over = False
 
     async def run(self) -> None:
         """Tell the client what it wants to know, and close when there is a reason to.
 
-        Clauses: SOCK-16, SOCK-17, SOCK-18.
+        Clauses: SOCK-16, SOCK-17, SOCK-18, SOCK-21.
         """
         try:
             await self._converse()
-        except Close as close:
-            await self._socket.close(close.code, close.reason)
-        except Problem as problem:
-            await self._socket.close(CODES[problem.code], problem.code)
         except Exception as error:  # noqa: BLE001
-            log("error", "socket failed", error=trace(error))
-            await self._socket.close(FAILED)
+            close = _as_close(error)
+            await self._socket.close(close.code, close.reason)
 
     async def _converse(self) -> None:
         """Take messages, and send what was asked for last, until the client is gone.
 
-        Raises Close, unauthorized and events-gone.
+        Raises Close, unauthorized, events-gone and unavailable.
 
         Clauses: SOCK-08.
         """
         sending = asyncio.create_task(self._await_first())
+        receiving = asyncio.create_task(self._socket.receive())
         try:
             while True:
-                receiving = asyncio.create_task(self._socket.receive())
                 await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
-                if not receiving.done():
-                    receiving.cancel()
+                if self._feed.stopping or not receiving.done():
                     await sending
                     raise Close(GOING_AWAY)
                 message = receiving.result()
@@ -138,8 +137,9 @@ class Conversation:
                 await sending
                 self._follower.is_interrupted = False
                 sending = asyncio.create_task(self._send(wanted))
+                receiving = asyncio.create_task(self._socket.receive())
         finally:
-            self._is_over = True
+            receiving.cancel()
             self._follower.interrupt()
             await sending
 
@@ -155,14 +155,14 @@ class Conversation:
     async def _send(self, wanted: Wanted) -> None:
         """Send what is wanted, until another message comes or the service stops.
 
-        Raises unauthorized and events-gone.
+        Raises unauthorized, events-gone and unavailable.
 
-        Clauses: SOCK-09, SOCK-10.
+        Clauses: SOCK-08, SOCK-09, SOCK-10, SOCK-16, SOCK-17, SOCK-21.
         """
-        while not await self._begin(wanted):
-            await self._follower.wait(AWAY_SECONDS)
-            if self._feed.stopping or self._is_over:
-                return
+        await self._feed.confirm(self._follower)
+        if wanted.after is not None or not self._has_begun:
+            self._follower.position = await self._begin(wanted.after)
+            self._has_begun = True
         await self._tell_position()
         async for page in self._feed.pages(self._follower):
             if not page:
@@ -172,26 +172,30 @@ class Conversation:
                     await self._socket.send_text(to_json(event))
                 self._follower.position = event.position
 
-    async def _begin(self, wanted: Wanted) -> bool:
-        """Begin where it is wanted; whether the database was there to be asked.
+    async def _begin(self, after: int | None) -> int:
+        """The position behind which to begin. Raises events-gone and unavailable.
 
-        Raises unauthorized and events-gone.
-
-        Clauses: SOCK-08, SOCK-16, SOCK-17, SOCK-21.
+        Clauses: SOCK-21.
         """
         try:
-            await self._feed.confirm(self._follower)
-            if wanted.after is not None or not self._has_begun:
-                self._follower.position = await self._feed.begin(wanted.after)
-                self._has_begun = True
+            return await self._feed.begin(after)
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            return False
-        return True
+            raise Problem("unavailable") from None
 
     async def _tell_position(self) -> None:
         await self._socket.send_text(f'{{"after":"{self._follower.position}"}}')
+
+
+def _as_close(error: Exception) -> Close:
+    """The reason to close that the error is; a failure is logged. Clauses: OPS-11, SOCK-18."""
+    if isinstance(error, Close):
+        return error
+    if isinstance(error, Problem) and error.code in CODES:
+        return Close(CODES[error.code], error.code)
+    log("error", "socket failed", error=trace(error))
+    return Close(FAILED)
 
 
 def _read(message: Message) -> Wanted:

@@ -285,6 +285,8 @@ class Protocol(HttpToolsProtocol):
         self._settings = settings
         self._sockets = sockets
         self._socket: Socket | None = None
+        # Whether the client has said that it sends no more.
+        self._has_ended = False
         self._waiting = waiting
         self._unparsed = b""
         # The request that is being answered; `cycle` is the one that came last.
@@ -334,6 +336,7 @@ class Protocol(HttpToolsProtocol):
 
         Clauses: HTTP-08, HTTP-11.
         """
+        self._has_ended = True
         if self.reading != "nothing" and not self.refused:
             self._give_up("bad-request")
         self.reading = "nothing"
@@ -365,6 +368,10 @@ class Protocol(HttpToolsProtocol):
             return
         self._unparsed += data
         self._parse()
+
+    def has_unread(self) -> bool:
+        """Whether the client is sending what hasn't been read, or not to its end."""
+        return self.reading != "nothing" or self._unparsed != b""
 
     def must_wait(self) -> bool:
         """Whether there is something to wait for: earlier requests, or a client that doesn't read.
@@ -420,11 +427,12 @@ class Protocol(HttpToolsProtocol):
         if not (self._socket and self._socket.is_open):
             super().shutdown()
 
-    def switch_protocols(self) -> None:
-        """From now on, what comes in isn't HTTP, but for the WebSocket."""
+    def switch_protocols(self) -> bool:
+        """From now on, what comes in is for the WebSocket; whether the client is still there."""
         assert self._answering
         self._answering.response_started = True
         self._answering.response_complete = True
+        return not self._has_ended and not self.transport.is_closing()
 
     async def drain(self) -> None:
         """Wait until the client has taken most of what was sent, or is gone."""
@@ -446,11 +454,12 @@ class Protocol(HttpToolsProtocol):
         self._waiting[self] = None
         if self.reading == "nothing":
             self._deadline = self.loop.time() + self._settings.keep_alive_timeout
-        if not self.transport.is_closing():
-            self.read_on()
+        self.read_on()
 
     def read_on(self) -> None:
         """Answer the next request, once the answers before it have been taken. Clauses: HTTP-22."""
+        if self.transport.is_closing():
+            return
         if self.pipeline and not self._answering and not self.flow.write_paused:
             self._waiting.pop(self, None)
             self._deadline = math.inf if self.reading == "nothing" else self._deadline
@@ -479,6 +488,7 @@ class Protocol(HttpToolsProtocol):
             path, _, query = split_target(self.url)[1].partition(b"?")
             rest = data[upgrade.args[0] :]
             if asks_for_socket(method, path, version, self.headers, self._sockets):
+                # Behind another answer than 101 it ends: what follows may be frames (SOCK-06).
                 self._socket = Socket(self.config.loaded_app, self, self._settings)
                 self._hand_over(self._socket)
                 self.cycle.keep_alive = False
@@ -662,11 +672,11 @@ class LingeringTransport:
         return self._lingering or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close: at once if the client has sent its whole request, else when it has, or after a while.
+        """Close: at once if all that the client sends is read, else when it is, or after a while.
 
-        Clauses: BODY-04.
+        Clauses: BODY-04, SOCK-06.
         """
-        if self._protocol.reading == "nothing":
+        if not self._protocol.has_unread():
             self._transport.close()
         elif not self.is_closing():
             self._lingering = True

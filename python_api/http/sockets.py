@@ -31,8 +31,8 @@ class Connection(Interface):
 
     transport: asyncio.Transport
 
-    def switch_protocols(self) -> None:
-        """From now on, what comes in isn't HTTP."""
+    def switch_protocols(self) -> bool:
+        """From now on, what comes in isn't HTTP; whether the client is still there."""
 
     def read_on(self) -> None:
         """Take what has come in, unless it has to wait."""
@@ -74,7 +74,8 @@ class Frames(FrameProtocol):
     """The frames of a connection, and the messages that came in them."""
 
     def __init__(self) -> None:
-        super().__init__(SERVER, max_size=MAX_MESSAGE)
+        # Of a frame; a message is measured here, since a Ping within it isn't a part of it.
+        super().__init__(SERVER, max_size=(None, MAX_MESSAGE))
         self.messages: list[str | bytes] = []
         self.has_ponged = True
         self._opcode = Opcode.TEXT
@@ -115,7 +116,9 @@ class Frames(FrameProtocol):
     def _add(self, frame: Frame) -> None:
         self._data += frame.data
         self._fragments += 1
-        if self._fragments > MAX_FRAGMENTS:
+        if len(self._data) > MAX_MESSAGE:
+            self.fail(CloseCode.MESSAGE_TOO_BIG)
+        elif self._fragments > MAX_FRAGMENTS:
             self.fail(CloseCode.POLICY_VIOLATION)
         elif frame.fin:
             data = bytes(self._data)
@@ -169,6 +172,7 @@ class Socket:
 
     def take(self, data: bytes) -> None:
         """Take what has come in. Clauses: SOCK-12, SOCK-13, SOCK-14."""
+        had_ended = self._frames.eof_sent
         self._frames.receive_data(data)
         self._frames.events_received()  # `messages` has what matters of them
         for message in self._frames.messages:
@@ -176,13 +180,19 @@ class Socket:
             self._queue.put_nowait({"type": "websocket.receive", kind: message})
         self._frames.messages.clear()
         self._flush()
-        if self._frames.eof_sent:
-            self._queue.put_nowait(DISCONNECT)
+        if self._frames.eof_sent and not had_ended:
+            self._tell_end()
 
     def lose(self) -> None:
         """The connection is gone."""
         if self._timer:
             self._timer.cancel()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Tell the application that the client has closed or is gone, and nothing else any more."""
+        while self.is_open and not self._queue.empty():
+            self._queue.get_nowait()
         self._queue.put_nowait(DISCONNECT)
 
     def _open(self, message: Message, key: str) -> None:
@@ -197,7 +207,9 @@ class Socket:
         lines = [b"%b: %b" % field for field in fields]
         head = [b"HTTP/1.1 101 Switching Protocols", *lines, b"", b""]
         self.is_open = True
-        self._connection.switch_protocols()
+        if not self._connection.switch_protocols():
+            self._connection.transport.close()
+            return
         self._connection.transport.write(b"\r\n".join(head))
         self._timer = self._loop.call_later(self._settings.events_heartbeat, self._ping)
 
@@ -205,8 +217,9 @@ class Socket:
         """Send a Ping, or cut off a client that hasn't answered the last one. Clauses: SOCK-11."""
         if self._frames.state is not OPEN:
             return
-        # As long as we don't read, the client can't be late.
-        if not self._frames.has_ponged and self._connection.is_reading():
+        # As long as we don't read, or the client has more to take, it can't be late.
+        is_late = not self._frames.has_ponged and self._connection.is_reading()
+        if is_late and not self._connection.transport.get_write_buffer_size():
             self._connection.transport.abort()
             return
         self._frames.has_ponged = False
@@ -222,7 +235,7 @@ class Socket:
     async def _send(self, text: str) -> None:
         """Send a message once the client has taken enough of those before. Clauses: SOCK-20."""
         await self._connection.drain()
-        if self._frames.state is OPEN:
+        if self._frames.state is OPEN and not self._connection.transport.is_closing():
             self._frames.send_text(text.encode())
             self._flush()
 
@@ -252,4 +265,4 @@ class Socket:
     def _end_later(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.call_later(CLOSE_SECONDS, self._connection.transport.close)
+        self._timer = self._loop.call_later(CLOSE_SECONDS, self._connection.transport.abort)

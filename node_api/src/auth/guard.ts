@@ -138,7 +138,7 @@ export class Guard {
   /**
    * Whether the caller's token is still good, and they are an admin or not as before.
    *
-   * @clauses STREAM-07
+   * @clauses SOCK-16, STREAM-07
    */
   async isStill(caller: Caller | null): Promise<boolean> {
     if (!caller) {

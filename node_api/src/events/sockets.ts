@@ -5,7 +5,7 @@ import type { Socket } from "../http/readers.ts";
 import { MAX_INTEGER, parseJson } from "../http/requests.ts";
 import { log } from "../operation/observability.ts";
 import { isUnavailable } from "../storage/database.ts";
-import { AWAY_MILLISECONDS, type Feed, type Follower, trace } from "./feed.ts";
+import { type Feed, type Follower, trace } from "./feed.ts";
 import { positionRule } from "./pages.ts";
 import { type Event, TYPES, toJson } from "./schemas.ts";
 
@@ -17,8 +17,12 @@ const GOING_AWAY = 1001;
 const BINARY = 1003;
 const POLICY = 1008;
 const FAILED = 1011;
-// Of our own (7.4.2): 4000 and the status that a request would be answered with.
-const CODES: Readonly<Record<string, number>> = { unauthorized: 4401, "events-gone": 4410 };
+// Of our own (7.4.2), by the problem: 4000 and the status that a request would be answered with.
+const CODES: Readonly<Record<string, number>> = {
+  unauthorized: 4401,
+  "events-gone": 4410,
+  unavailable: 4503,
+};
 
 /** The reason for which a socket is closed, and its code. */
 class Close extends Error {
@@ -70,17 +74,19 @@ export function parseWanted(text: string): Wanted {
   if (!Object.keys(document).every((name) => MEMBERS.includes(name))) {
     throw new Problem("validation");
   }
-  const { after = "0", types = TYPES, users = [1] } = document as Record<string, unknown>;
-  if (typeof after !== "string" || positionRule(after)) {
+  return new Wanted(
+    "after" in document ? position(document.after) : null,
+    "types" in document ? setOf(document.types, TYPES.length, isType) : null,
+    "users" in document ? setOf(document.users, MAX_USERS, isId) : null,
+  );
+}
+
+/** The position that the value is. Throws validation. */
+function position(value: unknown): number {
+  if (typeof value !== "string" || positionRule(value)) {
     throw new Problem("validation");
   }
-  const ofTypes = setOf(types, TYPES.length, isType);
-  const ofUsers = setOf(users, MAX_USERS, isId);
-  return new Wanted(
-    "after" in document ? Number(after) : null,
-    "types" in document ? ofTypes : null,
-    "users" in document ? ofUsers : null,
-  );
+  return Number(value);
 }
 
 /** The members of a list of one to `most`. Throws validation. */
@@ -110,7 +116,6 @@ export class Conversation {
   readonly #follower: Follower;
   readonly #firstSeconds: number;
   #hasBegun = false;
-  #isOver = false;
 
   /** With the client of this socket, whose first message is waited for so long at most. */
   constructor(socket: Socket, feed: Feed, follower: Follower, firstSeconds: number) {
@@ -123,27 +128,21 @@ export class Conversation {
   /**
    * Tell the client what it wants to know, and close when there is a reason to. Never fails.
    *
-   * @clauses SOCK-16, SOCK-17, SOCK-18
+   * @clauses SOCK-16, SOCK-17, SOCK-18, SOCK-21
    */
   async run(): Promise<void> {
     try {
       await this.#converse();
     } catch (error) {
-      if (error instanceof Close) {
-        this.#socket.close(error.code, error.reason);
-      } else if (error instanceof Problem) {
-        this.#socket.close(CODES[error.code] ?? FAILED, error.code);
-      } else {
-        log("error", "socket failed", { error: trace(error) });
-        this.#socket.close(FAILED, "");
-      }
+      const { code, reason } = asClose(error);
+      this.#socket.close(code, reason);
     }
   }
 
   /**
    * Take messages, and send what was asked for last, until the client is gone.
    *
-   * Throws Close, unauthorized and events-gone.
+   * Throws Close, unauthorized, events-gone and unavailable.
    *
    * @clauses SOCK-08
    */
@@ -153,6 +152,9 @@ export class Conversation {
       for (;;) {
         const ended = sending.then(() => Promise.reject(new Close(GOING_AWAY)));
         const message = await Promise.race([this.#socket.receive(), ended]);
+        if (this.#feed.stopping) {
+          await ended;
+        }
         if (message === null) {
           return;
         }
@@ -163,7 +165,6 @@ export class Conversation {
         sending = this.#send(wanted);
       }
     } finally {
-      this.#isOver = true;
       this.#follower.interrupt();
       await sending;
     }
@@ -183,16 +184,15 @@ export class Conversation {
   /**
    * Send what is wanted, until another message comes or the service stops.
    *
-   * Throws unauthorized and events-gone.
+   * Throws unauthorized, events-gone and unavailable.
    *
-   * @clauses SOCK-09, SOCK-10
+   * @clauses SOCK-08, SOCK-09, SOCK-10, SOCK-16, SOCK-17, SOCK-21
    */
   async #send(wanted: Wanted): Promise<void> {
-    while (!(await this.#begin(wanted))) {
-      await this.#follower.wait(AWAY_MILLISECONDS);
-      if (this.#feed.stopping || this.#isOver) {
-        return;
-      }
+    await this.#feed.confirm(this.#follower);
+    if (wanted.after !== null || !this.#hasBegun) {
+      this.#follower.position = await this.#begin(wanted.after);
+      this.#hasBegun = true;
     }
     await this.#tellPosition();
     for await (const page of this.#feed.pages(this.#follower)) {
@@ -208,32 +208,31 @@ export class Conversation {
     }
   }
 
-  /**
-   * Begin where it is wanted; whether the database was there to be asked.
-   *
-   * Throws unauthorized and events-gone.
-   *
-   * @clauses SOCK-08, SOCK-16, SOCK-17, SOCK-21
-   */
-  async #begin({ after }: Wanted): Promise<boolean> {
+  /** The position behind which to begin. Throws events-gone and unavailable. @clauses SOCK-21 */
+  async #begin(after: number | null): Promise<number> {
     try {
-      await this.#feed.confirm(this.#follower);
-      if (after !== null || !this.#hasBegun) {
-        this.#follower.position = await this.#feed.begin(after);
-        this.#hasBegun = true;
-      }
+      return await this.#feed.begin(after);
     } catch (error) {
-      if (!isUnavailable(error)) {
-        throw error;
-      }
-      return false;
+      throw isUnavailable(error) ? new Problem("unavailable") : error;
     }
-    return true;
   }
 
   async #tellPosition(): Promise<void> {
     await this.#socket.send(`{"after":"${this.#follower.position}"}`);
   }
+}
+
+/** The reason to close that the error is; a failure is logged. @clauses OPS-11, SOCK-18 */
+function asClose(error: unknown): Close {
+  if (error instanceof Close) {
+    return error;
+  }
+  const code = error instanceof Problem ? CODES[error.code] : undefined;
+  if (error instanceof Problem && code !== undefined) {
+    return new Close(code, error.code);
+  }
+  log("error", "socket failed", { error: trace(error) });
+  return new Close(FAILED);
 }
 
 /** What the client's message says. Throws Close. @clauses SOCK-14, SOCK-15 */

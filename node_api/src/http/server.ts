@@ -478,7 +478,7 @@ class Connection {
    * A request for a WebSocket has come, and `rest` behind it: after those before it have the
    * application open the WebSocket, or answer.
    *
-   * @clauses SOCK-01
+   * @clauses SOCK-01, SOCK-06
    */
   takeSocket(incoming: IncomingMessage, rest: Buffer): void {
     const outgoing = new Outgoing(incoming);

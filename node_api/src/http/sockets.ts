@@ -7,6 +7,7 @@
 
 import type { IncomingMessage } from "node:http";
 import type { Socket as Connection } from "node:net";
+import { setImmediate as immediate } from "node:timers/promises";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Converse, Socket, SocketOpener } from "./readers.ts";
@@ -28,7 +29,8 @@ const OPTIONS = {
   maxFragments: MAX_FRAGMENTS,
   // How much is parsed at once is limit enough.
   maxBufferedChunks: 0,
-  closeTimeout: CLOSE_SECONDS * 1000,
+  // Never, for `ws`: who takes what is sent is left its time (OPS-27), and `OpenSocket` sees to the rest.
+  closeTimeout: 2 ** 31 - 1,
 };
 
 // `fetch` has no response of this status. Hono's adapter leaves it to us to send it.
@@ -54,6 +56,7 @@ export function asksForSocket(
     method === "GET" &&
     httpVersion === "1.1" &&
     !hasBody &&
+    names(headers.connection ?? "", "upgrade") &&
     names(headers.upgrade ?? "", "websocket")
   );
 }
@@ -102,7 +105,7 @@ export class Handshake {
     server.on("headers", (lines) => lines.push(`X-Request-Id: ${requestId}`));
     await new Promise((resolve) =>
       server.handleUpgrade(this.#incoming, socket, NOTHING, (ws) =>
-        resolve(converse(new OpenSocket(ws, this.#heartbeat))),
+        resolve(converse(new OpenSocket(ws, socket, this.#heartbeat))),
       ),
     );
     await closed;
@@ -116,51 +119,75 @@ class OpenSocket implements Socket {
   /** Whoever waits for the next message. */
   #taker: ((message: string | Uint8Array | null) => void) | null = null;
   #isGone = false;
+  #timer: NodeJS.Timeout | undefined;
   /** How many Pongs the system has yet to take. */
   #pongs = 0;
   #turn: NodeJS.Immediate | null = null;
   /** What has become of the last Ping. */
   #ping: "leaving" | "sent" | "answered" = "answered";
 
-  /** One on which a Ping is sent every `heartbeat` seconds. */
-  constructor(ws: WebSocket, heartbeat: number) {
+  /** One on this connection, on which a Ping is sent every `heartbeat` seconds. */
+  constructor(ws: WebSocket, connection: Connection, heartbeat: number) {
     this.#ws = ws;
     const beating = setInterval(() => this.#beat(), heartbeat * 1000);
-    const end = () => {
-      clearInterval(beating);
-      this.#isGone = true;
-      this.#hand(null);
-    };
     ws.on("message", (data, isBinary) => this.#deliver(isBinary ? (data as Buffer) : String(data)));
     ws.on("ping", (data) => this.#pong(data));
     ws.on("pong", () => {
       this.#ping = "answered";
     });
     // An error is the client's, and the Close that it gets for it is on its way (SOCK-13, SOCK-14).
-    ws.on("error", end);
-    ws.on("close", end);
+    ws.on("error", () => {
+      this.#tellEnd();
+      this.#endLater();
+    });
+    // All has been sent, the Close too.
+    connection.once("finish", () => this.#endLater());
+    ws.on("close", () => {
+      clearInterval(beating);
+      clearTimeout(this.#timer);
+      this.#tellEnd();
+    });
   }
 
-  receive(): Promise<string | Uint8Array | null> {
+  async receive(): Promise<string | Uint8Array | null> {
+    // After everybody else's turn: a client may send hundreds at once.
+    await immediate();
     const message = this.#messages.shift();
     this.#readOn();
     if (message !== undefined || this.#isGone) {
-      return Promise.resolve(message ?? null);
+      return message ?? null;
     }
-    return new Promise((resolve) => {
+    return await new Promise((resolve) => {
       this.#taker = resolve;
     });
   }
 
   /** Send a text. @clauses SOCK-20 */
-  send(text: string): Promise<void> {
-    return new Promise((resolve) => this.#ws.send(text, () => resolve()));
+  async send(text: string): Promise<void> {
+    if (this.#isOpen) {
+      await new Promise<void>((resolve) => this.#ws.send(text, () => resolve()));
+    } else {
+      // `ws` doesn't tell of the client's Close before all that is unsent is taken.
+      this.#tellEnd();
+    }
   }
 
   /** Close, and wait a while for the client's Close. @clauses SOCK-18, SOCK-19 */
   close(code: number, reason: string): void {
     this.#ws.close(code, reason);
     this.#ws.resume();
+    this.#endLater();
+  }
+
+  /** Tell the application that the client has closed or is gone, and nothing else any more. */
+  #tellEnd(): void {
+    this.#isGone = true;
+    this.#messages.length = 0;
+    this.#hand(null);
+  }
+
+  #endLater(): void {
+    this.#timer ??= setTimeout(() => this.#ws.terminate(), CLOSE_SECONDS * 1000);
   }
 
   get #isOpen(): boolean {
@@ -214,8 +241,8 @@ class OpenSocket implements Socket {
     if (!this.#isOpen) {
       return;
     }
-    // As long as we don't read, the client can't be late.
-    if (this.#ping === "sent" && !this.#ws.isPaused) {
+    // As long as we don't read, or the client has more to take, it can't be late.
+    if (this.#ping === "sent" && !this.#ws.isPaused && this.#ws.bufferedAmount === 0) {
       this.#ws.terminate();
     } else if (this.#ping !== "leaving") {
       this.#ping = "leaving";
