@@ -137,6 +137,7 @@ class Socket:
         self._queue: asyncio.Queue[Message] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_others_turn = False
         self.is_open = False
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
@@ -167,11 +168,14 @@ class Socket:
         await self._app(asked, self._receive, answer)
 
     def must_wait(self) -> bool:
-        """Whether what comes in has to wait: for an answer, or until a message is taken."""
-        return not self.is_open or (self._frames.state is OPEN and not self._queue.empty())
+        """Whether what comes in has to wait: for an answer, others, or until a message is taken."""
+        has_message = self._frames.state is OPEN and not self._queue.empty()
+        return not self.is_open or self._is_others_turn or has_message
 
     def take(self, data: bytes) -> None:
-        """Take what has come in. Clauses: SOCK-12, SOCK-13, SOCK-14."""
+        """Take what has come in, a piece in a turn. Clauses: LIMIT-11, SOCK-12, SOCK-13, SOCK-14."""
+        self._is_others_turn = True
+        self._loop.call_soon(self._take_turn)
         had_ended = self._frames.eof_sent
         self._frames.receive_data(data)
         self._frames.events_received()  # `messages` has what matters of them
@@ -182,6 +186,10 @@ class Socket:
         self._flush()
         if self._frames.eof_sent and not had_ended:
             self._tell_end()
+
+    def _take_turn(self) -> None:
+        self._is_others_turn = False
+        self._connection.read_on()
 
     def lose(self) -> None:
         """The connection is gone."""
