@@ -447,8 +447,17 @@ NO_JSON = r"""
 
 
 @pytest.mark.storeless
-@pytest.mark.clause("SOCK-07", "SOCK-15", "JSON-01", "JSON-02", "JSON-03", "JSON-04", "JSON-05")
-@pytest.mark.clause("JSON-06", "JSON-10")
+@pytest.mark.clause(
+    "SOCK-07",
+    "SOCK-15",
+    "JSON-01",
+    "JSON-02",
+    "JSON-03",
+    "JSON-04",
+    "JSON-05",
+    "JSON-06",
+    "JSON-10",
+)
 @pytest.mark.parametrize(
     "message",
     [
