@@ -647,27 +647,6 @@ _INSIDE = [
             ),
         ),
     ),
-    Inside(
-        "errors_have_no_code",
-        "SOCK-13",
-        "What breaks the protocol is cut off without a Close.",
-        (
-            Patch(
-                "http/sockets.py",
-                "Frames.fail",
-                "super().fail(code)",
-                "super().fail(CloseCode.ABNORMAL_CLOSURE)",
-            ),
-        ),
-        (
-            Patch(
-                "src/http/sockets.ts",
-                "OpenSocket.constructor",
-                "this.#tellEnd();\n      this.#endLater();",
-                "ws.terminate();",
-            ),
-        ),
-    ),
     _one(
         "any_number_of_fragments",
         "SOCK-14",

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from contract_tests.harness.wire import Connection, message
@@ -226,10 +226,17 @@ class Between:
             found = connection.read()
         return Answer(found.status, found.headers, found.body)
 
+    async def _pass_on(self, head: bytes) -> NoReturn:
+        self._to_client.write(head)
+        while data := await self._service.read(65536):
+            self._to_client.write(data)
+            await self._to_client.drain()
+        raise asyncio.IncompleteReadError(b"", None)
+
     async def _read(self) -> tuple[bytes, Answer]:
         """The next answer, its bytes and what they mean; IncompleteReadError at the end.
 
-        A stream has no end to wait for: it is passed on as it comes.
+        A stream or a WebSocket has no end to wait for: it is passed on as it comes.
         """
         head = await self._service.readuntil(b"\r\n\r\n")
         line, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
@@ -238,16 +245,14 @@ class Between:
         ]
         answer = Answer(int(line.split(" ")[1]), fields, b"")
         of_head = bool(self._open) and self._open[0].method == "HEAD"
+        if answer.status == 101:
+            await self._pass_on(head)
         if of_head or answer.status < 200 or answer.status in (204, 304):
             return head, answer
         if answer.all("content-length"):
             answer.body = raw = await self._service.readexactly(int(answer.get("content-length")))
         elif answer.get("content-type") == "text/event-stream":
-            self._to_client.write(head)
-            while data := await self._service.read(65536):
-                self._to_client.write(data)
-                await self._to_client.drain()
-            raise asyncio.IncompleteReadError(b"", None)
+            await self._pass_on(head)
         elif answer.get("transfer-encoding"):
             raw = b""
             while not raw.endswith(b"0\r\n\r\n"):
