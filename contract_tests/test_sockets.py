@@ -47,7 +47,7 @@ from contract_tests.harness.wire import Answer
 from contract_tests.test_connections import memory, send_until_full, silent
 from contract_tests.test_events import TTL, newest, old_and_new, since
 from contract_tests.test_metrics import counted
-from contract_tests.test_streams import BEAT, PASSWORD, SECURED, Event, fill, unsent
+from contract_tests.test_streams import BEAT, PASSWORD, SECURED, fill, of_user, unsent
 
 Launch = Callable[..., Service]
 
@@ -58,13 +58,6 @@ UNAUTHORIZED = (4401, "unauthorized")
 # What has nothing to do with the store, or is about what no gateway hands on.
 once_a_side = pytest.mark.engine("sqlite")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it in /proc")
-
-
-def of_user(socket_: Socket, user: dict[str, Any]) -> Event:
-    """The next event of this user; others may have theirs meanwhile."""
-    while (event := socket_.event())["subject"] != f"/users/{user['id']}":
-        pass
-    return event
 
 
 def someone(api: Client, role: str = "member") -> tuple[dict[str, Any], str]:
@@ -173,6 +166,17 @@ def test_426_what_is_no_handshake(service: Service, kind: str) -> None:
             assert connection.closed()
         else:
             expect.body(connection.read(), 200, b'{"status":"ok"}')
+
+
+@pytest.mark.storeless
+@pytest.mark.clause("SOCK-02", "HTTP-12")
+@pytest.mark.parametrize(
+    "changes",
+    [{"Connection": None}, {"Connection": "Upgrades"}, {"Upgrade": None}, {"Upgrade": "h2c"}],
+)
+def test_426_whatever_stands_in_between(api: Client, changes: Changes) -> None:
+    """A gateway must make no handshake of what is none."""
+    expect.problem(api.raw(handshake(api, changes)), "upgrade-required")
 
 
 @once_a_side
@@ -1339,6 +1343,19 @@ def test_who_takes_nothing_is_cut(launched: Launch, kind: str) -> None:
         while unsent(service, client) is not None:
             assert time.monotonic() < deadline, "it is still connected"
             time.sleep(0.1)
+
+
+@once_a_side
+@pytest.mark.clause("SOCK-11", "OPS-27")
+def test_no_pong_is_missed_behind_a_backlog(launched: Launch) -> None:
+    """Who takes nothing for a while can't have seen the Pings, of which three are due."""
+    service = launched(EVENTS_TTL="31536000", EVENTS_HEARTBEAT="1")
+    fill(service, 10_000, 1000)
+    with unread(service, ALL) as asking:
+        time.sleep(3.5)
+        asking.connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+        while b'"id":"10000"' not in asking.message():
+            pass
 
 
 @once_a_side

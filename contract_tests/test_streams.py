@@ -18,6 +18,7 @@ from contract_tests.harness import browser, expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import Session, locked
 from contract_tests.harness.services import Service
+from contract_tests.harness.sockets import Socket
 from contract_tests.harness.streams import Stream, streamed
 from contract_tests.harness.tokens import claims, token
 from contract_tests.harness.wire import Answer
@@ -31,7 +32,7 @@ MALFORMED = expect.error("malformed", header="Last-Event-ID")
 AFTER = [expect.error("malformed", parameter="after")]
 
 
-def of_user(stream: Stream, user: dict[str, Any]) -> Event:
+def of_user(stream: Stream | Socket, user: dict[str, Any]) -> Event:
     """The next event of this user; others may have theirs meanwhile."""
     while (event := stream.event())["subject"] != f"/users/{user['id']}":
         pass

@@ -600,8 +600,8 @@ _INSIDE = [
         (
             "http/sockets.py",
             "Socket._ping",
-            "not self._frames.has_ponged and",
-            "False and",
+            "not self._frames.has_ponged and not is_busy",
+            "False",
         ),
         ("http/sockets.ts", "OpenSocket.#beat", 'this.#ping === "sent" &&', "false &&"),
     ),
@@ -734,7 +734,7 @@ _INSIDE = [
         "socket_holds_what_nobody_takes",
         "SOCK-20",
         "A socket sends on to a client that takes nothing.",
-        ("http/sockets.py", "Socket._send", "await self._connection.drain()", ""),
+        ("http/sockets.py", "Socket._send", "await self._connection.flow.drain()", ""),
         (
             "http/sockets.ts",
             "OpenSocket.send",

@@ -152,7 +152,8 @@ class Feed:
                 continue
             if found:
                 yield found
-                # SQLite and a fast client let nobody else have a turn.
+            if len(found) == PAGE:
+                # There is more: SQLite and a fast client would let nobody else have a turn.
                 await asyncio.sleep(0)
             follower.position = reached
             if not found and reached >= self._seen:

@@ -44,7 +44,12 @@ async def stream_events(caller: AnyCaller, after: StreamStart, feed: TheFeed) ->
 
 @router.get("/events/socket", openapi_extra=docs.FOLLOW_EVENTS)
 async def refuse_http(_caller: SocketCaller, _handshake: Handshake) -> Response:
-    """Follow events, but without the handshake. Raises upgrade-required. Clauses: SOCK-02."""
+    """Follow events, but not by WebSocket, of which FastAPI has routes of their own.
+
+    Raises upgrade-required.
+
+    Clauses: SOCK-02.
+    """
     raise upgrade_required()
 
 

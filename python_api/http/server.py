@@ -1,8 +1,8 @@
 """The HTTP server below the application: uvicorn, and what it takes to behave as Node's does.
 
 Refuses what no application should see, hands requests over with their raw target, ignores
-upgrades but those to WebSockets, lets no client hold much of it for long, lets a client read its answer before the
-connection goes, and stops gracefully.
+upgrades but those to WebSockets, lets no client hold much of it for long, lets a client read its
+answer before the connection goes, and stops gracefully.
 """
 
 import asyncio
@@ -433,14 +433,6 @@ class Protocol(HttpToolsProtocol):
         self._answering.response_started = True
         self._answering.response_complete = True
         return not self._has_ended and not self.transport.is_closing()
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was sent, or is gone."""
-        await self.flow.drain()
-
-    def is_reading(self) -> bool:
-        """Whether what comes in is taken at the moment."""
-        return not self.flow.read_paused
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle

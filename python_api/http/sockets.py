@@ -10,6 +10,7 @@ from typing import Protocol as Interface, assert_never, cast
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import FlowControl
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, SERVER, Protocol as FrameProtocol
 from websockets.utils import accept_key
@@ -30,18 +31,13 @@ class Connection(Interface):
     """What a WebSocket needs of its connection."""
 
     transport: asyncio.Transport
+    flow: FlowControl
 
     def switch_protocols(self) -> bool:
         """From now on, what comes in isn't HTTP; whether the client is still there."""
 
     def read_on(self) -> None:
         """Take what has come in, unless it has to wait."""
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what was sent, or is gone."""
-
-    def is_reading(self) -> bool:
-        """Whether what comes in is taken at the moment."""
 
 
 def asks_for_socket(
@@ -61,11 +57,11 @@ def asks_for_socket(
         path in sockets
         and (method, version) == (b"GET", "1.1")
         and not has_body
-        and names(", ".join(headers.getlist("upgrade")), "websocket")
+        and _names(", ".join(headers.getlist("upgrade")), "websocket")
     )
 
 
-def names(value: str, token: str) -> bool:
+def _names(value: str, token: str) -> bool:
     """Whether a list in a header field names this token, in any letter case."""
     return token in [each.strip(" \t").lower() for each in value.split(",")]
 
@@ -225,10 +221,11 @@ class Socket:
         """Send a Ping, or cut off a client that hasn't answered the last one. Clauses: SOCK-11."""
         if self._frames.state is not OPEN:
             return
+        transport = self._connection.transport
         # As long as we don't read, or the client has more to take, it can't be late.
-        is_late = not self._frames.has_ponged and self._connection.is_reading()
-        if is_late and not self._connection.transport.get_write_buffer_size():
-            self._connection.transport.abort()
+        is_busy = self._connection.flow.read_paused or transport.get_write_buffer_size() > 0
+        if not self._frames.has_ponged and not is_busy:
+            transport.abort()
             return
         self._frames.has_ponged = False
         self._frames.send_ping(b"")
@@ -242,7 +239,7 @@ class Socket:
 
     async def _send(self, text: str) -> None:
         """Send a message once the client has taken enough of those before. Clauses: SOCK-20."""
-        await self._connection.drain()
+        await self._connection.flow.drain()
         if self._frames.state is OPEN and not self._connection.transport.is_closing():
             self._frames.send_text(text.encode())
             self._flush()

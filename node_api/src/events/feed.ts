@@ -18,7 +18,7 @@ import { type Events, maySee } from "./service.ts";
 // How often there is a look for new events, while somebody follows.
 const LOOK_MILLISECONDS = 20;
 // How long to wait while the database is unavailable.
-export const AWAY_MILLISECONDS = 500;
+const AWAY_MILLISECONDS = 500;
 // How many events are kept for the followers, and given at once.
 const RECENT = 200;
 const PAGE = 100;
@@ -179,7 +179,9 @@ export class Feed {
       }
       if (found.length > 0) {
         yield found;
-        // SQLite and a fast client let nobody else have a turn.
+      }
+      if (found.length === PAGE) {
+        // There is more: SQLite and a fast client would let nobody else have a turn.
         await immediate();
       }
       follower.position = reached;

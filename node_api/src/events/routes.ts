@@ -16,7 +16,7 @@ import { Stream } from "./streams.ts";
 export type EventsEnv = GuardEnv & { Variables: { events: Events; feed: Feed } };
 
 const SOCKET = "/events/socket";
-/** The paths at which there are WebSockets. */
+/** The paths at which there are WebSockets: Hono's routes don't tell which ones are. */
 export const SOCKETS: ReadonlySet<string> = new Set([SOCKET]);
 
 export const eventsRoutes = new Hono<EventsEnv>()

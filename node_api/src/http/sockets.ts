@@ -56,6 +56,7 @@ export function asksForSocket(
     method === "GET" &&
     httpVersion === "1.1" &&
     !hasBody &&
+    // Node is made to say that all who have to wait ask for an upgrade (`watchParser`).
     names(headers.connection ?? "", "upgrade") &&
     names(headers.upgrade ?? "", "websocket")
   );
@@ -66,7 +67,7 @@ function names(value: string, token: string): boolean {
   return value.split(",").some((each) => trim(each, " \t").toLowerCase() === token);
 }
 
-/** A request for a WebSocket, and where the application accepts it, the WebSocket. */
+/** A request for a WebSocket. In Python one class is this and the WebSocket, as ASGI has them. */
 export class Handshake {
   readonly #incoming: IncomingMessage;
   readonly #heartbeat: number;
