@@ -298,14 +298,18 @@ def _panel(
     shown: Callable[[float], str],
     linear_up_to: float = inf,
 ) -> str:
-    """A table with a bar in each row; on a logarithmic scale where the medians differ by more."""
-    every = [value for bar in bars for value in bar.values]
+    """A table with a bar in each row; on a logarithmic scale where the medians differ by more.
+
+    A value may be none at all, or less: what is a difference of two, and too small to see.
+    """
+    every = [value for bar in bars for value in bar.values if value > 0]
     highest, lowest = max(every, default=1), min(every, default=1)
-    medians = [statistics.median(bar.values) for bar in bars if bar.values]
+    medians = [max(statistics.median(bar.values), lowest) for bar in bars if bar.values]
     logarithmic = bool(medians) and max(medians) / min(medians) > linear_up_to
     first, last = floor(log10(lowest)), ceil(log10(highest))
 
     def place(value: float) -> str:
+        value = max(value, lowest if logarithmic else 0)
         share = (log10(value) - first) / (last - first) if logarithmic else value / highest
         return f"{100 * share:.2f}%"
 

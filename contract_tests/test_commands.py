@@ -73,6 +73,9 @@ FOLLOW = next(one for one in guides.commands() if one.startswith("curl -N "))
 SECURED = next(
     block for file in guides.files() for block in guides.blocks(file) if "make setup" in block
 )
+HOOK = next(
+    block for file in guides.files() for block in guides.blocks(file) if "/webhooks" in block[-1]
+)
 HELP = "make help"
 GREP = "grep -rn UNIQ-03 contract_tests python_api node_api/src"
 
@@ -85,6 +88,7 @@ def test_every_command_that_is_shown_is_run_or_has_a_reason() -> None:
         CREATE,
         FOLLOW,
         *SECURED,
+        *HOOK,
         *CONTRACT,
         CORE,
         AS_PROXY,
@@ -274,10 +278,11 @@ def begun(
             late.cancel()
 
 
-def following() -> str:
-    """What the guide says of how to follow events."""
+def snippets(chapter: str) -> list[tuple[str, str]]:
+    """Languages and code of a chapter of the guide."""
     guide = (services.ROOT / "python_api" / "README.md").read_text("utf-8")
-    return guide.partition("## Follow what happens\n")[2].partition("\n## ")[0]
+    text = guide.partition(f"## {chapter}\n")[2].partition("\n## ")[0]
+    return re.findall(r"```(python|javascript)\n(.*?)```", text, re.DOTALL)
 
 
 @pytest.mark.clause("PAIR-15", "PAIR-07")
@@ -295,15 +300,15 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         with begun(f"{with_ports(FOLLOW, urls)} --silent") as curl:
             assert json.loads(shown(curl, "^data: (.+)")[1])["data"] == users[0]
         # What stands first there is a page's: test_streams.py.
-        _, *snippets = re.findall(r"```(python|javascript)\n(.*?)```", following(), re.DOTALL)
-        assert len(snippets) == 4
-        for language, code in snippets:
+        _, *followers = snippets("Follow what happens")
+        assert len(followers) == 4
+        for language, snippet in followers:
             python, node = (
                 [sys.executable, "-u", "-c"],
                 [services.node(), "--input-type=module", "-e"],
             )
             interpreter = python if language == "python" else node
-            with begun(shlex.join([*interpreter, with_ports(code, urls)])) as follower:
+            with begun(shlex.join([*interpreter, with_ports(snippet, urls)])) as follower:
                 assert shown(follower, "^.+")[0] == "user.created /users/1"
         os.killpg(process.pid, signal.SIGINT)
         rest, _ = process.communicate(timeout=20)
@@ -312,6 +317,31 @@ def test_make_up_and_who_asks(tmp_path: Path) -> None:
         "node.db",
         "python.db",
     ]
+
+
+@pytest.mark.clause("PAIR-15", "HOOK-11")
+def test_events_are_sent_to_the_receivers_that_are_shown(tmp_path: Path) -> None:
+    """Each verifies, with its language's library, what the service of the other one has signed."""
+    start, create = HOOK
+    # Where Node looks for the library from a file of one's own.
+    (tmp_path / "node_modules").symlink_to(services.ROOT / "node_api" / "node_modules")
+    receivers = snippets("Have it sent")
+    assert [language for language, _ in receivers] == ["python", "javascript"]
+    with begun(start, PYTHON_PORT="0", NODE_PORT="0", DATA_DIR=str(tmp_path)) as process:
+        urls = [shown(process, rf"{name}_api +(http\S+)")[1] for name in ("python", "node")]
+        for url, (language, code) in zip(reversed(urls), receivers, strict=True):
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = str(free.getsockname()[1])
+            receiver = f"http://127.0.0.1:{port}"
+            asked = with_ports(create, {"8000": url, "9000": receiver})
+            secret = json.loads(run(f"{asked} --silent")[1])["secret"]
+            file = tmp_path / f"receiver.{'py' if language == 'python' else 'mjs'}"
+            file.write_text(code.replace("9000", port), "utf-8")
+            interpreter = sys.executable if language == "python" else services.node()
+            with begun(shlex.join([interpreter, str(file), secret])) as told:
+                with_url = with_ports(CREATE, {"8000": url, "3000": url})
+                run(f"{with_url} --silent")
+                assert shown(told, "^user.+")[0] == "user.created /users/1"
 
 
 @pytest.mark.clause("PAIR-15")

@@ -4,9 +4,11 @@ FOLLOWED=120 pytest contract_tests/test_faults.py -k readers     readers of even
 """
 
 import contextlib
+import json
 import os
 import random
 import signal
+import socket
 import struct
 import sys
 import time
@@ -23,6 +25,7 @@ from contract_tests.harness.databases import OwnPostgres, Session, locked
 from contract_tests.harness.followers import Follower
 from contract_tests.harness.load import Load, Writers, assert_each_once
 from contract_tests.harness.network import Proxy
+from contract_tests.harness.receiver import FAILED, OK as ACCEPTED, Attempt, Receiver
 from contract_tests.harness.services import Kind, Service
 from contract_tests.harness.streams import streamed
 
@@ -34,6 +37,12 @@ READERS = 4
 
 # Waits that end before a client would call it a hang.
 BRISK = {"DATABASE_TIMEOUT": "2", "DATABASE_STATEMENT_TIMEOUT": "1"}
+# Webhooks of this machine, which are tried again and again.
+SENDING = {
+    "WEBHOOKS_NETWORKS": "127.0.0.0/8",
+    "WEBHOOKS_TIMEOUT": "1",
+    "WEBHOOKS_RETRY": ",".join(["1"] * 20),
+}
 
 Instances = Callable[..., list[Service]]
 
@@ -326,17 +335,19 @@ def replace(load: Load, old: Service, new: Service) -> Service:
 
 
 @pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "STREAM-11")
-@pytest.mark.clause("SOCK-09", "SOCK-18", "SOCK-21", "OPS-15", "OPS-23")
+@pytest.mark.clause(
+    "SOCK-09", "SOCK-18", "SOCK-21", "OPS-15", "OPS-23", "HOOK-09", "HOOK-15", "HOOK-18"
+)
 @pytest.mark.parametrize("kinds", [("python",) * 2, ("node",) * 2, services.KINDS], ids="-".join)
 def test_readers_miss_nothing_whatever_happens_to_instances_and_postgres(
     server: OwnPostgres, instances: Instances, kinds: tuple[Kind, Kind]
 ) -> None:
-    several = instances(*kinds, **BRISK)
+    several = instances(*kinds, **BRISK, **SENDING)
     urls = [service.url for service in several]
 
     def another() -> Service:
         """One more, of the kind that the first one isn't, where there are both."""
-        (service,) = instances(kinds[several[0].kind == kinds[0]], **BRISK)
+        (service,) = instances(kinds[several[0].kind == kinds[0]], **BRISK, **SENDING)
         urls.append(service.url)
         several.append(service)
         return several.pop(0)
@@ -365,12 +376,12 @@ def test_readers_miss_nothing_whatever_happens_to_instances_and_postgres(
 
 
 @pytest.mark.clause("EVENT-01", "EVENT-02", "EVENT-03", "STREAM-05", "STREAM-10", "OPS-15")
-@pytest.mark.clause("SOCK-09", "SOCK-18")
+@pytest.mark.clause("SOCK-09", "SOCK-18", "HOOK-09", "HOOK-15", "HOOK-18")
 @pytest.mark.parametrize("kind", services.KINDS)
 def test_readers_miss_nothing_whatever_happens_to_the_only_instance(
     kind: Kind, tmp_path: Path
 ) -> None:
-    service = services.launch(kind, directory=tmp_path)
+    service = services.launch(kind, env=SENDING, directory=tmp_path)
     urls = [service.url]
 
     def kill() -> None:
@@ -395,10 +406,14 @@ def assert_nothing_is_missed(
     """Writers write and readers follow while each of these happens, again and again for FOLLOWED s.
 
     Each reader sees each position once, and the same events; they tell of every write that was
-    acknowledged, of each user version after version, and of nothing that isn't there.
+    acknowledged, of each user version after version, and of nothing that isn't there. So does a
+    webhook, but for events that come twice.
     """
     deadline = time.monotonic() + FOLLOWED
     with contextlib.ExitStack() as stack:
+        receiver = stack.enter_context(contextlib.closing(Receiver()))
+        receiver.say("/", moody)
+        assert api().post("/webhooks", json={"url": receiver.url()}).status == 201
         followers = [stack.enter_context(Follower(urls)) for _ in range(READERS)]
         with Writers(urls) as writers:
             while True:
@@ -411,10 +426,17 @@ def assert_nothing_is_missed(
         events = all_events(api())
         for follower in followers:
             follower.await_position(len(events))
+        sent = all_sent(receiver, len(events))
     progress.advance("events", len(events))
     assert [event["id"] for event in events] == [f"{n + 1}" for n in range(len(events))]
     for follower in followers:
         assert follower.seen == events
+    assert {int(event["id"]): event for event in sent} == dict(enumerate(events, 1))
+    for subject in {event["subject"] for event in events}:
+        # In order, but for those that come once more: an attempt's answer may have been lost.
+        of_user = [int(event["id"]) for event in sent if event["subject"] == subject]
+        first = [position for n, position in enumerate(of_user) if position not in of_user[:n]]
+        assert first == sorted(first)
     users: dict[int, dict[str, Any]] = {}
     told: dict[tuple[str, int, int], dict[str, Any]] = {}
     for event in events:
@@ -432,6 +454,26 @@ def assert_nothing_is_missed(
     for what, user in writers.acknowledged:
         data = {name: user[name] for name in ("id", "version")} if "deleted" in what else user
         assert told.get((what, user["id"], user["version"])) == data
+
+
+def moody(connection: socket.socket, attempt: Attempt) -> None:
+    """Fail now and then."""
+    said = random.choice([ACCEPTED] * 9 + [FAILED])
+    attempt.end(said)
+    connection.sendall(said)
+
+
+def all_sent(receiver: Receiver, count: int) -> list[dict[str, Any]]:
+    """The events that were accepted, in the order of their coming, once there are so many."""
+    deadline = time.monotonic() + 30
+    while True:
+        taken = [
+            one for one in receiver.attempts("/") if one.answered == b"HTTP/1.1 204 No Content"
+        ]
+        if len({one.event for one in taken}) >= count:
+            return [json.loads(one.body) for one in taken]
+        assert time.monotonic() < deadline, f"{len(taken)} of {count} were sent"
+        time.sleep(0.05)
 
 
 @pytest.mark.clause("STREAM-11")

@@ -79,6 +79,9 @@ class Fuzzer:
         schema.hooks.register_hook_with_name(self._take_in, "after_call")
         # A stream has no end.
         bounded = schema.exclude(path="/events/stream")
+        # What happens here isn't to be sent to whatever host comes up, and other tests have webhooks.
+        bounded = bounded.exclude(path="/webhooks", method="POST")
+        bounded = bounded.exclude(path="/webhooks/{id}", method="DELETE")
         for event in from_schema(bounded).execute():
             if isinstance(event, events.ScenarioFinished):
                 self._judge(event)

@@ -116,7 +116,8 @@ from python_api.settings import SettingsError, read_settings
 for environment in json.loads(sys.argv[1]):
     try:
         settings = dataclasses.asdict(read_settings(environment))
-        settings["trusted_proxies"] = len(settings["trusted_proxies"])
+        for name in ("trusted_proxies", "webhooks_networks"):
+            settings[name] = len(settings[name])
         print(json.dumps(settings))
     except SettingsError as error:
         print(json.dumps(str(error)))
@@ -130,7 +131,9 @@ for (const environment of JSON.parse(process.argv[1])) {
     const entries = Object.entries(readSettings(environment));
     const snakeCase = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     result = Object.fromEntries(entries.map(([name, value]) => [snakeCase(name), value]));
-    result["trusted_proxies"] = result["trusted_proxies"]?.rules.length ?? 0;
+    for (const name of ["trusted_proxies", "webhooks_networks"]) {
+      result[name] = result[name]?.rules.length ?? 0;
+    }
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     result = error.message;
@@ -198,6 +201,7 @@ INTEGER_SETTINGS = [
     *["ARGON2_MEMORY", "ARGON2_ITERATIONS", "ARGON2_PARALLELISM"],
     *["AUTH_TOKEN_TTL", "LOGIN_FAILURES_PER_EMAIL", "LOGIN_FAILURES_PER_ADDRESS"],
     *["LOGIN_FAILURES_WINDOW", "REGISTRATIONS_PER_ADDRESS", "REGISTRATIONS_WINDOW", "HASH_QUEUE"],
+    *["WEBHOOKS_TIMEOUT", "WEBHOOKS_RETRY"],
 ]
 SECRETS = ["s" * 31, "s" * 32, "s" * 1024, "s" * 1025, "s" * 31 + " ", "s" * 31 + "\n", "\xe4" * 32]
 WORDS = ["https://issuer.example/", "a b", "a" * 255, "a" * 256, "\xe4", "a\n"]
@@ -237,6 +241,10 @@ PROXIES = [
     *["10.0.0.1,::1", "10.0.0.1, ::1", " 10.0.0.1 ", "10.0.0.1,", ",", "x", "10.0.0", "010.0.0.1"],
     *["10.0.0.0/255.0.0.0", "10.0.0.256", "10.0.0.1/08", "10.0.0.1/-1", "gateway", "1"],
 ]
+TIMES = [
+    *["1,2", "01,002", "604800", "604801", "1,0", "1,", ",1", ",", "1,,2", "1, 2", "1;2", "1,2\n"],
+    *[",".join(["1"] * count) for count in (20, 21)],
+]
 ENVIRONMENTS: list[dict[str, str]] = [
     {},
     {"port": "1", "HOSTNAME": "a", "Port": "2"},
@@ -257,14 +265,15 @@ ENVIRONMENTS: list[dict[str, str]] = [
     *({"AUTH_JWKS_URL": value} for value in KEYS),
     {"AUTH_JWKS_URL": KEYS[0], "AUTH_SECRET": "s" * 32},
     {"AUTH_JWKS_URL": KEYS[0], "AUTH": "off", "HOST": "0.0.0.0"},
-    *({"AUTH_JWKS_CA": value} for value in CERTIFICATES),
+    *({name: value} for name in ("AUTH_JWKS_CA", "WEBHOOKS_CA") for value in CERTIFICATES),
     *({"REGISTRATION": value} for value in ["open", "closed", "Closed", "shut"]),
     *(
         {"ADMIN_EMAIL": email, "ADMIN_PASSWORD": password}
         for email in ["", "a@b.example", "A@B.example", "a@b", "x"]
         for password in ["", "p" * 12, "p" * 11, "p" * 129, "\U0001f511" * 12]
     ),
-    *({"TRUSTED_PROXIES": value} for value in PROXIES),
+    *({name: value} for name in ("TRUSTED_PROXIES", "WEBHOOKS_NETWORKS") for value in PROXIES),
+    *({"WEBHOOKS_RETRY": value} for value in TIMES),
     *({"ARGON2_MEMORY": value} for value in ["7", "8", "1048576", "1048577", ""]),
     *(
         {"ARGON2_MEMORY": memory, "ARGON2_PARALLELISM": lanes}

@@ -49,6 +49,9 @@ OF_TOKENS = {"unauthorized", "forbidden", "provider-unavailable", "too-many-regi
 GUARDED = {"unauthorized", "forbidden", "unavailable", "provider-unavailable"}
 ONE = GUARDED | {"validation", "user-not-found", "malformed-header"}
 CHANGE = ONE | {"version-mismatch"}
+# No password is hashed there.
+WEBHOOK_BODY = BODY - {"overloaded"}
+WEBHOOK = GUARDED | {"validation", "webhook-not-found"}
 
 OPERATIONS = {
     ("POST", "/users"): Operation(
@@ -91,6 +94,20 @@ OPERATIONS = {
     ("GET", "/events/socket"): Operation(
         {"101": set()},
         GUARDED | {"foreign-origin", "upgrade-required", "malformed-header", "too-many-streams"},
+    ),
+    ("POST", "/webhooks"): Operation(
+        {"201": {"Location"}}, WEBHOOK_BODY | GUARDED | {"too-many-webhooks"}, bodies={JSON}
+    ),
+    ("GET", "/webhooks"): Operation({"200": set()}, GUARDED),
+    ("GET", "/webhooks/{id}"): Operation({"200": set()}, WEBHOOK, {"path id"}),
+    ("DELETE", "/webhooks/{id}"): Operation({"204": set()}, WEBHOOK, {"path id"}),
+    ("GET", "/webhooks/{id}/deliveries"): Operation(
+        {"200": {"Link"}},
+        WEBHOOK | {"malformed-query"},
+        {"path id", "query limit", "query after"},
+    ),
+    ("POST", "/webhooks/{id}/deliveries/{event}"): Operation(
+        {"202": set()}, WEBHOOK | {"delivery-not-found"}, {"path id", "path event"}
     ),
     ("POST", "/auth/token"): Operation(
         {"200": set()},

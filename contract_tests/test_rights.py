@@ -98,13 +98,27 @@ RIGHTS: dict[tuple[str, str, str], dict[str, Expected]] = {
     ("GET", "/events", ""): THEMSELVES,
     ("GET", "/events/stream", ""): THEMSELVES,
     ("GET", "/events/socket", ""): THEMSELVES,
+    ("POST", "/webhooks", ""): ADMIN_ONLY,
+    ("GET", "/webhooks", ""): ADMIN_ONLY,
+    ("GET", "/webhooks/{id}", ""): ADMIN_ONLY,
+    ("DELETE", "/webhooks/{id}", ""): ADMIN_ONLY,
+    ("GET", "/webhooks/{id}/deliveries", ""): ADMIN_ONLY,
+    ("POST", "/webhooks/{id}/deliveries/{event}", ""): ADMIN_ONLY,
     ("GET", "/healthz", ""): EVERYBODY,
     ("GET", "/readyz", ""): EVERYBODY,
     ("GET", "/metrics", ""): EVERYBODY,
 }
 SUCCESS = {"POST": 201, "GET": 200, "PUT": 200, "PATCH": 200, "DELETE": 204}
-# Of a path, whatever the method: a login, and no handshake.
-OTHERWISE = {"/auth/token": 200, "/events/socket": 426}
+# A login, no handshake, and what is no webhook, or of one that nobody has.
+OTHERWISE = {
+    ("POST", "/auth/token"): 200,
+    ("GET", "/events/socket"): 426,
+    ("POST", "/webhooks"): 422,
+    ("GET", "/webhooks/{id}"): 404,
+    ("DELETE", "/webhooks/{id}"): 404,
+    ("GET", "/webhooks/{id}/deliveries"): 404,
+    ("POST", "/webhooks/{id}/deliveries/{event}"): 404,
+}
 
 
 def operations(api: Client) -> list[tuple[str, str, str]]:
@@ -114,7 +128,7 @@ def operations(api: Client) -> list[tuple[str, str, str]]:
         (method.upper(), path, whom)
         for path, methods in paths.items()
         for method in methods
-        for whom in (("self", "other") if "{id}" in path else ("",))
+        for whom in (("self", "other") if path == "/users/{id}" else ("",))
     ]
 
 
@@ -123,7 +137,8 @@ def asked(api: Client, method: str, path: str, user: User) -> Answer:
     if path == "/auth/token":
         return api.log_in(user["email"], PASSWORD)
     fields = expect.somebody() if method in ("POST", "PUT", "PATCH") else None
-    return api.request(method, path.format(id=user["id"]), json=fields)
+    about = user["id"] if path.startswith("/users") else expect.MAX_ID
+    return api.request(method, path.format(id=about, event=1), json=fields)
 
 
 def assert_as_expected(answer: Answer, expected: Expected, status: int) -> None:
@@ -147,6 +162,7 @@ def assert_as_expected(answer: Answer, expected: Expected, status: int) -> None:
     "RIGHT-10",
     "RIGHT-13",
     "RIGHT-14",
+    "RIGHT-17",
     "AUTH-03",
     "AUTH-04",
     "AUTH-06",
@@ -163,9 +179,9 @@ def test_every_operation_asks_every_caller(guarded: Client, caller: str) -> None
         about = other if whom == "other" or path == "/auth/token" else user
         expected = RIGHTS[method, path, whom][caller]
         answer = asked(guarded.asking(authorization), method, path, about)
-        status = OTHERWISE.get(path, SUCCESS[method])
+        status = OTHERWISE.get((method, path), SUCCESS[method])
         assert_as_expected(answer, expected, status)
-        if expected != "ok" and "{id}" in path:
+        if expected != "ok" and path == "/users/{id}":
             expect.user(
                 guarded.get(f"/users/{about['id']}"),
                 200,

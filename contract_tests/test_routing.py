@@ -12,6 +12,9 @@ ALLOW = dict.fromkeys(PATHS, "GET, HEAD, OPTIONS") | {
     "/users": "GET, HEAD, OPTIONS, POST",
     "/auth/token": "OPTIONS, POST",
     "/users/{id}": "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+    "/webhooks": "GET, HEAD, OPTIONS, POST",
+    "/webhooks/{id}": "DELETE, GET, HEAD, OPTIONS",
+    "/webhooks/{id}/deliveries/{event}": "OPTIONS, POST",
 }
 
 # Those that llhttp knows, the parser below Node and below httptools, but for CONNECT.
@@ -23,6 +26,11 @@ LLHTTP = (
 METHODS = LLHTTP.split()
 BAD_PERCENT = pytest.mark.direct("ROUTE-06")
 ABOVE_ROOT = pytest.mark.direct("ROUTE-07")
+
+
+def at(path: str, text: int | str) -> str:
+    """The path with this for each of its parameters."""
+    return path.format(id=text, event=text)
 
 
 def ask(api: Client, methods: list[str], target: str) -> list[tuple[str, Answer]]:
@@ -47,7 +55,7 @@ def assert_not_found(api: Client, target: str, methods: list[str] | None = None)
 @pytest.mark.clause("ROUTE-01", "ROUTE-02", "ROUTE-13")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_method_without_a_row_is_405(api: Client, path: str) -> None:
-    for target in {path.format(id=1), path.format(id="abc")}:
+    for target in {at(path, 1), at(path, "abc")}:
         others = [method for method in METHODS if (method, path) not in ROUTES]
         for method, answer in ask(api, others, target):
             head = method == "HEAD"
@@ -58,7 +66,7 @@ def test_a_method_without_a_row_is_405(api: Client, path: str) -> None:
 @pytest.mark.clause("ROUTE-02", "ROUTE-12", "ROUTE-13")
 @pytest.mark.parametrize("path", PATHS)
 def test_options_tells_the_methods(api: Client, path: str) -> None:
-    for target in (path.format(id=1), path.format(id="abc"), path.format(id="0") + "?x=%"):
+    for target in (at(path, 1), at(path, "abc"), at(path, "0") + "?x=%"):
         ((_, answer),) = ask(api, ["OPTIONS"], target)
         expect.empty(answer, allow=ALLOW[path])
 
@@ -96,16 +104,16 @@ def test_what_frameworks_bring_along_is_not_there(api: Client, target: str) -> N
 @pytest.mark.clause("ROUTE-04")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_trailing_slash_is_another_path(api: Client, path: str) -> None:
-    assert_not_found(api, path.format(id=1) + "/", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
-    assert_not_found(api, path.format(id=1) + "/?limit=1")
+    assert_not_found(api, at(path, 1) + "/", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
+    assert_not_found(api, at(path, 1) + "/?limit=1")
 
 
 @pytest.mark.storeless
 @pytest.mark.clause("ROUTE-05")
 @pytest.mark.parametrize("path", PATHS)
 def test_an_empty_segment_matches_nothing(api: Client, path: str) -> None:
-    assert_not_found(api, "/" + path.format(id=1))
-    assert_not_found(api, path.format(id=1) + "//")
+    assert_not_found(api, "/" + at(path, 1))
+    assert_not_found(api, at(path, 1) + "//")
 
 
 @pytest.mark.storeless
@@ -179,7 +187,7 @@ def test_a_dot_segment_is_not_resolved(api: Client, target: str) -> None:
 @pytest.mark.parametrize("character", '"<>\\^`[]{|}')
 def test_a_character_outside_pchar_matches_nothing(api: Client, character: str) -> None:
     for path in PATHS:
-        assert_not_found(api, path.format(id=1) + character, ["GET", "OPTIONS"])
+        assert_not_found(api, at(path, 1) + character, ["GET", "OPTIONS"])
     assert_not_found(api, f"/users/{character}", ["GET", "PATCH", "OPTIONS"])
     assert_not_found(api, f"/{character}users")
 

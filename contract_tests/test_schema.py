@@ -127,7 +127,7 @@ def test_all_services_prepare_the_same_schema(new_url: Callable[[str], str]) -> 
         assert schema(url) == described[-1]
     assert {"users", "idempotency_keys", "schema_version"} <= set(described[0])
     assert described[0] == described[1]
-    assert described[0]["version"] == [("0004",)]
+    assert described[0]["version"] == [("0005",)]
 
 
 def has_open(service: Service, file: Path) -> bool:
@@ -223,7 +223,7 @@ def test_a_newer_database_ends_the_start_with_one_line(spawned: Callable[..., Se
     service.start()
     assert service.wait(services.START_TIMEOUT) == 1
     assert service.stderr() == (
-        "The database has the schema version 9999, this service knows 0004 at most.\n"
+        "The database has the schema version 9999, this service knows 0005 at most.\n"
     )
     with Session(service.database_url) as session:
         assert session.execute("SELECT version_num FROM schema_version") == [("9999",)]

@@ -98,6 +98,20 @@ BODIES = {
     "letters of two bytes": filled('"', "\xe9", '"'),
 }
 
+# Bodies of `POST /webhooks`; a longer URL is judged by its length alone.
+WEBHOOKS = {
+    "url: letters": f'{{"url":"https://{"a" * 1990}"}}',
+    "url: labels": f'{{"url":"https://{"a." * 126}!"}}',
+    "url: long labels": f'{{"url":"https://{("a" * 63 + ".") * 3}{"a" * 59}!"}}',
+    "url: hyphens": f'{{"url":"https://a{"-" * 251}"}}',
+    "url: digits": f'{{"url":"https://{"1" * 1990}"}}',
+    "url: numbers": f'{{"url":"https://{"1." * 990}"}}',
+    "url: colons": f'{{"url":"https://[{":" * 1980}"}}',
+    "url: a path": f'{{"url":"https://a/{"?" * 1980}\\n"}}',
+    "types": filled('{"url":"https://a","types":[', '"user.created",', '""]}'),
+    "types: others": filled('{"url":"https://a","types":[', '"x",', '""]}'),
+}
+
 # Values of header fields: the field, its value, and whether the request has a body.
 # A key and subprotocols, with room for the fields beside them.
 HANDSHAKES = {
@@ -210,6 +224,7 @@ SETTINGS = {
     "setting: a password": ("DATABASE_URL", filled("postgresql://a:", "%41", "")),
     "setting: a host": ("DATABASE_URL", filled("postgresql://a@", "a.", "")),
     "setting: options": ("DATABASE_URL", filled("postgresql://a@b/c?sslrootcert=", "%41", "!")),
+    "setting: times": ("WEBHOOKS_RETRY", filled("1", ",1", "!")),
     "setting: a secret": ("AUTH_SECRET", "s" * BODY),
     "setting: a word": ("AUTH_ISSUER", "a" * BODY),
     "setting: a host to listen on": ("HOST", "127." * (BODY // 4)),
@@ -279,6 +294,7 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "settings.NOT_UTF_8": ("setting: a host to listen on",),
     "settings.ORIGIN": ("setting: an origin",),
     "settings.POSTGRES_URL": ("setting: a user", "setting: a password", "setting: a host"),
+    "settings.RETRY": ("setting: times",),
     "settings.SECRET": ("setting: a secret",),
     "settings.SQLITE_URL": ("setting: a file",),
     "settings.WORD": ("setting: a word",),
@@ -291,6 +307,12 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "users/schemas.TIMESTAMP": "describes what is answered",
     "users/schemas.emailRule": ("email: labels", "email: long labels", "email: hyphens"),
     "users/store.WILDCARD": ("q: wildcards",),
+    "webhooks/endpoints.DOTTED": ("url: digits", "url: numbers"),
+    "webhooks/endpoints.NAME": ("url: labels", "url: long labels", "url: hyphens"),
+    "webhooks/endpoints.URL_PARTS": ("url: letters", "url: colons", "url: a path"),
+    "webhooks/schemas.NATURAL": "describes what is answered",
+    "webhooks/schemas.OUTCOME": "describes what is answered",
+    "webhooks/schemas.SECRET": "describes what is answered",
 }
 
 Request = tuple[str, str, list[tuple[str, str]], str | None]
@@ -301,6 +323,8 @@ def requests() -> dict[str, Request]:
     found: dict[str, Request] = {}
     for name, text in BODIES.items():
         found[name] = ("POST", "/users", [("Content-Type", JSON)], text)
+    for name, text in WEBHOOKS.items():
+        found[name] = ("POST", "/webhooks", [("Content-Type", JSON)], text)
     for name, (field, value) in FIELDS.items():
         method = {"If-Match": "PATCH", "Content-Type": "POST"}.get(field, "GET")
         path = "/users" if method == "POST" else "/users/1"
@@ -383,6 +407,8 @@ def test_nothing_of_allowed_size_takes_long_to_read(service: Service, name: str)
     names = {field.lower() for field, _ in fields}
     if "host" not in names:
         fields = [("Host", service.api.host), *fields]
+    if target == "/webhooks":
+        fields = [*fields, ("Authorization", service.api.authorization)]
     if body is not None:
         fields = [*fields, ("Content-Length", str(len(body.encode())))]
     assert_cheap(service, message(method, target, fields, (body or "").encode()))

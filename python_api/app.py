@@ -1,6 +1,5 @@
 """The application: what every answer carries, problems, and the routers, in reading order."""
 
-import traceback
 from http import HTTPMethod
 
 from fastapi import FastAPI, Request, Response
@@ -22,12 +21,16 @@ from python_api.http.docs import router as docs_router
 from python_api.http.problems import Problem, render_problem
 from python_api.http.requests import ACCEPT_PATCH, header, route_path
 from python_api.operation.health import router as health_router
-from python_api.operation.observability import NO_ROUTE, Observation, log, request_id
+from python_api.operation.observability import NO_ROUTE, Observation, log, request_id, trace
 from python_api.settings import Settings
 from python_api.storage.database import Database, is_unavailable
 from python_api.users import docs as users_docs
 from python_api.users.routes import router as users_router
 from python_api.users.service import Users
+from python_api.webhooks import docs as webhooks_docs
+from python_api.webhooks.deliveries import Deliveries
+from python_api.webhooks.routes import router as webhooks_router
+from python_api.webhooks.service import Webhooks
 
 METHODS = (HTTPMethod.DELETE, HTTPMethod.GET, HTTPMethod.PATCH, HTTPMethod.POST, HTTPMethod.PUT)
 
@@ -55,10 +58,25 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.users = Users(settings, database, guard)
     app.state.events = Events(settings, database)
     app.state.feed = Feed(settings, app.state.events, guard)
-    # For the server below, as it begins to stop.
-    app.state.on_stop = app.state.feed.stop
-    app.state.schemas = {**auth_docs.SCHEMAS, **users_docs.SCHEMAS, **events_docs.SCHEMAS}
-    routers = (auth_router, users_router, events_router, health_router, docs_router)
+    app.state.webhooks = Webhooks(settings, database, guard)
+    deliveries = Deliveries(settings, database, app.state.events)
+    # For the server below: what to run beside it, and what to tell as it begins to stop.
+    app.state.beside = (deliveries.run,)
+    app.state.on_stop = (app.state.feed.stop, deliveries.stop)
+    app.state.schemas = {
+        **auth_docs.SCHEMAS,
+        **users_docs.SCHEMAS,
+        **events_docs.SCHEMAS,
+        **webhooks_docs.SCHEMAS,
+    }
+    routers = (
+        auth_router,
+        users_router,
+        events_router,
+        webhooks_router,
+        health_router,
+        docs_router,
+    )
     # `include_router` would match each request twice, once to find the router.
     app.router.routes += [route for router in routers for route in router.routes]
     return app
@@ -140,8 +158,7 @@ def answer_failure(error: Exception, this_request: str) -> Response:
 
     Clauses: HEALTH-03, HEALTH-05, OPS-11, OPS-12.
     """
-    cause = "".join(traceback.format_exception(error))
-    log("error", "request failed", request_id=this_request, error=cause)
+    log("error", "request failed", request_id=this_request, error=trace(error))
     return render_problem(Problem("unavailable" if is_unavailable(error) else "internal"))
 
 

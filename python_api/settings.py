@@ -40,6 +40,7 @@ CERTIFICATE = re.compile(
     "-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----"
 )
 ORIGIN = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?")
+RETRY = re.compile("[0-9]{1,6}(?:,[0-9]{1,6}){0,19}")
 LINE_BREAK = re.compile(r"\r?\n\Z")
 SECRETS = ("DATABASE_URL", "AUTH_SECRET", "AUTH_SECRET_PREVIOUS", "ADMIN_PASSWORD")
 
@@ -85,6 +86,13 @@ class Settings:
     events_ttl: int
     events_heartbeat: int
     events_streams: int
+    webhooks_networks: tuple[Network, ...]
+    """Where webhooks may lead although those there aren't public."""
+    webhooks_retry: tuple[int, ...]
+    """How long to wait after each failed attempt but the last."""
+    webhooks_timeout: int
+    webhooks_ca: str
+    """Certificates (PEM)."""
     argon2_memory: int
     argon2_iterations: int
     argon2_parallelism: int
@@ -121,7 +129,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
     Raises SettingsError for the first that is wrong.
 
-    Clauses: AUTH-02, AUTH-33, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
+    Clauses: AUTH-02, AUTH-33, HOOK-13, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
     PASSWORD-17, RIGHT-09, RIGHT-11.
     """
     environment = _with_files(environment)
@@ -137,6 +145,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         events_ttl=_integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
         events_heartbeat=_integer(environment, "EVENTS_HEARTBEAT", 10, 1, 3600),
         events_streams=_integer(environment, "EVENTS_STREAMS", 500, 1, 100000),
+        webhooks_networks=_networks(environment, "WEBHOOKS_NETWORKS"),
+        webhooks_retry=_retry(environment),
+        webhooks_timeout=_integer(environment, "WEBHOOKS_TIMEOUT", 15, 1, 60),
+        webhooks_ca=_certificates(environment, "WEBHOOKS_CA"),
         argon2_memory=_argon2_memory(environment),
         argon2_iterations=_integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
         argon2_parallelism=_integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
@@ -148,7 +160,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         auth_audience=_word(environment, "AUTH_AUDIENCE", "users"),
         auth_token_ttl=_integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
         auth_jwks_url=_jwks_url(environment),
-        auth_jwks_ca=_jwks_ca(environment),
+        auth_jwks_ca=_certificates(environment, "AUTH_JWKS_CA"),
         registration=_choice(environment, "REGISTRATION", "open", "closed") != "closed",
         admin_email=_admin(environment, "ADMIN_EMAIL", "an email", email_rule).lower(),
         admin_password=_admin(
@@ -163,7 +175,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000
         ),
         registrations_window=_integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
-        trusted_proxies=_networks(environment),
+        trusted_proxies=_networks(environment, "TRUSTED_PROXIES"),
         cors_origins=_origins(environment),
         max_connections=_integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
         request_timeout=_integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
@@ -209,6 +221,20 @@ def _integer(
     if not re.fullmatch("[0-9]{1,9}", text) or not lowest <= int(text) <= highest:
         raise SettingsError(f"{name} must be an integer from {lowest} to {highest}")
     return int(text)
+
+
+def _retry(environment: Mapping[str, str]) -> tuple[int, ...]:
+    """How long to wait after each failed attempt (Standard Webhooks' own times by default).
+
+    Raises SettingsError.
+
+    Clauses: HOOK-14.
+    """
+    text = environment.get("WEBHOOKS_RETRY") or "5,300,1800,7200,18000,36000,50400,72000,86400"
+    times = tuple(map(int, text.split(","))) if RETRY.fullmatch(text) else ()
+    if not times or not all(1 <= time <= 604800 for time in times):
+        raise SettingsError("WEBHOOKS_RETRY must be 1 to 20 integers from 1 to 604800, with commas")
+    return times
 
 
 def _host(environment: Mapping[str, str]) -> str:
@@ -360,12 +386,12 @@ def _jwks_url(environment: Mapping[str, str]) -> str:
     return url
 
 
-def _jwks_ca(environment: Mapping[str, str]) -> str:
-    """The certificates that the provider's is judged by. Raises SettingsError.
+def _certificates(environment: Mapping[str, str], name: str) -> str:
+    """The certificates that another one is judged by. Raises SettingsError.
 
-    Clauses: AUTH-33, OPS-03.
+    Clauses: AUTH-33, HOOK-24, OPS-03.
     """
-    path = environment.get("AUTH_JWKS_CA") or ""
+    path = environment.get(name) or ""
     if not path:
         return ""
     try:
@@ -376,7 +402,7 @@ def _jwks_ca(environment: Mapping[str, str]) -> str:
     except (OSError, ValueError):
         certificates = []
     if not certificates:
-        raise SettingsError("AUTH_JWKS_CA must be the path of a file of certificates in PEM")
+        raise SettingsError(f"{name} must be the path of a file of certificates in PEM")
     return "\n".join(certificates)
 
 
@@ -390,14 +416,14 @@ def _admin(
     return text
 
 
-def _networks(environment: Mapping[str, str]) -> tuple[Network, ...]:
-    """The proxies that are trusted. Raises SettingsError. Clauses: LIMIT-08."""
-    text = environment.get("TRUSTED_PROXIES") or ""
+def _networks(environment: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    """The networks that the setting names. Raises SettingsError. Clauses: HOOK-22, LIMIT-08."""
+    text = environment.get(name) or ""
     try:
         return parse_networks(part.strip(" ") for part in text.split(",") if text)
     except ValueError:
         raise SettingsError(
-            "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas"
+            f"{name} must be addresses or networks such as 10.0.0.0/8, with commas"
         ) from None
 
 

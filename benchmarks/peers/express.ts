@@ -89,6 +89,16 @@ import { idempotencyKey } from "../../node_api/src/users/idempotency.ts";
 import { nextLink, type Page, pageQuery } from "../../node_api/src/users/pages.ts";
 import { etag, NewUser, type User, UserChanges } from "../../node_api/src/users/schemas.ts";
 import { Users } from "../../node_api/src/users/service.ts";
+import { Deliveries } from "../../node_api/src/webhooks/deliveries.ts";
+import * as webhooksDocs from "../../node_api/src/webhooks/docs.ts";
+import {
+  type DeliveryPage,
+  deliveryPageQuery,
+  nextLink as nextDeliveriesLink,
+} from "../../node_api/src/webhooks/pages.ts";
+import { eventId, webhookId, wholeWebhook } from "../../node_api/src/webhooks/routes.ts";
+import type { NewWebhook } from "../../node_api/src/webhooks/schemas.ts";
+import { Webhooks } from "../../node_api/src/webhooks/service.ts";
 
 const PARAMETER = /:(\w+)/g;
 
@@ -114,6 +124,8 @@ type Values = {
   form: Uint8Array;
   after: number | null;
   openSocket: SocketOpener;
+  id: number;
+  event: number;
 };
 
 /** As much of Hono's context as node_api's readers ask for, made of Express' request. */
@@ -154,6 +166,8 @@ const guard = new Guard(settings, database);
 const users = new Users(settings, database, guard);
 const events = new Events(settings, database);
 const feed = new Feed(settings, events, guard, NODE_SERVER.stopping);
+const webhooks = new Webhooks(settings, database, guard);
+const deliveries = new Deliveries(settings, database, events, NODE_SERVER.stopping);
 const asked = new WeakMap<Request, Asked>();
 
 const wholeUser = jsonBody("NewUser", NewUser, {
@@ -274,6 +288,55 @@ app.route("/events/socket").get(
   }),
 );
 
+app
+  .route("/webhooks")
+  .post(
+    reads(admin, wholeWebhook),
+    handle(async (c) => {
+      const fields = c.get("sent").fields as unknown as NewWebhook;
+      const webhook = await webhooks.create(c.get("caller"), fields);
+      answerJson(c, 201, webhook, { Location: `/webhooks/${webhook.id}` });
+    }),
+  )
+  .get(
+    reads(admin),
+    handle(async (c) => answerJson(c, 200, await webhooks.listAll())),
+  );
+
+app
+  .route("/webhooks/:id")
+  .get(
+    reads(admin, webhookId),
+    handle(async (c) => answerJson(c, 200, await webhooks.read(c.get("id")))),
+  )
+  .delete(
+    reads(admin, webhookId, ignoredBody),
+    handle(async (c) => {
+      await webhooks.delete(c.get("caller"), c.get("id"));
+      answer(c, 204, {});
+    }),
+  );
+
+app.route("/webhooks/:id/deliveries").get(
+  reads(admin, webhookId, deliveryPageQuery),
+  handle(async (c) => {
+    const id = c.get("id");
+    const page = c.get("page") as unknown as DeliveryPage;
+    const found = await webhooks.listDeliveries(id, page);
+    const shown = found.slice(0, page.limit);
+    const last = found.length > page.limit ? shown.at(-1) : undefined;
+    answerJson(c, 200, shown, last ? { Link: nextDeliveriesLink(id, page, last.event) } : {});
+  }),
+);
+
+app.route("/webhooks/:id/deliveries/:event").post(
+  reads(admin, webhookId, eventId, ignoredBody),
+  handle(async (c) => {
+    const delivery = await webhooks.sendAgain(c.get("caller"), c.get("id"), c.get("event"));
+    answerJson(c, 202, delivery);
+  }),
+);
+
 app.route("/auth/token").post(
   reads(form, clientAddress),
   handle(async (c) => {
@@ -308,7 +371,12 @@ app
   );
 
 const documented = createApp(settings, database);
-const schemas = { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS, ...eventsDocs.SCHEMAS };
+const schemas = {
+  ...authDocs.SCHEMAS,
+  ...usersDocs.SCHEMAS,
+  ...eventsDocs.SCHEMAS,
+  ...webhooksDocs.SCHEMAS,
+};
 const page = docsRoutes(documented, schemas);
 app.route("/openapi.json").get(
   handle(async (c) => {
@@ -334,7 +402,7 @@ app.use((async (error: Error, request, _response, _next) => {
 
 const server = await listen(settings);
 logListening(server.address() as AddressInfo, settings);
-await serve(
+const serving = serve(
   (incoming, outgoing) =>
     new Promise((resolve) => {
       outgoing.once("close", resolve);
@@ -344,6 +412,7 @@ await serve(
   server,
   SOCKETS,
 );
+await Promise.all([serving, deliveries.run()]);
 await database.close();
 process.exit();
 

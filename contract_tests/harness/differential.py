@@ -121,17 +121,19 @@ class Normalisation:
     apply: Callable[[Seen], None]
 
 
-_USER_ID = re.compile(rb'(?<=\{"id":)([1-9][0-9]*)(?=,"name":")')
+_ID = re.compile(rb'(?<=\{"id":)([1-9][0-9]*)(?=,"(?:name|url)":")')
 _MOMENTS = re.compile(rb'"created_at":"([^"]*)","updated_at":"([^"]*)","version":([0-9]+)\}')
+_CREATED = re.compile(rb'"created_at":"([^"]*)","ended_at":null')
+_SECRET = re.compile(rb'"secret":"whsec_[A-Za-z0-9+/]{43}="')
 _BEGUN = datetime.now(UTC)
 _SLACK = timedelta(minutes=5)
-_LOCATION = re.compile(r"(?<=^/users/)([1-9][0-9]*)$")
+_LOCATION = re.compile(r"(?<=/)([1-9][0-9]*)$")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _NEXT = re.compile(r"(?<=&cursor=)([A-Za-z0-9_-]+)(?=>; rel=\"next\"$)")
 
 
 def _ids(seen: Seen) -> None:
-    seen.body = _USER_ID.sub(lambda match: seen.id(match[1].decode()).encode(), seen.body)
+    seen.body = _ID.sub(lambda match: seen.id(match[1].decode()).encode(), seen.body)
     seen.change("location", lambda value: _LOCATION.sub(lambda match: seen.id(match[1]), value))
 
 
@@ -144,10 +146,15 @@ def _moments(seen: Seen) -> None:
         assert updated < datetime.now(UTC) + _SLACK, match[0]
         return b'"created_at":<moment>,"updated_at":<moment>,"version":%s}' % match[3]
 
+    def check_created(match: re.Match[bytes]) -> bytes:
+        assert abs(datetime.now(UTC) - _moment(match[1].decode())) < _SLACK, match[0]
+        return b'"created_at":<moment>,"ended_at":null'
+
     seen.body = _MOMENTS.sub(check, seen.body)
+    seen.body = _CREATED.sub(check_created, seen.body)
 
 
-def _request_id(seen: Seen) -> None:
+def _random(seen: Seen) -> None:
     def check(value: str) -> str:
         if value and value.encode("latin-1") in seen.request:
             return value
@@ -155,6 +162,7 @@ def _request_id(seen: Seen) -> None:
         return "<uuid>"
 
     seen.change("x-request-id", check)
+    seen.body = _SECRET.sub(b'"secret":<secret>', seen.body)
 
 
 def _cursor(seen: Seen) -> None:
@@ -185,8 +193,8 @@ def _length(seen: Seen) -> None:
 # All that may differ, in the order in which it is put aside. At most five.
 NORMALISATIONS = (
     Normalisation(
-        "a user's id, in a body and in Location",
-        "each database counts for itself; the same user has the same number within an example",
+        "the id of a user or a webhook, in a body and in Location",
+        "each database counts for itself; the same one has the same number within an example",
         _ids,
     ),
     Normalisation(
@@ -194,7 +202,11 @@ NORMALISATIONS = (
         "targets are asked one after the other, and have clocks of their own",
         _moments,
     ),
-    Normalisation("an X-Request-Id that the client did not send", "it is random", _request_id),
+    Normalisation(
+        "an X-Request-Id that the client did not send, and a webhook's secret",
+        "they are random",
+        _random,
+    ),
     Normalisation("id and created_at in the cursor of a Link", "as in the body", _cursor),
     Normalisation(
         "Content-Length of a body that holds one of these, or would but for HEAD",

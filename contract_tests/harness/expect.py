@@ -49,10 +49,19 @@ PROBLEMS = {
         403, "Foreign origin", "Scripts of this origin may not open a WebSocket here."
     ),
     "user-not-found": Problem(404, "User not found", "There is no user with this id."),
+    "webhook-not-found": Problem(404, "Webhook not found", "There is no webhook with this id."),
+    "delivery-not-found": Problem(
+        404,
+        "Delivery not found",
+        "No delivery of this event to this webhook is waiting or dead.",
+    ),
     "method-not-allowed": Problem(
         405, "Method not allowed", "This path does not support the method."
     ),
     "email-taken": Problem(409, "Email taken", "Another user has this email."),
+    "too-many-webhooks": Problem(
+        409, "Too many webhooks", "There are 50 webhooks, and can't be more."
+    ),
     "events-gone": Problem(
         410, "Events gone", "Some events after this position are no longer kept."
     ),
@@ -116,6 +125,7 @@ DETAILS = {
     "too-large": "This number is too large.",
     "malformed": "This value does not have the required form.",
     "unknown": "This member is not known.",
+    "forbidden": "This service may not call this address.",
 }
 
 MAX_ID = 2**53 - 1

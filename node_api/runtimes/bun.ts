@@ -28,9 +28,8 @@ const server = Bun.serve({
 });
 logListening({ address: server.hostname, port: server.port }, settings);
 await new Promise<void>(onSignal);
-stop();
 const cut = setTimeout(() => server.stop(true), settings.shutdownTimeout * 1000);
-await server.stop();
+await Promise.all([stop(), server.stop()]);
 clearTimeout(cut);
 await database.close();
 process.exit();

@@ -26,8 +26,8 @@ const server = Deno.serve(
   app.fetch,
 );
 await new Promise<void>(onSignal);
-stop();
-setTimeout(() => process.exit(), settings.shutdownTimeout * 1000);
-await server.shutdown();
+// A while behind what is still being delivered, so that the database is closed.
+setTimeout(() => process.exit(), (settings.shutdownTimeout + 1) * 1000);
+await Promise.all([stop(), server.shutdown()]);
 await database.close();
 process.exit();

@@ -22,11 +22,14 @@ import { type Database, isUnavailable } from "./storage/database.ts";
 import * as usersDocs from "./users/docs.ts";
 import { type UsersEnv, usersRoutes } from "./users/routes.ts";
 import { Users } from "./users/service.ts";
+import * as webhooksDocs from "./webhooks/docs.ts";
+import { type WebhooksEnv, webhooksRoutes } from "./webhooks/routes.ts";
+import { Webhooks } from "./webhooks/service.ts";
 
 const METHODS = ["DELETE", "GET", "PATCH", "POST", "PUT"];
 const PARAMETER = /:(\w+)/g;
 
-type AppEnv = UsersEnv & EventsEnv;
+type AppEnv = UsersEnv & EventsEnv & WebhooksEnv;
 type Routed = Hono<AppEnv>;
 /** The application with its routes, as `hc<App>` knows them. */
 export type App = ReturnType<typeof createApp>;
@@ -91,6 +94,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
   const users = new Users(settings, database, guard);
   const events = new Events(settings, database);
   const feed = new Feed(settings, events, guard, below.stopping);
+  const webhooks = new Webhooks(settings, database, guard);
   app.use(async (c, next) => {
     c.set("settings", settings);
     c.set("database", database);
@@ -99,6 +103,7 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     c.set("users", users);
     c.set("events", events);
     c.set("feed", feed);
+    c.set("webhooks", webhooks);
     await next();
   });
   app.use(commonHeaders(app, settings.corsOrigins, below));
@@ -108,10 +113,16 @@ export function createApp(settings: Settings, database: Database, below = NO_SER
     .route("/", authRoutes)
     .route("/", usersRoutes)
     .route("/", eventsRoutes)
+    .route("/", webhooksRoutes)
     .route("/", healthRoutes)
     .route(
       "/",
-      docsRoutes(app, { ...authDocs.SCHEMAS, ...usersDocs.SCHEMAS, ...eventsDocs.SCHEMAS }),
+      docsRoutes(app, {
+        ...authDocs.SCHEMAS,
+        ...usersDocs.SCHEMAS,
+        ...eventsDocs.SCHEMAS,
+        ...webhooksDocs.SCHEMAS,
+      }),
     );
 }
 

@@ -8,6 +8,7 @@ import { createApp } from "./app.ts";
 import { AdminError, createFirstAdmin } from "./auth/admin.ts";
 import { ENVIRONMENT } from "./environment.ts";
 import { SOCKETS } from "./events/routes.ts";
+import { Events } from "./events/service.ts";
 import {
   answering,
   endWellOnSignals,
@@ -22,6 +23,7 @@ import { stopWithFirst, supervise } from "./operation/workers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 import { SchemaError } from "./storage/migrate.ts";
+import { Deliveries } from "./webhooks/deliveries.ts";
 
 /**
  * Serve until told to stop. Exits with one clear line when that can't even begin.
@@ -45,6 +47,8 @@ async function run(settings: Settings): Promise<void> {
   }
   try {
     const app = createApp(settings, database, NODE_SERVER);
+    const events = new Events(settings, database);
+    const deliveries = new Deliveries(settings, database, events, NODE_SERVER.stopping);
     const server = await listen(settings).catch((error: NodeJS.ErrnoException) =>
       exit(
         error.code === "EADDRINUSE"
@@ -57,7 +61,7 @@ async function run(settings: Settings): Promise<void> {
     } else {
       logListening(server.address() as AddressInfo, settings);
     }
-    await serve(answering(app), settings, server, SOCKETS);
+    await Promise.all([serve(answering(app), settings, server, SOCKETS), deliveries.run()]);
   } finally {
     await database.close();
   }
@@ -85,6 +89,10 @@ function main(): Promise<void> {
 }
 
 await main();
+// Node waits at its end for names that are being looked up, which nothing can end (OPS-07).
+if (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
+  process.execve?.(process.execPath, [process.execPath, "--eval", "0"], {});
+}
 // Left to itself, Node stops handling signals before it ends, and a further one would kill it
 // (OPS-06).
 process.exit();

@@ -37,6 +37,7 @@ const JWKS_URL =
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n\t ]+-----END CERTIFICATE-----/g;
 const ORIGIN = /^https?:\/\/(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const DIGITS = /^[0-9]{1,9}$/;
+const RETRY = /^[0-9]{1,6}(?:,[0-9]{1,6}){0,19}$/;
 const LINE_BREAK = /\r?\n$/;
 const UTF_8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -76,6 +77,13 @@ export type Settings = Readonly<{
   eventsTtl: number;
   eventsHeartbeat: number;
   eventsStreams: number;
+  /** Where webhooks may lead although those there aren't public. */
+  webhooksNetworks: Networks;
+  /** How long to wait after each failed attempt but the last. */
+  webhooksRetry: readonly number[];
+  webhooksTimeout: number;
+  /** Certificates (PEM). */
+  webhooksCa: string;
   argon2Memory: number;
   argon2Iterations: number;
   argon2Parallelism: number;
@@ -114,7 +122,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
  *
  * Throws SettingsError for the first that is wrong.
  *
- * @clauses AUTH-02, AUTH-33, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
+ * @clauses AUTH-02, AUTH-33, HOOK-13, LIMIT-01, LIMIT-02, LIMIT-08, LIMIT-12, OPS-02, PASSWORD-12,
  * PASSWORD-17, RIGHT-09, RIGHT-11
  */
 export function readSettings(given: Environment): Settings {
@@ -131,6 +139,10 @@ export function readSettings(given: Environment): Settings {
     eventsTtl: integer(environment, "EVENTS_TTL", 604800, 1, 31536000),
     eventsHeartbeat: integer(environment, "EVENTS_HEARTBEAT", 10, 1, 3600),
     eventsStreams: integer(environment, "EVENTS_STREAMS", 500, 1, 100000),
+    webhooksNetworks: networks(environment, "WEBHOOKS_NETWORKS"),
+    webhooksRetry: retry(environment),
+    webhooksTimeout: integer(environment, "WEBHOOKS_TIMEOUT", 15, 1, 60),
+    webhooksCa: certificates(environment, "WEBHOOKS_CA"),
     argon2Memory: argon2Memory(environment),
     argon2Iterations: integer(environment, "ARGON2_ITERATIONS", 2, 1, 100),
     argon2Parallelism: integer(environment, "ARGON2_PARALLELISM", 1, 1, 16),
@@ -142,7 +154,7 @@ export function readSettings(given: Environment): Settings {
     authAudience: word(environment, "AUTH_AUDIENCE", "users"),
     authTokenTtl: integer(environment, "AUTH_TOKEN_TTL", 900, 1, 86400),
     authJwksUrl: jwksUrl(environment),
-    authJwksCa: jwksCa(environment),
+    authJwksCa: certificates(environment, "AUTH_JWKS_CA"),
     registration: choice(environment, "REGISTRATION", "open", "closed") !== "closed",
     adminEmail: admin(environment, "ADMIN_EMAIL", "an email", emailRule).toLowerCase(),
     adminPassword: admin(
@@ -156,7 +168,7 @@ export function readSettings(given: Environment): Settings {
     loginFailuresWindow: integer(environment, "LOGIN_FAILURES_WINDOW", 900, 1, 86400),
     registrationsPerAddress: integer(environment, "REGISTRATIONS_PER_ADDRESS", 20, 1, 1000000),
     registrationsWindow: integer(environment, "REGISTRATIONS_WINDOW", 3600, 1, 86400),
-    trustedProxies: networks(environment),
+    trustedProxies: networks(environment, "TRUSTED_PROXIES"),
     corsOrigins: origins(environment),
     maxConnections: integer(environment, "MAX_CONNECTIONS", 1000, 1, 100000),
     requestTimeout: integer(environment, "REQUEST_TIMEOUT", 60, 1, 3600),
@@ -208,6 +220,24 @@ function integer(
     throw new SettingsError(`${name} must be an integer from ${lowest} to ${highest}`);
   }
   return Number(text);
+}
+
+/**
+ * How long to wait after each failed attempt (Standard Webhooks' own times by default).
+ *
+ * Throws SettingsError.
+ *
+ * @clauses HOOK-14
+ */
+function retry(environment: Environment): readonly number[] {
+  const text = environment["WEBHOOKS_RETRY"] || "5,300,1800,7200,18000,36000,50400,72000,86400";
+  const times = RETRY.test(text) ? text.split(",").map(Number) : [];
+  if (times.length === 0 || !times.every((time) => time >= 1 && time <= 604800)) {
+    throw new SettingsError(
+      "WEBHOOKS_RETRY must be 1 to 20 integers from 1 to 604800, with commas",
+    );
+  }
+  return times;
 }
 
 /** Where to listen. Throws SettingsError. @clauses OPS-02, OPS-03 */
@@ -378,28 +408,28 @@ function jwksUrl(environment: Environment): string {
 }
 
 /**
- * The certificates that the provider's is judged by. Throws SettingsError.
+ * The certificates that another one is judged by. Throws SettingsError.
  *
- * @clauses AUTH-33, OPS-03
+ * @clauses AUTH-33, HOOK-24, OPS-03
  */
-function jwksCa(environment: Environment): string {
-  const path = environment["AUTH_JWKS_CA"] || "";
+function certificates(environment: Environment, name: string): string {
+  const path = environment[name] || "";
   if (!path) {
     return "";
   }
-  let certificates: string[];
+  let found: string[];
   try {
     const text = NOT_UTF_8.test(path) ? "" : readFileSync(path, "latin1");
-    certificates = text.match(CERTIFICATE) ?? [];
+    found = text.match(CERTIFICATE) ?? [];
     // What isn't one TLS would pass over.
-    certificates = certificates.map((one) => new X509Certificate(one).toString());
+    found = found.map((one) => new X509Certificate(one).toString());
   } catch {
-    certificates = [];
+    found = [];
   }
-  if (certificates.length === 0) {
-    throw new SettingsError("AUTH_JWKS_CA must be the path of a file of certificates in PEM");
+  if (found.length === 0) {
+    throw new SettingsError(`${name} must be the path of a file of certificates in PEM`);
   }
-  return certificates.join("\n");
+  return found.join("\n");
 }
 
 function admin(
@@ -416,14 +446,14 @@ function admin(
   return text;
 }
 
-/** The proxies that are trusted. Throws SettingsError. @clauses LIMIT-08 */
-function networks(environment: Environment): Networks {
-  const text = environment["TRUSTED_PROXIES"] || "";
+/** The networks that the setting names. Throws SettingsError. @clauses HOOK-22, LIMIT-08 */
+function networks(environment: Environment, name: string): Networks {
+  const text = environment[name] || "";
   try {
     return parseNetworks(text ? text.split(",").map((part) => trim(part, " ")) : []);
   } catch {
     throw new SettingsError(
-      "TRUSTED_PROXIES must be addresses or networks such as 10.0.0.0/8, with commas",
+      `${name} must be addresses or networks such as 10.0.0.0/8, with commas`,
     );
   }
 }

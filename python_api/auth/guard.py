@@ -67,7 +67,7 @@ class Guard:
     async def admin(self, headers: Headers) -> Caller | None:
         """An admin. Raises unauthorized and forbidden.
 
-        Clauses: PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14.
+        Clauses: PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14, RIGHT-17.
         """
         caller = await self.caller(headers)
         if caller and not caller.is_admin:

@@ -6,7 +6,6 @@ has taken the page before.
 """
 
 import asyncio
-import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from python_api.auth.guard import Caller, Guard, unauthorized
 from python_api.events.schemas import Event
 from python_api.events.service import Events, may_see
 from python_api.http.problems import Problem
-from python_api.operation.observability import log
+from python_api.operation.observability import log, trace
 from python_api.settings import Settings
 from python_api.storage.database import is_unavailable
 
@@ -215,8 +214,3 @@ class Feed:
         # What lies between the last one found and `seen` is somebody else's.
         reached = found[-1].position if found else position
         return found, reached if len(found) == PAGE else max(reached, seen)
-
-
-def trace(error: Exception) -> str:
-    """The error and where it arose, for the log."""
-    return "".join(traceback.format_exception(error))

@@ -59,7 +59,8 @@ def position_rule(position: str) -> str | None:
     return None if position == "0" else integer_rule(position, MAX_INTEGER)
 
 
-def _after(description: str) -> dict[str, Any]:
+def after_parameter(description: str) -> dict[str, Any]:
+    """The parameter `after` in the OpenAPI document."""
     return {
         "name": "after",
         "in": "query",
@@ -81,7 +82,7 @@ EventPageQuery = Annotated[
                     "description": "The oldest first, or with `-id` the newest.",
                     "schema": {"type": "string", "enum": [*SORTS], "default": DEFAULT_SORT},
                 },
-                _after("The position behind which the page begins, in its order."),
+                after_parameter("The position behind which the page begins, in its order."),
             ],
             "x-problems": query_problems("limit"),
         },
@@ -119,7 +120,9 @@ StreamStart = Annotated[
                     "schema": {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
                     "example": "41",
                 },
-                _after("The position behind which the stream begins; else what comes next."),
+                after_parameter(
+                    "The position behind which the stream begins; else what comes next."
+                ),
             ],
             "x-problems": [malformed_header("Last-Event-ID"), *query_problems("after")],
         },

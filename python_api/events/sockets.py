@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from fastapi import WebSocket
 from starlette.types import Message
 
-from python_api.events.feed import Feed, Follower, trace
+from python_api.events.feed import Feed, Follower
 from python_api.events.pages import position_rule
 from python_api.events.schemas import TYPES, Event, to_json
 from python_api.http.problems import Problem
 from python_api.http.requests import MAX_INTEGER, parse_json
-from python_api.operation.observability import log
+from python_api.operation.observability import log, trace
 from python_api.storage.database import is_unavailable
 
 MAX_USERS = 100

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from python_api.events.feed import Feed, Follower, trace
+from python_api.events.feed import Feed, Follower
 from python_api.events.schemas import Event, to_json
 from python_api.http.problems import Problem
-from python_api.operation.observability import log
+from python_api.operation.observability import log, trace
 
 # How long a client that has lost its stream waits until it asks again, in milliseconds.
 RETRY = 1000

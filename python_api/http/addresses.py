@@ -1,4 +1,4 @@
-"""Addresses: where a request comes from."""
+"""Addresses and networks: where a request comes from, and in which networks an address lies."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -43,23 +43,24 @@ def client_address(peer: str, forwarded: str, trusted: tuple[Network, ...]) -> s
 
     Clauses: LIMIT-07, LIMIT-08.
     """
-    address = _address(peer)
+    address = parse_address(peer)
     hops = [hop.strip(" \t") for hop in forwarded.split(",")]
-    while address and hops and _is_trusted(address, trusted):
-        before = _address(hops.pop())
+    while address and hops and is_in(address, trusted):
+        before = parse_address(hops.pop())
         if before is None:
             break
         address = before
     return str(address or peer)
 
 
-def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+def is_in(address: Address, networks: Sequence[Network]) -> bool:
     """Whether the address is in one of these networks. Clauses: LIMIT-20."""
     mapped = IPv6Address(f"{MAPPED}{address}") if isinstance(address, IPv4Address) else address
-    return any(mapped in network for network in trusted)
+    return any(mapped in network for network in networks)
 
 
-def _address(text: str) -> Address | None:
+def parse_address(text: str) -> Address | None:
+    """The address, if it is one; of an IPv4 address in IPv6 (`::ffff:7f00:1`) that one."""
     try:
         address = ip_address(text) if ADDRESS.fullmatch(text) else None
     except ValueError:

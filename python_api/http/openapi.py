@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
@@ -52,9 +53,9 @@ HEADERS: dict[str, dict[str, Any]] = {
         "example": '</users?limit=2&sort=id&cursor=WyJpZCIsbnVsbCwyLDJd>; rel="next"',
     },
     "Location": {
-        "description": "The user's path.",
+        "description": "The path of what was created.",
         "required": True,
-        "schema": {"type": "string", "pattern": "^/users/[1-9][0-9]*$"},
+        "schema": {"type": "string", "pattern": "^/(users|webhooks)/[1-9][0-9]*$"},
         "example": "/users/1",
     },
     "Retry-After": {
@@ -273,6 +274,9 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
     Clauses: DOC-02, DOC-03, DOC-05.
     """
     document = get_openapi(**INFO, routes=app.routes)
+    for route in app.routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            _restore(document["paths"][route.path], route)
     document["components"] = {
         "schemas": {
             "Error": ERROR_SCHEMA,
@@ -284,6 +288,15 @@ def openapi_document(app: FastAPI, schemas: Mapping[str, Any]) -> dict[str, Any]
         "securitySchemes": {"bearer": BEARER},
     }
     return document
+
+
+def _restore(methods: dict[str, Any], route: APIRoute) -> None:
+    """Put the route's own answers back, of whose examples FastAPI drops what is null."""
+    for method in route.methods or ():
+        responses = methods[method.lower()]["responses"]
+        responses.update(
+            {status: {**responses[status], **given} for status, given in route.responses.items()}
+        )
 
 
 def as_it_runs(document: dict[str, Any], settings: Settings) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from python_api.http.openapi import Piece, content, operation
 from python_api.http.problems import Problem, issue
 from python_api.http.requests import (
     JSON,
+    MAX_INTEGER,
     EntityTags,
     entity_tags,
     header,
     malformed_header,
     parse_body,
     parse_json,
+    path_id,
     read_body,
     read_to_end,
     unsupported_media_type,
@@ -164,6 +166,24 @@ IfNoneMatch = Annotated[
     EntityTags | None,
     _condition("If-None-Match", "Only if none of these ETags is the user's (RFC 9110, 13.1.2)."),
 ]
+
+
+def id_in_path(name: str, description: str) -> Reader[int]:
+    """An id in the path, which the route has as `name`. Raises validation. Clauses: PROB-08."""
+
+    async def read(request: Request) -> int:
+        return path_id(request.path_params[name], name)
+
+    parameter = {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": description,
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER},
+        "example": 1,
+    }
+    wrong = Problem("validation", [issue("parameter", name, "malformed")])
+    return Reader(read, {"parameters": [parameter], "x-problems": [wrong]})
 
 
 async def _client_address(request: Request) -> str:

@@ -225,13 +225,13 @@ def percent_encode(text: str) -> str:
     return quote(text, safe="")
 
 
-def path_id(text: str) -> int:
-    """The id that a path names, in canonical decimal, 1 to 2^53-1. Raises validation.
+def path_id(text: str, name: str = "id") -> int:
+    """The id that a path has as `name`, in canonical decimal, 1 to 2^53-1. Raises validation.
 
     Clauses: ID-01, ID-02, ID-03, ID-04.
     """
     if code := integer_rule(text, MAX_INTEGER):
-        raise Problem("validation", [issue("parameter", "id", code)])
+        raise Problem("validation", [issue("parameter", name, code)])
     return int(text)
 
 

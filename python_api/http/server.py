@@ -91,7 +91,9 @@ def log_listening(listener: socket.socket, settings: Settings) -> None:
 async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
     """Serve `app` until SIGTERM or SIGINT; then let the requests under way end, and return.
 
-    Clauses: HDR-07, HDR-08, LOG-04, ROUTE-15.
+    What the application has to run beside its answers runs until then.
+
+    Clauses: HDR-07, HDR-08, HOOK-26, LOG-04, ROUTE-15.
     """
     sockets = {route.path.encode() for route in app.routes if isinstance(route, WebSocketRoute)}
     config = uvicorn.Config(
@@ -106,7 +108,10 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
     )
     # Objects that exist by now stay; collecting them again and again would stop everything.
     gc.freeze()
-    await Server(app, config, settings).serve(sockets=[listener])
+    async with asyncio.TaskGroup() as group:
+        for run in app.state.beside:
+            group.create_task(run())
+        await Server(app, config, settings).serve(sockets=[listener])
 
 
 def within_open_files(settings: Settings) -> Settings:
@@ -195,7 +200,8 @@ class Server(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         cut = loop.call_later(self.settings.shutdown_timeout, self._cut_connections)
-        self._app.state.on_stop()
+        for tell in self._app.state.on_stop:
+            tell()
         await super().shutdown(sockets)
         cut.cancel()
 

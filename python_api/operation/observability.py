@@ -4,6 +4,7 @@ import atexit
 import json
 import os
 import re
+import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -60,6 +61,11 @@ def timestamp(moment: datetime) -> str:
 def log(level: str, message: str, **fields: str | float) -> None:
     """Write one line to the log. Clauses: LOG-01, OPS-01, OPS-12."""
     LINES.write(_line(level, message, **fields))
+
+
+def trace(error: Exception) -> str:
+    """The error and where it arose, for the log."""
+    return "".join(traceback.format_exception(error))
 
 
 def _line(level: str, message: str, **fields: str | float) -> str:

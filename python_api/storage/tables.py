@@ -61,6 +61,36 @@ events = Table(
     Column("data", Text),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("url", Text),
+    # JSON: the types of events that are sent.
+    Column("types", Text),
+    Column("secret", Text),
+    # Up to where events have deliveries.
+    Column("position", BigInteger),
+    Column("created_at", MOMENT),
+    # Null until the endpoint wants no more.
+    Column("ended_at", MOMENT),
+)
+
+# What is still to be sent.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("webhook_id", BigInteger, primary_key=True),
+    # Of the event.
+    Column("position", BigInteger, primary_key=True),
+    Column("user_id", BigInteger),
+    Column("attempts", BigInteger),
+    # Of the last attempt; null before its end.
+    Column("outcome", Text),
+    # When the next attempt may begin, or the one under way is given up; null when it is dead.
+    Column("due_at", MOMENT),
+)
+
 # One row, whose lock whoever gives positions holds.
 event_positions = Table(
     "event_positions",

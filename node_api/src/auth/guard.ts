@@ -54,7 +54,7 @@ export class Guard {
   /**
    * An admin. Throws unauthorized and forbidden.
    *
-   * @clauses PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14
+   * @clauses PROB-20, PROB-21, RIGHT-01, RIGHT-03, RIGHT-14, RIGHT-17
    */
   async admin(request: Fields): Promise<Caller | null> {
     const caller = await this.caller(request);

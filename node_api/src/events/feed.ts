@@ -9,7 +9,7 @@
 import { setImmediate as immediate, setTimeout as sleep } from "node:timers/promises";
 import { type Caller, type Guard, unauthorized } from "../auth/guard.ts";
 import { Problem } from "../http/problems.ts";
-import { log } from "../operation/observability.ts";
+import { log, trace } from "../operation/observability.ts";
 import type { Settings } from "../settings.ts";
 import { isUnavailable } from "../storage/database.ts";
 import type { Event } from "./schemas.ts";
@@ -266,9 +266,4 @@ export class Feed {
     const reached = found.at(-1)?.position ?? position;
     return [found, found.length === PAGE ? reached : Math.max(reached, seen)];
   }
-}
-
-/** The error and where it arose, for the log. */
-export function trace(error: unknown): string {
-  return (error instanceof Error && error.stack) || String(error);
 }

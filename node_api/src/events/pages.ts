@@ -59,7 +59,8 @@ export function positionRule(position: string): Rule | null {
   return position === "0" ? null : integerRule(position, MAX_INTEGER);
 }
 
-function afterParameter(description: string) {
+/** The parameter `after` in the OpenAPI document. */
+export function afterParameter(description: string) {
   return {
     name: "after",
     in: "query" as const,

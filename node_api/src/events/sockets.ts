@@ -3,9 +3,9 @@
 import { Problem } from "../http/problems.ts";
 import type { Socket } from "../http/readers.ts";
 import { MAX_INTEGER, parseJson } from "../http/requests.ts";
-import { log } from "../operation/observability.ts";
+import { log, trace } from "../operation/observability.ts";
 import { isUnavailable } from "../storage/database.ts";
-import { type Feed, type Follower, trace } from "./feed.ts";
+import type { Feed, Follower } from "./feed.ts";
 import { positionRule } from "./pages.ts";
 import { type Event, TYPES, toJson } from "./schemas.ts";
 

@@ -1,8 +1,8 @@
 /** Streams of events (Server-Sent Events). */
 
 import { Problem } from "../http/problems.ts";
-import { log } from "../operation/observability.ts";
-import { type Feed, type Follower, trace } from "./feed.ts";
+import { log, trace } from "../operation/observability.ts";
+import type { Feed, Follower } from "./feed.ts";
 import { type Event, toJson } from "./schemas.ts";
 
 // How long a client that has lost its stream waits until it asks again, in milliseconds.

@@ -1,4 +1,4 @@
-/** Addresses: where a request comes from. */
+/** Addresses and networks: where a request comes from, and in which networks an address lies. */
 
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import { trim } from "./requests.ts";
@@ -47,9 +47,9 @@ export function parseNetworks(texts: readonly string[]): Networks {
  */
 export function clientAddress(peer: string, forwarded: string, trusted: Networks): string {
   const hops = forwarded.split(",");
-  let address = canonical(peer);
-  while (address && hops.length > 0 && isTrusted(address, trusted)) {
-    const before = canonical(trim(hops.pop() ?? "", " \t"));
+  let address = parseAddress(peer);
+  while (address && hops.length > 0 && isIn(address, trusted)) {
+    const before = parseAddress(trim(hops.pop() ?? "", " \t"));
     if (before === null) {
       break;
     }
@@ -59,11 +59,15 @@ export function clientAddress(peer: string, forwarded: string, trusted: Networks
 }
 
 /** Whether the address is in one of these networks. @clauses LIMIT-20 */
-function isTrusted(address: string, trusted: Networks): boolean {
-  return trusted?.check(isIPv4(address) ? MAPPED + address : address, "ipv6") ?? false;
+export function isIn(address: string, networks: Networks): boolean {
+  return networks?.check(isIPv4(address) ? MAPPED + address : address, "ipv6") ?? false;
 }
 
-function canonical(text: string): string | null {
+/**
+ * The address in canonical form, if it is one; of an IPv4 address in IPv6 (`::ffff:7f00:1`) that
+ * one.
+ */
+export function parseAddress(text: string): string | null {
   if (!ADDRESS.test(text) || isIPv4(text)) {
     return isIPv4(text) ? text : null;
   }

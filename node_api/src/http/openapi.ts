@@ -47,9 +47,9 @@ const HEADERS = {
     example: '</users?limit=2&sort=id&cursor=WyJpZCIsbnVsbCwyLDJd>; rel="next"',
   },
   Location: {
-    description: "The user's path.",
+    description: "The path of what was created.",
     required: true,
-    schema: { type: "string", pattern: "^/users/[1-9][0-9]*$" },
+    schema: { type: "string", pattern: "^/(users|webhooks)/[1-9][0-9]*$" },
     example: "/users/1",
   },
   "Retry-After": {

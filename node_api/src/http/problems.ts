@@ -24,8 +24,15 @@ export const CATALOGUE = {
   ],
   "not-found": [404, "Not found", "There is nothing at this path."],
   "user-not-found": [404, "User not found", "There is no user with this id."],
+  "webhook-not-found": [404, "Webhook not found", "There is no webhook with this id."],
+  "delivery-not-found": [
+    404,
+    "Delivery not found",
+    "No delivery of this event to this webhook is waiting or dead.",
+  ],
   "method-not-allowed": [405, "Method not allowed", "This path does not support the method."],
   "email-taken": [409, "Email taken", "Another user has this email."],
+  "too-many-webhooks": [409, "Too many webhooks", "There are 50 webhooks, and can't be more."],
   "events-gone": [410, "Events gone", "Some events after this position are no longer kept."],
   "version-mismatch": [
     412,
@@ -84,6 +91,7 @@ export const RULES = {
   "too-large": "This number is too large.",
   malformed: "This value does not have the required form.",
   unknown: "This member is not known.",
+  forbidden: "This service may not call this address.",
 } as const;
 
 export const MAX_ERRORS = 20;

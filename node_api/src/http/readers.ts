@@ -21,9 +21,11 @@ import {
   type EntityTags,
   entityTags,
   JSON_ONLY,
+  MAX_INTEGER,
   malformedHeader,
   parseBody,
   parseJson,
+  pathId,
   readBody,
   unsupportedMediaType,
 } from "./requests.ts";
@@ -156,6 +158,25 @@ export const ifNoneMatch = conditional(
   "If-None-Match",
   "Only if none of these ETags is the user's (RFC 9110, 13.1.2).",
 );
+
+/** The id in the path that the route has as `name`. Throws validation. @clauses PROB-08 */
+export function idInPath<Name extends string>(
+  name: Name,
+  description: string,
+): MiddlewareHandler<Env & Read<Name, number>> {
+  const parameter = {
+    name,
+    in: "path" as const,
+    required: true,
+    description,
+    schema: { type: "integer" as const, minimum: 1, maximum: MAX_INTEGER },
+    example: 1,
+  };
+  return reader(name, (c: Context<Env>) => pathId(c.req.param(name) ?? "", name), {
+    parameters: [parameter],
+    "x-problems": [new Problem("validation", [issue("parameter", name, "malformed")])],
+  });
+}
 
 /** Where the request comes from. @clauses LIMIT-07 */
 export const clientAddress = reader("address", (c: Context<Env>) => {

@@ -265,14 +265,14 @@ export function percentEncode(text: string): string {
 }
 
 /**
- * The id that a path names, in canonical decimal, 1 to 2^53-1. Throws validation.
+ * The id that a path has as `name`, in canonical decimal, 1 to 2^53-1. Throws validation.
  *
  * @clauses ID-01, ID-02, ID-03, ID-04
  */
-export function pathId(text: string): number {
+export function pathId(text: string, name = "id"): number {
   const code = integerRule(text, MAX_INTEGER);
   if (code) {
-    throw new Problem("validation", [issue("parameter", "id", code)]);
+    throw new Problem("validation", [issue("parameter", name, code)]);
   }
   return Number(text);
 }

@@ -54,6 +54,11 @@ export function log(level: string, message: string, fields: Fields): void {
   LINES.write(line(level, message, fields));
 }
 
+/** The error and where it arose, for the log. */
+export function trace(error: unknown): string {
+  return (error instanceof Error && error.stack) || String(error);
+}
+
 type Fields = Readonly<Record<string, string | number>>;
 
 function line(level: string, message: string, fields: Fields): string {

@@ -12,6 +12,7 @@ import * as users from "./migrations/v0001_users.ts";
 import * as roles from "./migrations/v0002_roles.ts";
 import * as logins from "./migrations/v0003_logins.ts";
 import * as events from "./migrations/v0004_events.ts";
+import * as webhooks from "./migrations/v0005_webhooks.ts";
 
 const VERSION_TABLE = "schema_version";
 // In their order, by the version that each leads to.
@@ -20,6 +21,7 @@ const STEPS = new Map<string, Migration>([
   ["0002", roles],
   ["0003", logins],
   ["0004", events],
+  ["0005", webhooks],
 ]);
 
 // The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it

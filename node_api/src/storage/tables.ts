@@ -45,6 +45,30 @@ export interface Tables {
     /** JSON, as clients see it. */
     data: string;
   };
+  webhooks: {
+    id: Generated<number>;
+    url: string;
+    /** JSON: the types of events that are sent. */
+    types: string;
+    secret: string;
+    /** Up to where events have deliveries. */
+    position: number;
+    created_at: string;
+    /** Null until the endpoint wants no more. */
+    ended_at: string | null;
+  };
+  /** What is still to be sent. */
+  deliveries: {
+    webhook_id: number;
+    /** Of the event. */
+    position: number;
+    user_id: number;
+    attempts: number;
+    /** Of the last attempt; null before its end. */
+    outcome: string | null;
+    /** When the next attempt may begin, or the one under way is given up; null when it is dead. */
+    due_at: string | null;
+  };
   /** One row, whose lock whoever gives positions holds. */
   event_positions: {
     /** The highest that was given, whether or not that event is still kept. */

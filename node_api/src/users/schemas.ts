@@ -20,7 +20,7 @@ const MAX_PASSWORD = 128;
 // What may stand before the @: the HTML Living Standard's `input type=email` (EMAIL-01).
 const LOCAL = "[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]";
 // No hyphen at its ends, 63 characters at most (EMAIL-04).
-const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
+export const LABEL = "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?";
 // At least one dot in the domain (EMAIL-01, EMAIL-02, EMAIL-03).
 const EMAIL = new RegExp(`^${LOCAL}+@${LABEL}(\\.${LABEL})+$`);
 const SURROGATE = /[\ud800-\udfff]/u;
