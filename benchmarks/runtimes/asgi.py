@@ -9,6 +9,7 @@ from python_api.environment import ENVIRONMENT  # isort: skip
 import json
 import socket
 import time
+from asyncio import TaskGroup
 from threading import Thread
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,10 +37,15 @@ class Service:
         await receive()
         async with open_database(settings) as database:
             await create_first_admin(database, settings)
-            self._app = create_app(settings, database)
-            await send({"type": "lifespan.startup.complete"})
-            Thread(target=_tell, args=(settings.host, settings.port), daemon=True).start()
-            await receive()
+            app = self._app = create_app(settings, database)
+            async with TaskGroup() as group:
+                for run in app.state.beside:
+                    group.create_task(run())
+                await send({"type": "lifespan.startup.complete"})
+                Thread(target=_tell, args=(settings.host, settings.port), daemon=True).start()
+                await receive()
+                for tell in app.state.on_stop:
+                    tell()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -212,7 +212,8 @@ class Receiver:
             still = [*self._open]
         for connection in still:
             with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+                # Not TLS's own, which would pull the rug from under whoever still speaks it.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def _hear(self, secured: ssl.SSLObject, name: str, _context: ssl.SSLContext) -> None:
         if name:  # there may be none
