@@ -177,6 +177,7 @@ class Socket:
 
         AssertionError where none comes in time.
         """
+        deadline = time.monotonic() + self.connection._timeout
         while True:
             try:
                 opcode, data = self.read_frame()
@@ -184,6 +185,7 @@ class Socket:
                 raise AssertionError(f"nothing more: {error!r}") from None
             if opcode != PING:
                 return opcode, data
+            assert time.monotonic() < deadline, "nothing but Pings"
             if pong:
                 self.put(framed(PONG))
 
