@@ -39,6 +39,17 @@ def memory(service: Service) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+def settled(service: Service) -> int:
+    """The same, once it grows no more: a busy machine takes its time."""
+    found, deadline = memory(service), time.monotonic() + 20
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        before, found = found, memory(service)
+        if found - before < MIB:
+            break
+    return found
+
+
 def sockets(service: Service) -> int:
     """How many sockets the service's process has open."""
     found = 0

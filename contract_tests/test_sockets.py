@@ -44,7 +44,7 @@ from contract_tests.harness.sockets import (
 from contract_tests.harness.streams import streamed
 from contract_tests.harness.tokens import claims, token
 from contract_tests.harness.wire import Answer
-from contract_tests.test_connections import memory, send_until_full, silent
+from contract_tests.test_connections import memory, send_until_full, settled, silent
 from contract_tests.test_events import TTL, newest, old_and_new, since
 from contract_tests.test_metrics import counted
 from contract_tests.test_streams import BEAT, PASSWORD, SECURED, fill, of_user, unsent
@@ -1279,12 +1279,10 @@ def test_who_reads_nothing_holds_little(launched: Launch) -> None:
         # What the first ones take the process keeps for others.
         for _ in range(clients):
             stack.enter_context(unread(service, ALL))
-        time.sleep(1)
-        before = memory(service)
+        before = settled(service)
         for _ in range(clients):
             stack.enter_context(unread(service, ALL))
-        time.sleep(2)
-        grown = memory(service) - before
+        grown = settled(service) - before
         # Beside what they hold there is what the process has yet to collect.
         assert grown < (clients + 64) * 2**20, f"{grown / 2**20:.1f} MiB"
         with opened(service.api, timeout=20.0) as asking:

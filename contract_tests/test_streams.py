@@ -22,7 +22,7 @@ from contract_tests.harness.sockets import Socket
 from contract_tests.harness.streams import Stream, streamed
 from contract_tests.harness.tokens import claims, token
 from contract_tests.harness.wire import Answer
-from contract_tests.test_connections import memory
+from contract_tests.test_connections import settled
 from contract_tests.test_events import TTL, newest, old_and_new
 
 Event = dict[str, Any]
@@ -158,12 +158,10 @@ def test_who_reads_nothing_holds_little(launched: Callable[..., Service]) -> Non
         # What the first ones take the process keeps for others.
         for _ in range(clients):
             stack.enter_context(unread(service.api, "?after=0"))
-        time.sleep(1)
-        before = memory(service)
+        before = settled(service)
         for _ in range(clients):
             stack.enter_context(unread(service.api, "?after=0"))
-        time.sleep(2)
-        grown = memory(service) - before
+        grown = settled(service) - before
         # Beside what they hold there is what the process has yet to collect.
         assert grown < (clients + 64) * 2**20
         with streamed(service.api, timeout=20.0) as stream:
