@@ -221,10 +221,12 @@ class _Head:
         self._count(len(name) + len(value))
 
     def on_headers_complete(self) -> None:
-        """The head has come, or that of an answer before it (1xx)."""
+        """The head has come, or that of an answer before it (1xx); none behind it counts."""
         self._size = self._unparsed_size = 0
         status = self._parser.get_status_code()
-        if status >= 200 or status == SWITCHING_PROTOCOLS:
+        if status < 100:
+            raise AttemptError("unreachable")
+        if self.status is None and (status >= 200 or status == SWITCHING_PROTOCOLS):
             self.status = status
 
     def _count(self, size: int) -> None:

@@ -49,3 +49,10 @@ def upgrade() -> None:
     op.create_index("ix_deliveries_due", "deliveries", ["webhook_id", "due_at", "position"])
     op.create_index("ix_deliveries_user", "deliveries", ["webhook_id", "user_id", "position"])
     op.create_index("ix_deliveries_position", "deliveries", ["position"])
+    op.create_index(
+        "ix_deliveries_failed",
+        "deliveries",
+        ["webhook_id", "user_id", "due_at"],
+        sqlite_where=sa.text("outcome IS NOT NULL"),
+        postgresql_where=sa.text("outcome IS NOT NULL"),
+    )

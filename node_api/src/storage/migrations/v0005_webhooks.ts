@@ -49,4 +49,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       .columns(columns)
       .execute();
   }
+  await db.schema
+    .createIndex("ix_deliveries_failed")
+    .on("deliveries")
+    .columns(["webhook_id", "user_id", "due_at"])
+    .where(sql.ref("outcome"), "is not", null)
+    .execute();
 }
