@@ -1369,10 +1369,10 @@ def outcomes(elsewhere: str) -> Iterator[tuple[str, bytes | Behaviour, str]]:
     yield "a long head", head_of(16383), DELIVERED
     yield "a head of short fields", OK_WITH(*["A:b"] * 8000), DELIVERED
     yield "a long head before", head_of(16383, "103 X") * 2 + head_of(16383), DELIVERED
-    other = answer("503 X", "Content-Length: 0")
-    yield "another answer behind it", OK + other, DELIVERED
+    refusal = answer("503 X", "Content-Length: 0")
+    yield "another answer behind it", OK + refusal, DELIVERED
     yield "410 behind it", OK + answer("410 X", "Content-Length: 0"), DELIVERED
-    yield "200 behind a 503", other + answer("200 X", "Content-Length: 0"), "503"
+    yield "200 behind a 503", refusal + answer("200 X", "Content-Length: 0"), "503"
     yield "a long reason", answer(f"200 {'x' * 16383}"), DELIVERED
     yield "too long a head", head_of(16385), "unreachable"
     yield "too long a head of short fields", OK_WITH(*["A:b"] * 8200), "unreachable"
