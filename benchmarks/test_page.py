@@ -373,6 +373,13 @@ def test_a_limit_that_is_not_kept_says_so() -> None:
     assert 'class="verdict no">not kept<' in page.render(results)
 
 
+def test_what_is_too_small_to_be_seen_is_drawn() -> None:
+    deliveries = [
+        Delivery("Hono", "Hono", "postgres", 1, [cpu], [1.0], [1.0]) for cpu in (0.0, -10.0, 9.0)
+    ]
+    assert "CPU, µs each" in page.render(dataclasses.replace(NOTHING, deliveries=deliveries))
+
+
 def test_scales_are_logarithmic_only_where_bars_differ_by_much() -> None:
     def drawn(python: float) -> str:
         case = comparison("cpu", "integers", python=python, typescript=1)
