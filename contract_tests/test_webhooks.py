@@ -1605,6 +1605,7 @@ LEADS: dict[str, tuple[list[str], str, str]] = {
     "several.test": (["127.0.0.3", "127.0.0.2", "127.0.0.1"], DELIVERED, "127.0.0.2"),
     "last.test": (["0.0.0.0", "127.0.0.3", "::2", "::1"], DELIVERED, "::1"),
     "both.test": (["::1", "127.0.0.2"], DELIVERED, "127.0.0.2"),
+    "mapped.both.test": (["::1", "::ffff:127.0.0.2"], DELIVERED, "127.0.0.2"),
     "closed.test": (["127.0.0.4", "::1"], "unreachable", ""),
     "forbidden.test": (["127.0.0.3"], "forbidden-address", ""),
     "all.test": (["127.0.0.1", "127.0.0.3", "0.0.0.0", "::"], "forbidden-address", ""),

@@ -110,8 +110,7 @@ class Client:
         ]
         if not allowed:
             raise AttemptError("forbidden-address")
-        # Those of IPv6 have colons.
-        return min(allowed, key=lambda address: ":" in address)
+        return min(allowed, key=lambda address: isinstance(parse_address(address), IPv6Address))
 
     async def _look_up(self, name: str) -> Sequence[str]:
         """The addresses of a name. Raises AttemptError.

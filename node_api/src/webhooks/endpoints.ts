@@ -74,16 +74,17 @@ export class Client {
    */
   async findAddress({ host, isSecure }: Endpoint, signal: AbortSignal): Promise<string> {
     const found = parseAddress(host) ? [host] : await this.#lookUp(host, signal);
-    const allowed = this.#settings.webhooksNetworks;
-    const address = found.find((one) => mayCall(one, isSecure, allowed));
-    if (address === undefined) {
+    const networks = this.#settings.webhooksNetworks;
+    const allowed = found.filter((one) => mayCall(one, isSecure, networks));
+    const [first] = allowed;
+    if (first === undefined) {
       throw new AttemptError("forbidden-address");
     }
-    return address;
+    return allowed.find((one) => isIPv4(parseAddress(one) ?? "")) ?? first;
   }
 
   /**
-   * The addresses of a name, those of IPv4 first. Throws AttemptError.
+   * The addresses of a name. Throws AttemptError.
    *
    * Nothing ends a lookup that has begun: it keeps its turn until it is over, and whoever asks for
    * the same name meanwhile hears of it, too.
@@ -103,7 +104,7 @@ export class Client {
   }
 
   async #ask(name: string): Promise<string[]> {
-    const asking = lookup(name, { all: true, order: "ipv4first" })
+    const asking = lookup(name, { all: true, order: "verbatim" })
       .then((found) => found.map(({ address }) => address))
       .catch(() => [])
       .finally(() => this.#lookups.delete(name));
