@@ -387,6 +387,25 @@ def test_silent_connections_shut_nobody_out(
 
 @linux
 @pytest.mark.engine("sqlite")
+@pytest.mark.clause("OPS-28")
+def test_a_soft_limit_of_files_is_none(started_by_us: Kind, tmp_path: Path) -> None:
+    """Where a process may open 60 files, and may allow itself 600."""
+    service = Service(started_by_us, tmp_path)
+    service.through('ulimit -Sn 60; ulimit -Hn 600; exec "$@"')
+    service.start()
+    try:
+        service.await_ready()
+        with contextlib.ExitStack() as stack:
+            alive = service.api.message("GET", "/healthz")
+            connections = [stack.enter_context(connection(service)) for _ in range(100)]
+            for one in connections:
+                assert_served(one, alive)
+    finally:
+        service.kill()
+
+
+@linux
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("OPS-28", "STREAM-08")
 def test_streams_leave_files_to_others(started_by_us: Kind, tmp_path: Path) -> None:
     """Where a process may open 80 files, streams take half of the connections that this leaves."""

@@ -127,7 +127,7 @@ def test_all_services_prepare_the_same_schema(new_url: Callable[[str], str]) -> 
         assert schema(url) == described[-1]
     assert {"users", "idempotency_keys", "schema_version"} <= set(described[0])
     assert described[0] == described[1]
-    assert described[0]["version"] == [("0005",)]
+    assert described[0]["version"] == [("0006",)]
 
 
 def has_open(service: Service, file: Path) -> bool:
@@ -223,15 +223,15 @@ def test_a_newer_database_ends_the_start_with_one_line(spawned: Callable[..., Se
     service.start()
     assert service.wait(services.START_TIMEOUT) == 1
     assert service.stderr() == (
-        "The database has the schema version 9999, this service knows 0005 at most.\n"
+        "The database has the schema version 9999, this service knows 0006 at most.\n"
     )
     with Session(service.database_url) as session:
         assert session.execute("SELECT version_num FROM schema_version") == [("9999",)]
         assert session.execute("SELECT id, email FROM users") == [(user["id"], user["email"])]
 
 
-# Prepare a database as version 0001 did: with the steps that are in this directory.
-PREPARE_0001 = """
+# Prepare a database as an older version did: with the steps that are in this directory.
+PREPARE_OLD = """
 import asyncio, pathlib, sys
 from python_api.storage import migrate
 from python_api.storage.database import open_database
@@ -250,14 +250,21 @@ asyncio.run(prepare())
 @pytest.fixture
 def url_of_0001(new_url: Callable[[str], str], tmp_path: Path) -> str:
     """The URL of a database of version 0001, which one service prepared and another might have."""
-    steps = tmp_path / "steps"
-    steps.mkdir()
-    shutil.copy(services.ROOT / "python_api" / "storage" / "migrations" / "v0001_users.py", steps)
     url = new_url("old")
-    services.run_code({"python": PREPARE_0001, "node": ""}, "python", url, str(steps))
+    prepare_old(url, tmp_path / "steps", "0001")
     return url
 
 
+def prepare_old(url: str, steps: Path, version: str) -> None:
+    """Prepare a database as this version did."""
+    steps.mkdir()
+    for step in (services.ROOT / "python_api" / "storage" / "migrations").glob("v*.py"):
+        if step.name <= f"v{version}~":
+            shutil.copy(step, steps)
+    services.run_code({"python": PREPARE_OLD, "node": ""}, "python", url, str(steps))
+
+
+FAR = "2999-01-01T00:00:00.000Z"
 OLD_USERS = (
     ("Ada", "ada", "ada@example.com", "2020-01-02T03:04:05.060Z", "2020-01-02T03:04:05.060Z", 1),
     ("Bea", "bea", "bea@example.com", "2020-01-02T03:04:05.061Z", "2021-01-02T03:04:05.000Z", 7),
@@ -351,6 +358,41 @@ def test_an_answer_of_version_0001_is_given_again_with_a_role(
     assert answer.header("idempotency-replayed") == "true"
     with_role = {"id": 1, **fields, "role": "member", **{k: user[k] for k in [*user][3:]}}
     assert answer.body == expect.render(with_role)
+
+
+@pytest.mark.clause("OPS-05", "OPS-13", "HOOK-29")
+def test_an_older_database_keeps_its_deliveries(
+    new_url: Callable[[str], str], started: Callable[[str], Service], tmp_path: Path
+) -> None:
+    """One of version 0005."""
+    old, new = new_url("old"), new_url("new")
+    prepare_old(old, tmp_path / "steps", "0005")
+    prepare("python", new)
+    moment = "'2020-01-02T03:04:05.060Z'"
+    with Session(old) as session:
+        assert session.execute("SELECT * FROM schema_version") == [("0005",)]
+        session.execute(
+            "INSERT INTO events (position, type, user_id, time, data)"
+            f" VALUES (1, 'user.created', 1, {moment}, '{{}}'), (2, 'user.changed', 1, {moment}, '{{}}')"
+        )
+        session.execute("UPDATE event_positions SET last = 2")
+        session.execute(
+            "INSERT INTO webhooks (url, types, secret, position, created_at, ended_at)"
+            f" VALUES ('https://a.invalid/', '[\"user.created\"]', 'whsec_', 2, {moment}, NULL)"
+        )
+        session.execute(f"INSERT INTO deliveries VALUES (1, 1, 1, 3, '500', '{FAR}')")
+        session.execute(f"INSERT INTO deliveries VALUES (1, 2, 1, 0, NULL, '{FAR}')")
+    service = started(old)
+    assert schema(old) == schema(new)
+    shown = [
+        ["1", "waiting", 3, "500", FAR],
+        ["2", "waiting", 0, None, FAR],
+    ]
+    listed = service.api.get("/webhooks/1/deliveries").json()
+    assert [[*one.values()] for one in listed] == shown
+    expect.empty(service.api.delete("/webhooks/1"))
+    with Session(old) as session:
+        assert session.execute("SELECT * FROM deliveries") == []
 
 
 @pytest.fixture(params=["python first", "node first"])

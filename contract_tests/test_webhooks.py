@@ -114,16 +114,18 @@ def start(
 ) -> Iterator[Start]:
     """A function that starts a service of the test's own, on a new SQLite database if none is given.
 
-    `through` is a script that it is started through.
+    `through` is a script that it is started through; it may open so many `files`.
     """
     running: list[Service] = []
     numbers = itertools.count()
 
-    def begin(kind: Kind, url: str = "", through: str = "", **env: str) -> Service:
+    def begin(
+        kind: Kind, url: str = "", through: str = "", files: int | None = None, **env: str
+    ) -> Service:
         directory = tmp_path / f"{next(numbers)}"
         trusted = {"WEBHOOKS_CA": str(authority.file)}
         url = url or new_database("sqlite", directory)
-        service = Service(kind, directory, SENDING | trusted | env, url)
+        service = Service(kind, directory, SENDING | trusted | env, url, files=files)
         if through:
             service.through(through)
         service.start()
@@ -1245,6 +1247,34 @@ def test_50_deliveries_without_a_limit(sender: Service, receiver: Receiver) -> N
     ]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere other files are open, too")
+@pytest.mark.clause("HOOK-16", "OPS-28")
+@pytest.mark.parametrize("kind", KINDS)
+def test_attempts_leave_files_to_clients(start: Start, receiver: Receiver, kind: Kind) -> None:
+    """Where a process may open 80 files: of 30 for connections clients have 20; three endpoints hang."""
+    env = {"DATABASE_POOL_SIZE": "10", "WEBHOOKS_TIMEOUT": "20", "WEBHOOKS_RETRY": "3600"}
+    service = start(kind, files=80, **env)
+    service.await_ready()
+    api, gate = service.api, threading.Event()
+    receiver.say("/hangs", hold(gate))
+    for _ in range(3):
+        hook(api, receiver.url("/hangs"), "user.created")
+    for _ in range(10):
+        api.create()
+    receiver.wait("/hangs", 10)
+    receiver.quiet("/hangs", 10, 1)
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            silent = stack.enter_context(api.connect(5.0))
+            silent.send(b"GET /users HT")
+        with api.connect(5.0) as fresh:
+            fresh.send(api.message("GET", "/healthz"))
+            assert fresh.read().status == 200
+    gate.set()
+    receiver.wait("/hangs", 30, 2 * SOON)
+    assert service.stderr() == ""
+
+
 @pytest.mark.clause("HOOK-17", "HOOK-07", "HOOK-21", "HOOK-27")
 @pytest.mark.engine("sqlite")
 def test_410_ends_a_webhook(sender: Service, receiver: Receiver) -> None:
@@ -2064,6 +2094,109 @@ def test_what_is_forgotten_is_not_sent(start: Start, receiver: Receiver, kind: K
     assert told(receiver.wait("/waits", 2, SOON)[1:]) == [("user.created", eve["id"])]
     none_left(api, waits)
     assert service.stderr() == ""
+
+
+# Who waits for whom, which PostgreSQL alone tells
+
+
+@contextlib.contextmanager
+def holding(service: Service, statement: str) -> Iterator[Session]:
+    """A session that holds the rows of this statement."""
+    with Session(service.database_url) as session:
+        session.execute("BEGIN")
+        session.execute(statement)
+        yield session
+        session.execute("COMMIT")
+
+
+def somebody_waits(service: Service) -> None:
+    """Wait until somebody waits for a lock on the service's database."""
+    waiting = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    with Session(service.database_url) as session:
+        until(lambda: session.execute(waiting))
+
+
+@pytest.mark.clause("HOOK-29", "HOOK-25", "EVENT-14")
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_forgets_events_waits_for_no_delivery(
+    start: Start, receiver: Receiver, server: OwnPostgres, kind: Kind
+) -> None:
+    service = start(kind, server.create(), EVENTS_TTL="1")
+    service.await_ready()
+    api = service.api
+    receiver.say("/fails", FAILED)
+    one = hook(api, receiver.url("/fails"))
+    api.create()
+    (old,) = failed(api, one)
+    of_old = f"SELECT FROM deliveries WHERE position = {old['event']}"
+    with holding(service, f"{of_old} FOR UPDATE"):
+        time.sleep(1.1)
+        begin = time.monotonic()
+        api.create()
+        last = newest(api)
+        assert time.monotonic() - begin < 2
+        expect.problem(api.get(f"/events?after={int(old['event']) - 1}"), "events-gone")
+        receiver.wait("/fails", 2, SOON)
+        api.create()
+        receiver.wait("/fails", 3, SOON)
+        assert [int(each["event"]) for each in deliveries(api, one)] == [last, last + 1]
+        given = api.post(f"{path(one)}/deliveries/{old['event']}")
+        expect.problem(given, "delivery-not-found")
+    with Session(service.database_url) as session:
+        until(lambda: session.execute(of_old) == [])
+
+
+@pytest.mark.clause("HOOK-29", "HOOK-17", "HOOK-09")
+@pytest.mark.engine("postgres")
+def test_who_ends_a_webhook_holds_it_before_its_deliveries(
+    sender: Service, receiver: Receiver
+) -> None:
+    """Whoever records an outcome shares it meanwhile, and holds up no further deliveries."""
+    api, gate = sender.api, threading.Event()
+    receiver.say("/ends", hold(gate, answer("410 Gone")), OK)
+    one = hook(api, receiver.url("/ends"))
+    api.create()
+    receiver.wait("/ends")
+    of_one = f"SELECT FROM deliveries WHERE webhook_id = {one['id']}"
+    with holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR KEY SHARE") as session:
+        api.create()
+        receiver.wait("/ends", 2, SOON)
+        until(lambda: len(deliveries(api, one)) == 1)
+        gate.set()
+        somebody_waits(sender)
+        assert len(session.execute(f"{of_one} FOR UPDATE NOWAIT")) == 1
+    until(lambda: api.get(path(one)).json()["ended_at"])
+    assert deliveries(api, one) == []
+
+
+@pytest.mark.clause("HOOK-29", "HOOK-13", "HOOK-14")
+@pytest.mark.engine("postgres")
+@pytest.mark.parametrize(
+    ("tries", "last"), [(1, OK), (1, FAILED), (3, FAILED)], ids=["arrives", "fails", "dies"]
+)
+def test_who_records_an_outcome_shares_the_webhook_first(
+    sender: Service, receiver: Receiver, tries: int, last: bytes
+) -> None:
+    api, gate = sender.api, threading.Event()
+    receiver.say("/recorded", *[FAILED] * (tries - 1), hold(gate, last))
+    one = hook(api, receiver.url("/recorded"))
+    api.create()
+    for number in range(1, tries):
+        (delivery,) = failed(api, one, number)
+        again(api, one, delivery["event"])
+    receiver.wait("/recorded", tries)
+    of_one = f"SELECT FROM deliveries WHERE webhook_id = {one['id']}"
+    with holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR UPDATE") as session:
+        gate.set()
+        somebody_waits(sender)
+        assert len(session.execute(f"{of_one} FOR UPDATE NOWAIT")) == 1
+    if last == OK:
+        none_left(api, one)
+    else:
+        failed(api, one, tries)
 
 
 # Settings

@@ -360,8 +360,8 @@ _INSIDE = [
         "stream_misses_the_next",
         "STREAM-05",
         "The event behind one that is told is passed over.",
-        ("events/feed.py", "Feed._look_once", "found[-1].position", "found[-1].position + 1"),
-        ("events/feed.ts", "Feed.#lookOnce", "= last.position", "= last.position + 1"),
+        ("events/feed.py", "Feed._next", "position + len(new)", "position + len(new) + 1"),
+        ("events/feed.ts", "Feed.#next", "position + fresh.length", "position + fresh.length + 1"),
     ),
     _one(
         "silent_stream",
@@ -2990,6 +2990,42 @@ _INSIDE = [
         "A delivery dies without a word.",
         ("webhooks/deliveries.py", "Deliveries._record", "if is_dead:", "if not is_dead:"),
         ("webhooks/deliveries.ts", "Deliveries.#record", "if (isDead)", "if (!isDead)"),
+    ),
+    _one(
+        "outcomes_are_recorded_unshared",
+        "HOOK-29",
+        "Who records that an event has arrived doesn't hold the webhook.",
+        ("webhooks/store.py", "finish", 'await connection.fetch(SHARE, {"id": webhook_id})', ""),
+        ("webhooks/store.ts", "finish", "await share(connection, webhookId);", ""),
+    ),
+    _one(
+        "webhook_ends_behind_its_deliveries",
+        "HOOK-29",
+        "Who ends a webhook doesn't hold it first.",
+        (
+            "webhooks/store.py",
+            "end_webhook",
+            'await connection.fetch(HOLD, {"id": webhook_id})',
+            "",
+        ),
+        ("webhooks/store.ts", "endWebhook", "await holdWebhook(connection, id);", ""),
+    ),
+    _one(
+        "forgotten_deliveries_are_waited_for",
+        "HOOK-29",
+        "Who forgets deliveries waits for whoever holds them.",
+        (
+            "webhooks/store.py",
+            "FORGET",
+            ".with_for_update(skip_locked=True)",
+            ".with_for_update()",
+        ),
+        (
+            "webhooks/store.ts",
+            "forgetDeliveries",
+            'query.forUpdate("gone").skipLocked()',
+            'query.forUpdate("gone")',
+        ),
     ),
     # The pair
     _one(

@@ -16,7 +16,7 @@ import signal
 import socket
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
@@ -117,12 +117,18 @@ async def serve(app: FastAPI, settings: Settings, listener: socket.socket) -> No
 def within_open_files(settings: Settings) -> Settings:
     """The settings, with no more connections than the process may have files open.
 
-    Clauses: OPS-28.
+    A third of what there is is left to the attempts of webhooks, half as many as connections.
+
+    Clauses: HOOK-16, OPS-28.
     """
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Node does so by itself. What has no end is none that could be set.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        files = most
     if files == resource.RLIM_INFINITY:
         return settings
-    left = files - OTHER_FILES - settings.database_pool_size
+    left = (files - OTHER_FILES - settings.database_pool_size) * 2 // 3
     return replace(settings, max_connections=max(1, min(settings.max_connections, left)))
 
 

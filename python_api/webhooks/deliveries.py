@@ -46,6 +46,8 @@ class Deliveries:
         self._client = Client(settings)
         self._stopping = asyncio.Event()
         self._couriers: dict[int, asyncio.Task[None]] = {}
+        # How many attempts may begin: each needs a file.
+        self._free = max(1, settings.max_connections // 2)
 
     def stop(self) -> None:
         """Begin no attempt any more. Clauses: HOOK-26."""
@@ -76,7 +78,7 @@ class Deliveries:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _look(self) -> None:
-        """Give new events their deliveries, and what is due a courier."""
+        """Give new events their deliveries, and what is due a courier; forget what is to go."""
         async with self._database.connection() as connection:
             webhooks = await store.list_active(connection)
         # Mostly there are none, and this is all.
@@ -87,6 +89,11 @@ class Deliveries:
             if webhook.position < last:
                 async with self._database.transaction() as connection:
                     await store.add_deliveries(connection, webhook.id, last, datetime.now(UTC))
+        async with self._database.connection() as connection:
+            is_any_forgotten = await store.is_any_forgotten(connection)
+        if is_any_forgotten:
+            async with self._database.transaction() as connection:
+                await store.forget_deliveries(connection)
         async with self._database.connection() as connection:
             due = await store.list_due(connection, datetime.now(UTC))
         for webhook in webhooks:
@@ -128,9 +135,15 @@ class Deliveries:
                 )
 
     async def _claim(self, webhook_id: int, limit: int) -> Sequence[Attempt]:
-        """Begin attempts of what is due for this webhook, so many at most. Never fails."""
+        """Begin attempts of what is due for this webhook, so many at most. Never fails.
+
+        Clauses: HOOK-16.
+        """
+        limit = min(limit, self._free)
         if limit == 0:
             return []
+        attempts: Sequence[Attempt] = []
+        self._free -= limit
         seconds = self._settings.webhooks_timeout + SPARE_SECONDS
         try:
             async with self._database.transaction() as connection:
@@ -138,16 +151,18 @@ class Deliveries:
                 now = datetime.now(UTC)
                 until = now + timedelta(seconds=seconds)
                 if not self._stopping.is_set():
-                    return await store.claim(connection, webhook_id, limit, now, until)
+                    attempts = await store.claim(connection, webhook_id, limit, now, until)
         except Exception as error:  # noqa: BLE001
             self._tell(error)
-        return []
+        self._free += limit - len(attempts)
+        return attempts
 
     async def _attempt(
         self, webhook: ActiveWebhook, attempt: Attempt, sending: Awaitable[str | None]
     ) -> None:
         """Have an event sent, and record what became of it, however long that takes. Never fails."""
         outcome = await sending
+        self._free += 1
         while True:
             try:
                 await self._record(webhook.id, attempt, outcome)

@@ -76,27 +76,29 @@ class Webhooks:
 
         Raises webhook-not-found.
 
-        Clauses: HOOK-07, HOOK-19.
+        Clauses: HOOK-07, HOOK-19, HOOK-25.
         """
         async with self._database.connection() as connection:
             _existing(await store.read_webhook(connection, webhook_id))
-            return await store.list_deliveries(connection, webhook_id, page.limit + 1, page.after)
+            after = max(page.after, await events_store.forgotten(connection))
+            return await store.list_deliveries(connection, webhook_id, page.limit + 1, after)
 
     async def send_again(self, caller: Caller | None, webhook_id: int, event: int) -> Delivery:
         """Make the event's delivery due at once.
 
         Raises unauthorized, forbidden, webhook-not-found and delivery-not-found.
 
-        Clauses: HOOK-21.
+        Clauses: HOOK-21, HOOK-25.
         """
         async with self._database.transaction() as connection:
             await self._guard.confirm(connection, caller)
             # Else what is added meanwhile would wait for the time that the event had before.
             _existing(await store.hold_webhook(connection, webhook_id))
-            delivery = await store.make_due(connection, webhook_id, event, datetime.now(UTC))
-        if delivery is None:
-            raise Problem("delivery-not-found")
-        return delivery
+            if event > await events_store.forgotten(connection):
+                delivery = await store.make_due(connection, webhook_id, event, datetime.now(UTC))
+                if delivery:
+                    return delivery
+        raise Problem("delivery-not-found")
 
     def _check_address(self, url: str) -> None:
         """Refuse what could never be called; where a name leads is judged when it is called.

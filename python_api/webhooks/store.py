@@ -1,8 +1,9 @@
 """All SQL of webhooks: functions that take the connection first.
 
 Whoever works on something holds its row and passes over those that others hold (`SKIP LOCKED`), so
-all processes share the work and none waits for another (decision 0011). SQLite, which has one writer
-at a time, has no word for it and needs none.
+all processes share the work and none waits for another; and whoever writes several rows holds their
+webhook first, so that none waits in a circle (decision 0011). SQLite, which has one writer at a time,
+has no words for it and needs none.
 """
 
 import json
@@ -22,6 +23,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -33,6 +35,8 @@ from python_api.webhooks.schemas import Delivery, Webhook
 
 # How many events get their deliveries in one transaction.
 MAX_ADDED = 1000
+# How many deliveries of forgotten events go in one transaction.
+MAX_FORGOTTEN = 5000
 
 COLUMNS = (
     webhooks.c.id,
@@ -54,6 +58,8 @@ LIST = select(*COLUMNS).order_by(webhooks.c.id)
 OF_ID = webhooks.c.id == bindparam("id")
 READ = select(*COLUMNS).where(OF_ID)
 HOLD = READ.with_for_update()
+# Others may share it, too; who would hold it waits, and so does who would delete it.
+SHARE = READ.with_for_update(read=True, key_share=True)
 DELETE = delete(webhooks).where(OF_ID)
 LIST_ACTIVE = (
     select(webhooks.c.id, webhooks.c.url, webhooks.c.secret, webhooks.c.position)
@@ -63,7 +69,8 @@ LIST_ACTIVE = (
 HOLD_IF_FREE = (
     select(webhooks.c.position, webhooks.c.types)
     .where(OF_ID, webhooks.c.ended_at.is_(None))
-    .with_for_update(skip_locked=True)
+    # Also while others share it.
+    .with_for_update(key_share=True, skip_locked=True)
 )
 ADD = insert(deliveries).from_select(
     ["webhook_id", "position", "user_id", "attempts", "due_at"],
@@ -84,16 +91,25 @@ ADD = insert(deliveries).from_select(
             .scalar_subquery(),
             bindparam("now", type_=deliveries.c.due_at.type),
         ),
-    )
-    .where(
+    ).where(
         events.c.position > bindparam("after"),
         events.c.position <= bindparam("upto"),
         events.c.type.in_(bindparam("types", expanding=True)),
-    )
-    # None that is forgotten meanwhile.
-    .with_for_update(read=True, key_share=True),
+    ),
 )
 ADVANCE = update(webhooks).where(OF_ID).values(position=bindparam("upto"))
+
+gone = deliveries.alias("gone")
+OF_FORGOTTEN = gone.c.position < select(func.min(events.c.position)).scalar_subquery()
+IS_ANY_FORGOTTEN = select(exists().where(OF_FORGOTTEN))
+FORGET = delete(deliveries).where(
+    tuple_(deliveries.c.webhook_id, deliveries.c.position).in_(
+        select(gone.c.webhook_id, gone.c.position)
+        .where(OF_FORGOTTEN)
+        .limit(MAX_FORGOTTEN)
+        .with_for_update(skip_locked=True)
+    )
+)
 
 DUE = deliveries.c.due_at <= bindparam("now")
 # Each webhook's own: an index leads to it, however many others wait.
@@ -277,6 +293,17 @@ async def add_deliveries(connection: Connection, webhook_id: int, last: int, now
             await connection.execute(ADVANCE, {"id": webhook_id, "upto": upto})
 
 
+async def is_any_forgotten(connection: Connection) -> bool:
+    """Whether there are deliveries of events that were forgotten."""
+    ((is_any,),) = await connection.fetch(IS_ANY_FORGOTTEN)
+    return bool(is_any)
+
+
+async def forget_deliveries(connection: Connection) -> None:
+    """Forget some of the deliveries whose events were forgotten. Clauses: HOOK-25, HOOK-29."""
+    await connection.execute(FORGET)
+
+
 async def list_due(connection: Connection, now: datetime) -> set[int]:
     """The ids of webhooks that have a delivery due."""
     return {row[0] for row in await connection.fetch(LIST_DUE, {"now": timestamp(now)})}
@@ -301,6 +328,7 @@ async def claim(
 
 async def finish(connection: Connection, webhook_id: int, attempt: Attempt, now: datetime) -> None:
     """The event has arrived, and the user's next one is due. Clauses: HOOK-13, HOOK-15."""
+    await connection.fetch(SHARE, {"id": webhook_id})
     await connection.execute(FINISH, _keys(webhook_id, attempt))
     await connection.execute(LET_GO, _later(webhook_id, attempt, now))
 
@@ -312,6 +340,7 @@ async def postpone(
 
     Clauses: HOOK-14, HOOK-15.
     """
+    await connection.fetch(SHARE, {"id": webhook_id})
     failed = {"outcome": outcome, "due_at": timestamp(due_at)}
     if await connection.execute(FAIL, {**_keys(webhook_id, attempt), **failed}) > 0:
         await connection.execute(HOLD_BACK, _later(webhook_id, attempt, due_at))
@@ -324,6 +353,7 @@ async def let_die(
 
     Clauses: HOOK-14, HOOK-15.
     """
+    await connection.fetch(SHARE, {"id": webhook_id})
     failed = {"outcome": outcome, "due_at": None}
     is_dead = await connection.execute(FAIL, {**_keys(webhook_id, attempt), **failed}) > 0
     if is_dead:
@@ -333,6 +363,7 @@ async def let_die(
 
 async def end_webhook(connection: Connection, webhook_id: int, now: datetime) -> bool:
     """End the webhook, and drop its deliveries; whether it had not ended yet. Clauses: HOOK-17."""
+    await connection.fetch(HOLD, {"id": webhook_id})
     has_ended = await connection.execute(END, {"id": webhook_id, "now": timestamp(now)}) > 0
     await connection.execute(DROP, {"id": webhook_id})
     return has_ended

@@ -222,7 +222,9 @@ export async function serve(
 /**
  * The settings, with no more connections than the process may have files open.
  *
- * @clauses OPS-28
+ * A third of what there is is left to the attempts of webhooks, half as many as connections.
+ *
+ * @clauses HOOK-16, OPS-28
  */
 export function withinOpenFiles(settings: Settings): Settings {
   // Nothing else of Node knows the limit. Names of addresses would be looked up for the report.
@@ -232,7 +234,7 @@ export function withinOpenFiles(settings: Settings): Settings {
   if (Number.isNaN(files)) {
     return settings;
   }
-  const left = files - OTHER_FILES - settings.databasePoolSize;
+  const left = Math.floor(((files - OTHER_FILES - settings.databasePoolSize) * 2) / 3);
   return { ...settings, maxConnections: Math.max(1, Math.min(settings.maxConnections, left)) };
 }
 

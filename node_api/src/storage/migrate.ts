@@ -13,6 +13,7 @@ import * as roles from "./migrations/v0002_roles.ts";
 import * as logins from "./migrations/v0003_logins.ts";
 import * as events from "./migrations/v0004_events.ts";
 import * as webhooks from "./migrations/v0005_webhooks.ts";
+import * as deliveries from "./migrations/v0006_deliveries.ts";
 
 const VERSION_TABLE = "schema_version";
 // In their order, by the version that each leads to.
@@ -22,6 +23,7 @@ const STEPS = new Map<string, Migration>([
   ["0003", logins],
   ["0004", events],
   ["0005", webhooks],
+  ["0006", deliveries],
 ]);
 
 // The advisory lock that whoever prepares a PostgreSQL database holds; any number will do, if it

@@ -39,6 +39,8 @@ export class Deliveries {
   readonly #stopping: AbortSignal;
   readonly #client: Client;
   readonly #couriers = new Map<number, Promise<void>>();
+  /** How many attempts may begin: each needs a file. */
+  #free: number;
   #isCut = false;
 
   /** No attempt begins once `stopping` is aborted. */
@@ -48,6 +50,7 @@ export class Deliveries {
     this.#events = events;
     this.#stopping = stopping;
     this.#client = new Client(settings);
+    this.#free = Math.max(1, Math.floor(settings.maxConnections / 2));
   }
 
   /**
@@ -77,7 +80,7 @@ export class Deliveries {
     }
   }
 
-  /** Give new events their deliveries, and what is due a courier. */
+  /** Give new events their deliveries, and what is due a courier; forget what is to go. */
   async #look(): Promise<void> {
     const { connection } = this.#database;
     const webhooks = await store.listActive(connection);
@@ -90,6 +93,9 @@ export class Deliveries {
       if (position < last) {
         await this.#database.transaction((held) => store.addDeliveries(held, id, last, new Date()));
       }
+    }
+    if (await store.isAnyForgotten(connection)) {
+      await this.#database.transaction((held) => store.forgetDeliveries(held));
     }
     const due = await store.listDue(connection, new Date());
     for (const webhook of webhooks) {
@@ -138,14 +144,21 @@ export class Deliveries {
     await Promise.all(underWay);
   }
 
-  /** Begin attempts of what is due for this webhook, so many at most. Never fails. */
-  async #claim(webhookId: number, limit: number): Promise<readonly Attempt[]> {
+  /**
+   * Begin attempts of what is due for this webhook, so many at most. Never fails.
+   *
+   * @clauses HOOK-16
+   */
+  async #claim(webhookId: number, most: number): Promise<readonly Attempt[]> {
+    const limit = Math.min(most, this.#free);
     if (limit === 0) {
       return [];
     }
+    let attempts: readonly Attempt[] = [];
+    this.#free -= limit;
     const seconds = this.#settings.webhooksTimeout + SPARE_SECONDS;
     try {
-      return await this.#database.transaction(async (connection) => {
+      attempts = await this.#database.transaction(async (connection) => {
         // Only here: SQLite may have let it wait.
         const now = new Date();
         const until = new Date(now.getTime() + seconds * 1000);
@@ -154,8 +167,9 @@ export class Deliveries {
       });
     } catch (error) {
       this.#tell(error);
-      return [];
     }
+    this.#free += limit - attempts.length;
+    return attempts;
   }
 
   /** Have an event sent, and record what became of it, however long that takes. Never fails. */
@@ -165,6 +179,7 @@ export class Deliveries {
     sending: Promise<string | null>,
   ): Promise<void> {
     const outcome = await sending;
+    this.#free += 1;
     while (!this.#isCut) {
       try {
         await this.#record(webhook.id, attempt, outcome);

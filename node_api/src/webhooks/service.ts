@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import type { Caller, Guard } from "../auth/guard.ts";
 import { TYPES } from "../events/schemas.ts";
-import { givePositions } from "../events/store.ts";
+import { forgotten, givePositions } from "../events/store.ts";
 import { parseAddress } from "../http/addresses.ts";
 import { issue, Problem } from "../http/problems.ts";
 import type { Settings } from "../settings.ts";
@@ -80,12 +80,13 @@ export class Webhooks {
   /**
    * The deliveries of a page, and one more if there is another page. Throws webhook-not-found.
    *
-   * @clauses HOOK-07, HOOK-19
+   * @clauses HOOK-07, HOOK-19, HOOK-25
    */
   async listDeliveries(id: number, page: DeliveryPage): Promise<Delivery[]> {
     const { connection } = this.#database;
     existing(await store.readWebhook(connection, id));
-    return await store.listDeliveries(connection, id, page.limit + 1, page.after);
+    const after = Math.max(page.after, await forgotten(connection));
+    return await store.listDeliveries(connection, id, page.limit + 1, after);
   }
 
   /**
@@ -93,18 +94,20 @@ export class Webhooks {
    *
    * Throws unauthorized, forbidden, webhook-not-found and delivery-not-found.
    *
-   * @clauses HOOK-21
+   * @clauses HOOK-21, HOOK-25
    */
   async sendAgain(caller: Caller | null, id: number, event: number): Promise<Delivery> {
     return await this.#database.transaction(async (connection) => {
       await this.#guard.confirm(connection, caller);
       // Else what is added meanwhile would wait for the time that the event had before.
       existing(await store.holdWebhook(connection, id));
-      const delivery = await store.makeDue(connection, id, event, new Date());
-      if (!delivery) {
-        throw new Problem("delivery-not-found");
+      if (event > (await forgotten(connection))) {
+        const delivery = await store.makeDue(connection, id, event, new Date());
+        if (delivery) {
+          return delivery;
+        }
       }
-      return delivery;
+      throw new Problem("delivery-not-found");
     });
   }
 

@@ -2,8 +2,9 @@
  * All SQL of webhooks: functions that take the connection first.
  *
  * Whoever works on something holds its row and passes over those that others hold (`SKIP LOCKED`),
- * so all processes share the work and none waits for another (decision 0011). SQLite, which has one
- * writer at a time, has no word for it and needs none.
+ * so all processes share the work and none waits for another; and whoever writes several rows holds
+ * their webhook first, so that none waits in a circle (decision 0011). SQLite, which has one writer at
+ * a time, has no words for it and needs none.
  */
 
 import type { Event } from "../events/schemas.ts";
@@ -14,6 +15,8 @@ import type { Delivery, Webhook } from "./schemas.ts";
 
 // How many events get their deliveries in one transaction.
 const MAX_ADDED = 1000;
+// How many deliveries of forgotten events go in one transaction.
+const MAX_FORGOTTEN = 5000;
 
 const COLUMNS = ["id", "url", "types", "created_at", "ended_at"] as const;
 const SHOWN = ["position", "attempts", "outcome", "due_at"] as const;
@@ -40,6 +43,21 @@ const LIST_DUE = prepared((connection) =>
           .where("due_at", "<=", parameter<string>("now")),
       ),
     ),
+);
+
+const IS_ANY_FORGOTTEN = prepared((connection) =>
+  connection.selectNoFrom((eb) =>
+    eb
+      .exists(
+        eb
+          .selectFrom("deliveries")
+          .select(eb.lit(1).as("one"))
+          .where("position", "<", (one) =>
+            one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
+          ),
+      )
+      .as("is_any"),
+  ),
 );
 
 /** A webhook that has not ended, as whoever delivers needs it. */
@@ -148,7 +166,8 @@ export async function addDeliveries(
     .select(["position", "types"])
     .where("id", "=", webhookId)
     .where("ended_at", "is", null)
-    .$if(isPostgres(connection), (query) => query.forUpdate().skipLocked())
+    // Also while others share it.
+    .$if(isPostgres(connection), (query) => query.forNoKeyUpdate().skipLocked())
     .executeTakeFirst();
   // Else somebody else does, or has done.
   if (!held || held.position >= last) {
@@ -182,12 +201,37 @@ export async function addDeliveries(
         ])
         .where("position", ">", held.position)
         .where("position", "<=", position)
-        .where("type", "in", JSON.parse(held.types) as string[])
-        // None that is forgotten meanwhile.
-        .$if(isPostgres(connection), (query) => query.forKeyShare()),
+        .where("type", "in", JSON.parse(held.types) as string[]),
     )
     .execute();
   await connection.updateTable("webhooks").set({ position }).where("id", "=", webhookId).execute();
+}
+
+/** Whether there are deliveries of events that were forgotten. */
+export async function isAnyForgotten(connection: Connection): Promise<boolean> {
+  const [row] = await IS_ANY_FORGOTTEN(connection, {});
+  return Boolean(row?.is_any);
+}
+
+/** Forget some of the deliveries whose events were forgotten. @clauses HOOK-25, HOOK-29 */
+export async function forgetDeliveries(connection: Connection): Promise<void> {
+  await connection
+    .deleteFrom("deliveries")
+    .where(({ eb, refTuple, selectFrom }) =>
+      eb(
+        refTuple("webhook_id", "position"),
+        "in",
+        selectFrom("deliveries as gone")
+          .select(["gone.webhook_id", "gone.position"])
+          .where("gone.position", "<", (one) =>
+            one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
+          )
+          .limit(MAX_FORGOTTEN)
+          .$if(isPostgres(connection), (query) => query.forUpdate("gone").skipLocked())
+          .$asTuple("webhook_id", "position"),
+      ),
+    )
+    .execute();
 }
 
 /** The ids of webhooks that have a delivery due. */
@@ -254,6 +298,7 @@ export async function finish(
   attempt: Attempt,
   now: Date,
 ): Promise<void> {
+  await share(connection, webhookId);
   await connection
     .deleteFrom("deliveries")
     .where("webhook_id", "=", webhookId)
@@ -304,6 +349,16 @@ export async function letDie(
   return isDead;
 }
 
+/** Others may share it, too; who would hold it waits, and so does who would delete it. */
+async function share(connection: Connection, id: number): Promise<void> {
+  await connection
+    .selectFrom("webhooks")
+    .select("id")
+    .where("id", "=", id)
+    .$if(isPostgres(connection), (query) => query.forKeyShare())
+    .execute();
+}
+
 /** Changes nothing where the time for the attempt is over, and another one has begun. */
 async function fail(
   connection: Connection,
@@ -311,6 +366,7 @@ async function fail(
   { number, event }: Attempt,
   failed: { outcome: string; due_at: string | null },
 ): Promise<boolean> {
+  await share(connection, webhookId);
   const { numUpdatedRows } = await connection
     .updateTable("deliveries")
     .set(failed)
@@ -353,6 +409,7 @@ function later(connection: Connection, webhookId: number, { event }: Attempt) {
  * @clauses HOOK-17
  */
 export async function endWebhook(connection: Connection, id: number, now: Date): Promise<boolean> {
+  await holdWebhook(connection, id);
   const { numUpdatedRows } = await connection
     .updateTable("webhooks")
     .set({ ended_at: timestamp(now) })
