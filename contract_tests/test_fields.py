@@ -123,11 +123,15 @@ def test_nothing_else_is_trimmed(api: Client, character: str) -> None:
 @pytest.mark.storeless
 @pytest.mark.clause("NAME-08")
 def test_what_is_inside_makes_trimming_no_slower(api: Client) -> None:
-    # A trim that begins anew with every space takes seconds: the first that does ends the test.
-    for spaces, count in ((" ", 25_000), ("\t", 32_000), ("\r\n", 16_000), (" ", 65_000)):
-        begin = time.monotonic()
-        rejected(api, "name", f"x{spaces * count}y", "too-long")
-        assert time.monotonic() - begin < 2
+    # A trim that begins anew with every space takes a second and more, each time; a machine that is
+    # busy lets one that doesn't wait now and then.
+    for spaces, count in ((" ", 65_000), ("\t", 32_000), ("\r\n", 16_000)):
+        seconds: list[float] = []
+        while not seconds or (min(seconds) > 0.4 and len(seconds) < 5):
+            begin = time.monotonic()
+            rejected(api, "name", f"x{spaces * count}y", "too-long")
+            seconds.append(time.monotonic() - begin)
+        assert min(seconds) < 0.4
 
 
 @pytest.mark.storeless

@@ -1462,6 +1462,44 @@ def test_4503_what_is_asked_while_postgres_is_away(
         assert [one.event()["data"] for one in (asking, following)] == [eve] * 2
 
 
+@pytest.mark.clause("SOCK-21", "STREAM-11")
+@pytest.mark.parametrize("way", ["socket", "stream"])
+@pytest.mark.parametrize("kind", services.KINDS)
+def test_who_lags_behind_is_kept_while_postgres_is_away(
+    kind: Kind, way: str, new_database: Callable[[Engine, Path], str], tmp_path: Path
+) -> None:
+    """What the client has yet to read the process has yet to ask the database for."""
+    count, url = 10_000, new_database("postgres", tmp_path)
+    env = {"DATABASE_TIMEOUT": "2", "EVENTS_HEARTBEAT": "60", "EVENTS_TTL": "31536000"}
+    with contextlib.closing(Leading(url)) as proxy, contextlib.ExitStack() as stack:
+        service = services.launch(kind, env=env, directory=tmp_path, database_url=proxy.url)
+        stack.callback(service.kill)
+        fill(service, count, 1000)
+        if way == "socket":
+            asking = stack.enter_context(unread(service, ALL))
+            assert asking.follow() is None
+            connection = asking.connection
+        else:
+            following = stack.enter_context(streamed(service.api, "?after=0"))
+            connection = following._connection
+
+        def read() -> bytes | str:
+            return asking.message() if way == "socket" else following.block().splitlines()[1][6:]
+
+        told = [json.loads(read())["id"]]
+        time.sleep(0.5)
+        proxy.is_away = True
+        proxy.cut()
+        expect.problem(service.api.get("/events"), "unavailable")
+        while connection._received or connection.readable(1):
+            told.append(json.loads(read())["id"])
+        assert len(told) < count
+        proxy.is_away = False
+        while len(told) < count:
+            told.append(json.loads(read())["id"])
+        assert told == [str(position) for position in range(1, count + 1)]
+
+
 # Who watches, and who else asks
 
 

@@ -72,7 +72,7 @@ SENDING = {
 SOON = 3.0
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Whom the services of these tests trust."""
     return Authority(tmp_path_factory.mktemp("authority"))

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -26,6 +27,10 @@ NOT_LEFT_OUT = {
 }
 
 
+# In how many processes the mutants of each service run: a test mostly waits.
+SHARES = 2
+
+
 @dataclass
 class Report:
     """What came of one service's run."""
@@ -48,16 +53,18 @@ class Report:
 
 
 def run_both(mutants: Sequence[str], *options: str) -> dict[Kind, Report]:
-    """Run these mutants against both services, side by side, each in a process of its own."""
+    """Run these mutants against both services, side by side, in processes of their own."""
     # A pytest that we may run under has nothing to say to those that are started, nor they to it.
     ours = ("PYTEST_", "PROGRESS")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     with contextlib.ExitStack() as stack:
-        runs = {}
-        for kind in KINDS:
+        reports = {kind: Report() for kind in KINDS}
+        runs = []
+        for kind, number in itertools.product(KINDS, range(min(SHARES, len(mutants)))):
             files = [stack.enter_context(TemporaryFile("w+")) for _ in range(2)]
+            share = [*options, *mutants[number::SHARES]]
             process = subprocess.Popen(
-                [sys.executable, "-m", "contract_tests.mutants.side", kind, *options, *mutants],
+                [sys.executable, "-m", "contract_tests.mutants.side", kind, *share],
                 cwd=ROOT,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -66,21 +73,25 @@ def run_both(mutants: Sequence[str], *options: str) -> dict[Kind, Report]:
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (no thread runs here)
             )
             stack.callback(process.kill)
-            runs[kind] = (process, files)
-        return {kind: _report(process.wait(), *files) for kind, (process, files) in runs.items()}
+            runs.append((kind, process, files))
+        for kind, process, files in runs:
+            _read(reports[kind], process.wait(), *files)
+    return reports
 
 
-def _report(code: int, output: IO[str], errors: IO[str]) -> Report:
+def _read(report: Report, code: int, output: IO[str], errors: IO[str]) -> None:
+    """Add what a process has found."""
     output.seek(0)
     errors.seek(0)
-    report = Report(code=code, errors=errors.read())
+    report.code = report.code or code
+    report.errors += errors.read()
     for line in output:
         result = json.loads(line)
         if "mutant" in result:
             report.results[result["mutant"]] = result
         else:
-            report.control, report.controlled = result["control"], result["ran"]
-    return report
+            report.control |= result["control"]
+            report.controlled += result["ran"]
 
 
 def clause_of(mutant: str) -> str:

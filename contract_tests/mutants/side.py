@@ -337,6 +337,8 @@ def main(kind: Kind, *words: str) -> int:
     # Of the fuzzer's requests a few show what is planted.
     os.environ.setdefault("FUZZ", "60")
     arguments = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
+    # A test that fails amid its work may leave something open.
+    arguments += ["-p", "no:unraisableexception"]
     # What explains a failed assertion is not read here.
     arguments += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
     arguments += ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
