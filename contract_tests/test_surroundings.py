@@ -965,7 +965,7 @@ await database.close();
 }
 
 
-@pytest.mark.clause("OPS-08", "OPS-32")
+@pytest.mark.clause("OPS-32", "OPS-08")
 @pytest.mark.parametrize("kind", services.KINDS)
 def test_a_session_waits_for_the_disk_and_is_read_committed(running: Running, kind: Kind) -> None:
     ((database,),) = running.session.execute("SELECT current_database()")

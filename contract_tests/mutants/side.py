@@ -217,15 +217,18 @@ class Side:
         """The tests of its clause that can run here.
 
         Those that ask a target come first, and those on PostgreSQL last: most mutants are killed
-        before these, which then cost nothing.
+        before these, which then cost nothing. Of the others first those that name the clause first.
         """
-        found = [
-            item
+        places = {
+            item: marker.args.index(mutant.clause)
             for item in self.items
-            if any(mutant.clause in marker.args for marker in item.iter_markers("clause"))
+            for marker in item.iter_markers("clause")
+            if mutant.clause in marker.args
             and self._is_about(item, inside=isinstance(mutant, Inside))
-        ]
-        return sorted(found, key=lambda item: (not asks_target(item), is_on_postgres(item)))
+        }
+        return sorted(
+            places, key=lambda item: (not asks_target(item), is_on_postgres(item), places[item])
+        )
 
     def _is_about(self, item: pytest.Item, *, inside: bool) -> bool:
         if not inside and item.path.name in WITHOUT_PROXY:
