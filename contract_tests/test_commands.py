@@ -38,7 +38,7 @@ LONG = {
     'make scale ARGS="--rounds 9"': "makes a million users",
     "make bench": "takes some ten minutes of a machine that does nothing else",
     'make bench ARGS="--against main"': "takes some six minutes of a machine that does nothing else",
-    "make runtimes": "fetches 220 MB, and takes some thirteen minutes",
+    "make runtimes": "fetches 300 MB, and takes some fifteen minutes",
     'make runtimes ARGS="--core deno bun express"': "fetches 220 MB; CI runs it",
     "make bench-full": "takes an hour of a machine that does nothing else",
     "make compose": "takes minutes, and Docker; CI runs it",

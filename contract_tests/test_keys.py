@@ -822,6 +822,32 @@ def _certificate(
 
 
 @pytest.mark.engine("sqlite")
+@pytest.mark.clause("AUTH-36")
+@pytest.mark.parametrize(
+    ("suite", "status"),
+    [
+        ("ECDHE-ECDSA-CHACHA20-POLY1305", 200),
+        ("ECDHE-ECDSA-AES256-GCM-SHA384", 200),
+        ("ECDHE-ECDSA-AES256-SHA384", 503),
+        ("ECDHE-ECDSA-AES128-CCM", 503),
+    ],
+)
+def test_which_suites_of_tls_are_spoken(
+    launched: Callable[..., Service], tmp_path: Path, suite: str, status: int
+) -> None:
+    authority = Authority(tmp_path)
+    authority.context.maximum_version = ssl.TLSVersion.TLSv1_2
+    authority.context.set_ciphers(suite)
+    provider = Provider(authority.context)
+    provider.say("/keys", key_set("rsa"))
+    api = launched(AUTH_JWKS_URL=provider.url("/keys"), AUTH_JWKS_CA=str(authority.file)).api
+    user = api.create()
+    answer = me(api, token(rsa_key(), "rsa", user["id"])).get("/users/me")
+    assert answer.status == status, answer
+    provider.close()
+
+
+@pytest.mark.engine("sqlite")
 @pytest.mark.clause("AUTH-33")
 def test_the_settings_alone_say_whom_to_trust(
     launched: Callable[..., Service], tmp_path: Path

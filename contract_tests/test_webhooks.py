@@ -1567,6 +1567,36 @@ def test_who_is_spoken_to_by_tls(
     silent.close()
 
 
+# Of TLS 1.2 what RFC 9325, 4.2 recommends, and the like with ChaCha20 (RFC 7905).
+SPOKEN = [
+    f"ECDHE-{key}-{cipher}"
+    for key in ("ECDSA", "RSA")
+    for cipher in ("AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305")
+]
+UNSPOKEN = [
+    *["ECDHE-ECDSA-AES128-CCM", "ECDHE-ECDSA-AES256-CCM8", "ECDHE-ECDSA-AES128-SHA256"],
+    *["ECDHE-ECDSA-AES256-SHA", "ECDHE-ECDSA-ARIA128-GCM-SHA256", "ECDHE-RSA-AES128-SHA256"],
+    *["ECDHE-RSA-AES256-SHA384", "ECDHE-RSA-AES128-SHA", "ECDHE-ARIA256-GCM-SHA384"],
+    *["AES128-GCM-SHA256", "AES256-GCM-SHA384", "AES128-CCM", "AES256-SHA256", "AES128-SHA"],
+]
+
+
+@pytest.mark.clause("HOOK-24")
+@pytest.mark.engine("sqlite")
+def test_which_suites_of_tls_are_spoken(sender: Service, authority: Authority) -> None:
+    api, got = sender.api, {}
+    endpoints = {
+        suite: Receiver("127.0.0.1", authority.context("127.0.0.1", suite=suite))
+        for suite in (*SPOKEN, *UNSPOKEN)
+    }
+    hooks = {suite: hook(api, where.url("/tls")) for suite, where in endpoints.items()}
+    api.create()
+    for suite, where in endpoints.items():
+        got[suite] = outcome(api, hooks[suite], "/tls", where)
+        where.close()
+    assert got == dict.fromkeys(SPOKEN, DELIVERED) | dict.fromkeys(UNSPOKEN, "unreachable")
+
+
 @pytest.mark.clause("HOOK-24", "HOOK-28", "OPS-45")
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_environment_has_no_say(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -337,9 +337,18 @@ class Authority:
         own = self._sign(self._name, self._key.public_key(), [], days=1, is_authority=True)
         self.file.write_bytes(own.public_bytes(Encoding.PEM))
 
-    def context(self, *hosts: str, name: str = "server", days: int = 1) -> ssl.SSLContext:
-        """That of a server with a certificate for these hosts, which ends in so many days."""
-        key = ec.generate_private_key(ec.SECP256R1())
+    def context(
+        self, *hosts: str, name: str = "server", days: int = 1, suite: str = ""
+    ) -> ssl.SSLContext:
+        """That of a server with a certificate for these hosts, which ends in so many days.
+
+        With a `suite` it speaks nothing else, by TLS 1.2.
+        """
+        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+        if suite and "ECDSA" not in suite:
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(_name(name), key.public_key(), [*hosts], days=days)
         both = self._directory / f"{certificate.serial_number}.pem"
         both.write_bytes(
@@ -348,12 +357,15 @@ class Authority:
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(both)
+        if suite:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+            context.set_ciphers(f"{suite}:@SECLEVEL=0")
         return context
 
     def _sign(
         self,
         subject: x509.Name,
-        key: ec.EllipticCurvePublicKey,
+        key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey,
         hosts: list[str],
         *,
         days: int,

@@ -2968,6 +2968,13 @@ _INSIDE = [
         ),
     ),
     _one(
+        "any_suite_will_do",
+        "AUTH-36",
+        "TLS 1.2 is spoken with whatever suite there is.",
+        ("auth/provider.py", "tls_context", "set_ciphers(SUITES)", 'set_ciphers("ALL")'),
+        ("auth/provider.ts", "tlsContext", ", ciphers: SUITES", ""),
+    ),
+    _one(
         "attempts_are_cut_at_once",
         "HOOK-26",
         "What is under way at SIGTERM doesn't count.",

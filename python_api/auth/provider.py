@@ -15,6 +15,15 @@ MAX_UNPARSED = 131072
 # The only value that a field may have, if it is there.
 ENCODINGS = {b"transfer-encoding": b"chunked", b"content-encoding": b"identity"}
 ACCEPTED = "application/jwk-set+json, application/json"
+# Of TLS 1.2 what RFC 9325, 4.2 recommends, and the like with ChaCha20; left to itself, Node takes more.
+SUITES = ":".join(
+    [
+        *("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"),
+        *("ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"),
+        *("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"),
+        *("ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"),
+    ]
+)
 # The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
 URL = re.compile(r"https?://((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(/[^#]*)?")
 
@@ -26,10 +35,11 @@ class ProviderError(Exception):
 def tls_context(certificates: str) -> ssl.SSLContext:
     """What verifies a server: by these certificates (PEM), or by those that the system has.
 
-    Clauses: AUTH-33.
+    Clauses: AUTH-33, AUTH-36, HOOK-24.
     """
     # Not `create_default_context`: the environment has a say in that one.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_ciphers(SUITES)
     if certificates:
         context.load_verify_locations(cadata=certificates)
         return context

@@ -10,6 +10,14 @@ const MAX_DOCUMENT = 1048576;
 // The only value that a field may have, if it is there.
 const ENCODINGS = { "transfer-encoding": "chunked", "content-encoding": "identity" };
 const ACCEPTED = "application/jwk-set+json, application/json";
+// Of TLS 1.2 what RFC 9325, 4.2 recommends, and the like with ChaCha20; left to itself, Node takes
+// more.
+const SUITES = [
+  ...["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"],
+  ...["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"],
+  ...["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"],
+  ...["ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-RSA-CHACHA20-POLY1305"],
+].join(":");
 // The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
 const URL_PARTS = /^https?:\/\/((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(\/[^#]*)?/;
 const BRACKETS = /[[\]]/g;
@@ -20,11 +28,11 @@ export class ProviderError extends Error {}
 /**
  * What verifies a server: by these certificates (PEM), or by those that Node brings along.
  *
- * @clauses AUTH-33
+ * @clauses AUTH-33, AUTH-36, HOOK-24
  */
 export function tlsContext(certificates: string): SecureContext {
   // Not without `ca`: the environment has a say in what is trusted then.
-  return createSecureContext({ ca: certificates || [...rootCertificates] });
+  return createSecureContext({ ca: certificates || [...rootCertificates], ciphers: SUITES });
 }
 
 /** The body that a GET is answered with. Throws ProviderError. @clauses AUTH-31, AUTH-32 */
