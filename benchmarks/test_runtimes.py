@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.runtimes import page
 from benchmarks.runtimes.hold import CORE, hold
+from benchmarks.runtimes.installers import INSTALLERS
 from benchmarks.runtimes.rows import HERE, RUNTIMES, gaps
 from contract_tests.harness import clauses
 from contract_tests.harness.services import ROOT
@@ -39,6 +40,16 @@ def test_what_is_shown_is_what_was_seen(matrix: Any) -> None:
         assert row["gaps"] == gaps(RUNTIMES[row["name"]]), row["name"]
         assert all(held["broken"] == [] for held in row["held"])
     assert page.markdown(matrix) in README.read_text("utf-8")
+
+
+def test_what_is_shown_of_installers_is_what_was_seen() -> None:
+    results = ROOT / "benchmarks" / "results" / "installers.json"
+    rows = json.loads(results.read_text("utf-8"))
+    assert [(row["name"], row["what"]) for row in rows] == [
+        (row.name, row.what) for row in INSTALLERS.values()
+    ]
+    assert all(row["broken"] == [] for row in rows)
+    assert page.installers(rows) in README.read_text("utf-8")
 
 
 class Tags(HTMLParser):

@@ -40,6 +40,7 @@ LONG = {
     'make bench ARGS="--against main"': "takes some six minutes of a machine that does nothing else",
     "make runtimes": "fetches 300 MB, and takes some fifteen minutes",
     'make runtimes ARGS="--core deno bun express"': "fetches 220 MB; CI runs it",
+    'make runtimes ARGS="pip uv poetry npm pnpm yarn"': "fetches 300 MB",
     "make bench-full": "takes an hour of a machine that does nothing else",
     "make compose": "takes minutes, and Docker; CI runs it",
 }

@@ -65,7 +65,7 @@ def _database(engine: Engine, room: Path) -> Iterator[str]:
 
 
 def _contender(row: Runtime) -> Contender:
-    return Contender(row.name, row.language, row.command)
+    return Contender(row.name, row.language, row.command, root=row.root)
 
 
 def _ask(row: Runtime, url: str, engine: Engine, level: str, room: Path) -> Held:

@@ -38,6 +38,17 @@ def markdown(matrix: Matrix) -> str:
     return "\n".join(lines)
 
 
+def installers(rows: Sequence[Row]) -> str:
+    """The table of installers for a guide: what each goes by, and how long that took."""
+    head = ["Installer", "Version", "Goes by", "Seconds", "The core of the contract"]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for row in rows:
+        cells = [row["name"], row["version"], row["what"], f"{row['seconds']:.0f}"]
+        cells.append(f"lacks {', '.join(row['broken'])}" if row["broken"] else "kept")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _kept(row: Row) -> list[str]:
     """How many clauses of those that were asked, and the gaps in the core."""
     full = next(held for held in row["held"] if held["level"] == "full")

@@ -4,6 +4,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Runtime:
     needs: Path | None = None
     """The folder of what has to be fetched for it: PYTHON or NODE."""
     why: str = ""
+    root: Path = ROOT
+    """Where the command is run."""
     names_itself: bool = False
     """Whether it always sends a `Server` field, which then counts for its own clause alone."""
 
@@ -121,9 +124,9 @@ RUNTIMES = {
 }
 
 
-def version(row: Runtime) -> str:
-    """Its version, of what it says of itself."""
-    said = subprocess.run(row.version, cwd=ROOT, capture_output=True, text=True, check=True)
+def version(command: Sequence[str]) -> str:
+    """The version, of what the command says of itself."""
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = re.search(r"\d[\w.]*", said.stdout)
     assert found, said.stdout
     return found[0]
