@@ -31,6 +31,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import ENGINES, Engine, OwnPostgres, Session, locked
+from contract_tests.harness.provider import rsa_key
 from contract_tests.harness.receiver import (
     FAILED,
     OK,
@@ -48,6 +49,7 @@ from contract_tests.harness.receiver import (
 from contract_tests.harness.services import KINDS, Kind, Service
 from contract_tests.harness.wire import Answer
 from contract_tests.test_events import newest
+from contract_tests.test_keys import token
 from contract_tests.test_rights import PASSWORD, TAKEN_BACK, bearer, new_admin
 
 T = TypeVar("T")
@@ -1754,6 +1756,31 @@ def test_a_name_that_nobody_tells_of(
         assert service.stderr() == ""
 
 
+@pytest.mark.clause("OPS-07", "AUTH-31")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
+@pytest.mark.parametrize("kind", KINDS)
+def test_nor_is_it_waited_for_in_the_end_where_it_is_the_providers(
+    start: Start, kind: Kind, names: Path
+) -> None:
+    server = nobodys_address()
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind((server, 53))
+        except OSError as error:
+            pytest.skip(f"port 53 can't be had: {error}")
+        env = {"AUTH_JWKS_URL": "http://lost.test/keys", "SHUTDOWN_TIMEOUT": "1"}
+        service = start(kind, through=with_names(names, server), **env)
+        service.await_ready()
+        given = service.api.get(
+            "/users/me", headers={"Authorization": bearer(token(rsa_key(), "rsa", 1))}
+        )
+        expect.problem(given, "provider-unavailable")
+        assert silent.recv(512)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.wait(1 + SOON) == 0
+        assert service.stderr() == ""
+
+
 @pytest.mark.clause("HOOK-24", "HOOK-23", "HOOK-10")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
 @pytest.mark.parametrize("kind", KINDS)
@@ -2203,6 +2230,29 @@ def test_who_ends_a_webhook_holds_it_before_its_deliveries(
         assert len(session.execute(f"{of_one} FOR UPDATE NOWAIT")) == 1
     until(lambda: api.get(path(one)).json()["ended_at"])
     assert deliveries(api, one) == []
+
+
+@pytest.mark.clause("HOOK-29", "HOOK-15", "HOOK-08")
+@pytest.mark.engine("postgres")
+def test_who_begins_an_attempt_shares_the_webhook_first(
+    sender: Service, receiver: Receiver
+) -> None:
+    """Else it may have looked before an earlier event was made due, and begin after that."""
+    api = sender.api
+    receiver.say("/begins", FAILED, OK)
+    one = hook(api, receiver.url("/begins"))
+    api.create()
+    (delivery,) = failed(api, one)
+    make_due = f"UPDATE deliveries SET due_at = now() WHERE position = {delivery['event']}"
+    with (
+        holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR UPDATE"),
+        Session(sender.database_url) as session,
+    ):
+        session.execute(make_due)
+        somebody_waits(sender)
+        receiver.quiet("/begins", 1, 1)
+    receiver.wait("/begins", 2)
+    none_left(api, one)
 
 
 @pytest.mark.clause("HOOK-29", "HOOK-13", "HOOK-14")

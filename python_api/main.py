@@ -15,6 +15,7 @@ from python_api.http.server import (
     listen,
     log_listening,
     serve,
+    to_the_end,
     within_open_files,
 )
 from python_api.operation.output import let_stderr_fail
@@ -60,4 +61,4 @@ def main() -> None:
         settings = read_settings(ENVIRONMENT)
     except SettingsError as error:
         sys.exit(str(error))
-    uvloop.run(run(within_open_files(settings)))
+    uvloop.run(to_the_end(run(within_open_files(settings))))

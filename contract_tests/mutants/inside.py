@@ -3006,6 +3006,13 @@ _INSIDE = [
         ("webhooks/store.ts", "finish", "await share(connection, webhookId);", ""),
     ),
     _one(
+        "attempts_begin_unshared",
+        "HOOK-29",
+        "Who begins attempts doesn't hold the webhook.",
+        ("webhooks/store.py", "claim", 'await connection.fetch(SHARE, {"id": webhook_id})', ""),
+        ("webhooks/store.ts", "claim", "await share(connection, webhookId);", ""),
+    ),
+    _one(
         "webhook_ends_behind_its_deliveries",
         "HOOK-29",
         "Who ends a webhook doesn't hold it first.",

@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -149,6 +149,17 @@ def _end() -> None:
     # library makes something else of it.
     LINES.end()
     os._exit(0)
+
+
+async def to_the_end(service: Awaitable[None]) -> None:
+    """Run the service, and end the process with it.
+
+    Left to itself, asyncio waits for names that are being looked up, which nothing can end.
+
+    Clauses: OPS-07.
+    """
+    await service
+    _end()
 
 
 def on_signal(act: Callable[[], object]) -> None:

@@ -17,7 +17,7 @@ import uvloop
 from prometheus_client.multiprocess import mark_process_dead
 
 from python_api.app import create_app
-from python_api.http.server import STOP_SIGNALS, end_well_on_signals, on_signal, serve
+from python_api.http.server import STOP_SIGNALS, end_well_on_signals, on_signal, serve, to_the_end
 from python_api.operation.observability import log, share_metrics
 from python_api.operation.output import let_stderr_fail
 from python_api.settings import Settings
@@ -103,7 +103,7 @@ def work(settings: Settings, listener: socket.socket, importing: Connection) -> 
     importing.close()
     let_stderr_fail()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    uvloop.run(_work(settings, listener))
+    uvloop.run(to_the_end(_work(settings, listener)))
 
 
 def stop_with_first() -> None:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
-from threading import Thread
 
 import httptools
 
@@ -128,27 +127,13 @@ class Client:
         return addresses
 
     async def _ask(self, name: str) -> Sequence[str]:
-        """As `loop.getaddrinfo`, but in a thread that nobody waits for in the end. Clauses: HOOK-26."""
         loop = asyncio.get_running_loop()
-        asked: asyncio.Future[Sequence[str]] = loop.create_future()
-
-        def ask() -> None:
-            addresses: Sequence[str] = []
+        async with self._turns:
             # The latter for what can't be a name.
             with suppress(OSError, UnicodeError):
-                found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-                addresses = [str(place[0]) for *_, place in found]
-            # Where the loop is gone, nobody needs them.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(tell, addresses)
-
-        def tell(addresses: Sequence[str]) -> None:
-            if not asked.done():
-                asked.set_result(addresses)
-
-        async with self._turns:
-            Thread(target=ask, daemon=True).start()
-            return await asked
+                found = await loop.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+                return [str(place[0]) for *_, place in found]
+        return []
 
     async def post(
         self, endpoint: Endpoint, address: str, fields: Mapping[str, str], body: str

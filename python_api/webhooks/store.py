@@ -314,8 +314,10 @@ async def claim(
 ) -> list[Attempt]:
     """Begin attempts of what is due, at most `limit`; nobody else begins them before `until`.
 
-    Clauses: HOOK-15, HOOK-16, HOOK-18.
+    Clauses: HOOK-15, HOOK-16, HOOK-18, HOOK-29.
     """
+    # Whoever ends it, or makes an earlier one of a user due, has done so by then, or does so later.
+    await connection.fetch(SHARE, {"id": webhook_id})
     asked = {"id": webhook_id, "limit": limit, "now": timestamp(now)}
     rows = await connection.fetch(CLAIM, asked)
     attempts = [Attempt(before + 1, until, Event(*event)) for before, *event in rows]

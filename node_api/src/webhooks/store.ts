@@ -243,7 +243,7 @@ export async function listDue(connection: Connection, now: Date): Promise<Set<nu
 /**
  * Begin attempts of what is due, at most `limit`; nobody else begins them before `until`.
  *
- * @clauses HOOK-15, HOOK-16, HOOK-18
+ * @clauses HOOK-15, HOOK-16, HOOK-18, HOOK-29
  */
 export async function claim(
   connection: Connection,
@@ -252,6 +252,8 @@ export async function claim(
   now: Date,
   until: Date,
 ): Promise<Attempt[]> {
+  // Whoever ends it, or makes an earlier one of a user due, has done so by then, or does so later.
+  await share(connection, webhookId);
   const rows = await connection
     .selectFrom("deliveries")
     .innerJoin("events", "events.position", "deliveries.position")
