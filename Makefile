@@ -88,7 +88,7 @@ bench-full: setup ## The same at length: more rounds, a million requests, ten mi
 	@$(python) -m benchmarks --full $(ARGS)
 
 .PHONY: runtimes
-runtimes: setup ## One contract on Bun, Deno, Express and other servers, fetched for it; ARGS="bun deno", or --core
+runtimes: setup ## One contract on Bun, Deno, Express, other servers and installers, fetched for it; ARGS="bun deno", or --core
 	@$(python) -m benchmarks.runtimes $(ARGS)
 
 .PHONY: fuzz

@@ -388,7 +388,7 @@ def test_silent_connections_shut_nobody_out(
 @linux
 @pytest.mark.engine("sqlite")
 @pytest.mark.clause("OPS-28")
-def test_a_soft_limit_of_files_is_none(started_by_us: Kind, tmp_path: Path) -> None:
+def test_only_the_hard_limit_of_files_counts(started_by_us: Kind, tmp_path: Path) -> None:
     """Where a process may open 60 files, and may allow itself 600."""
     service = Service(started_by_us, tmp_path)
     service.through('ulimit -Sn 60; ulimit -Hn 600; exec "$@"')

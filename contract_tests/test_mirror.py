@@ -29,6 +29,8 @@ ALONE = {
     "http/requests.splitUrl": "ASGI gives a URL's parts apart",
     "http/server.answering": "uvicorn calls an ASGI application by itself",
     "http/server.refuse": "on Node a method of the connection",
+    "http/server.toTheEnd": "`end` in Node's main: its workers run that, too",
+    "storage/database.hold": "a method of Python's connections",
     "storage/tables.isPostgres": "SQLAlchemy's connections know their dialect's name",
     "users/schemas.codePoints": "the length of a Python string",
     "users/schemas.etag": "a method of Python's class; in TypeScript a user is plain data",

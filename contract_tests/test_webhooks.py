@@ -1759,9 +1759,11 @@ def test_a_name_that_nobody_tells_of(
 @pytest.mark.clause("OPS-07", "AUTH-31")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
 @pytest.mark.parametrize("kind", KINDS)
-def test_nor_is_it_waited_for_in_the_end_where_it_is_the_providers(
-    start: Start, kind: Kind, names: Path
+@pytest.mark.parametrize("rests", [0, 12], ids=["at once", "when it is given up"])
+def test_the_end_does_not_wait_for_the_providers_name(
+    start: Start, kind: Kind, names: Path, rests: float
 ) -> None:
+    """Nor does anything but the log tell that it isn't found."""
     server = nobodys_address()
     with socket.socket(type=socket.SOCK_DGRAM) as silent:
         try:
@@ -1776,9 +1778,28 @@ def test_nor_is_it_waited_for_in_the_end_where_it_is_the_providers(
         )
         expect.problem(given, "provider-unavailable")
         assert silent.recv(512)
+        time.sleep(rests)
         service.process.send_signal(signal.SIGTERM)
         assert service.wait(1 + SOON) == 0
         assert service.stderr() == ""
+
+
+@pytest.mark.clause("OPS-17", "OPS-07")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
+@pytest.mark.parametrize("kind", KINDS)
+def test_nor_does_a_start_that_fails_for_the_databases_name(
+    start: Start, kind: Kind, names: Path
+) -> None:
+    server = nobodys_address()
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind((server, 53))
+        except OSError as error:
+            pytest.skip(f"port 53 can't be had: {error}")
+        url = "postgresql://u@lost.test/users"
+        service = start(kind, url, with_names(names, server), DATABASE_TIMEOUT="1")
+        assert service.wait(2 + SOON) == 1
+        assert re.fullmatch("The database cannot be opened: .+\n", service.stderr())
 
 
 @pytest.mark.clause("HOOK-24", "HOOK-23", "HOOK-10")
@@ -2161,7 +2182,7 @@ def test_what_is_forgotten_is_not_sent(start: Start, receiver: Receiver, kind: K
 
 @contextlib.contextmanager
 def holding(service: Service, statement: str) -> Iterator[Session]:
-    """A session that holds the rows of this statement."""
+    """A session that holds what this statement does."""
     with Session(service.database_url) as session:
         session.execute("BEGIN")
         session.execute(statement)
@@ -2196,45 +2217,74 @@ def test_who_forgets_events_waits_for_no_delivery(
         time.sleep(1.1)
         begin = time.monotonic()
         api.create()
-        last = newest(api)
+        newest(api)
         assert time.monotonic() - begin < 2
         expect.problem(api.get(f"/events?after={int(old['event']) - 1}"), "events-gone")
         receiver.wait("/fails", 2, SOON)
         api.create()
         receiver.wait("/fails", 3, SOON)
-        assert [int(each["event"]) for each in deliveries(api, one)] == [last, last + 1]
+        assert old["event"] not in [each["event"] for each in deliveries(api, one)]
         given = api.post(f"{path(one)}/deliveries/{old['event']}")
         expect.problem(given, "delivery-not-found")
     with Session(service.database_url) as session:
         until(lambda: session.execute(of_old) == [])
 
 
+def alone(webhook: Json) -> str:
+    """What holds a webhook as whoever ends it does; `shared` as whoever works on its deliveries."""
+    return f"SELECT pg_advisory_xact_lock({-webhook['id']})"
+
+
+def shared(webhook: Json) -> str:
+    return f"SELECT pg_advisory_xact_lock_shared({-webhook['id']})"
+
+
 @pytest.mark.clause("HOOK-29", "HOOK-17", "HOOK-09")
 @pytest.mark.engine("postgres")
-def test_who_ends_a_webhook_holds_it_before_its_deliveries(
-    sender: Service, receiver: Receiver
-) -> None:
-    """Whoever records an outcome shares it meanwhile, and holds up no further deliveries."""
+def test_who_ends_a_webhook_waits_for_who_works_on_it(sender: Service, receiver: Receiver) -> None:
+    """And meanwhile holds no delivery; further ones come and go."""
     api, gate = sender.api, threading.Event()
     receiver.say("/ends", hold(gate, answer("410 Gone")), OK)
     one = hook(api, receiver.url("/ends"))
     api.create()
     receiver.wait("/ends")
-    of_one = f"SELECT FROM deliveries WHERE webhook_id = {one['id']}"
-    with holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR KEY SHARE") as session:
+    with holding(sender, shared(one)) as session:
         api.create()
         receiver.wait("/ends", 2, SOON)
         until(lambda: len(deliveries(api, one)) == 1)
         gate.set()
         somebody_waits(sender)
-        assert len(session.execute(f"{of_one} FOR UPDATE NOWAIT")) == 1
+        waiting = f"SELECT FROM deliveries WHERE webhook_id = {one['id']} FOR UPDATE NOWAIT"
+        assert len(session.execute(waiting)) == 1
     until(lambda: api.get(path(one)).json()["ended_at"])
     assert deliveries(api, one) == []
 
 
+@pytest.mark.clause("HOOK-29", "HOOK-08", "HOOK-21")
+@pytest.mark.engine("postgres")
+@pytest.mark.parametrize("method", ["DELETE", "POST"])
+def test_who_waits_for_a_webhook_is_not_passed_over(
+    sender: Service, receiver: Receiver, method: str
+) -> None:
+    api = sender.api
+    receiver.say("/waits", FAILED, OK)
+    one = hook(api, receiver.url("/waits"))
+    api.create()
+    (delivery,) = failed(api, one)
+    target = path(one) if method == "DELETE" else f"{path(one)}/deliveries/{delivery['event']}"
+    with ThreadPoolExecutor(1) as pool:
+        with holding(sender, shared(one)), Session(sender.database_url) as session:
+            asked = pool.submit(api.request, method, target)
+            somebody_waits(sender)
+            as_well = shared(one).replace("_advisory", "_try_advisory")
+            assert session.execute(as_well) == [(False,)]
+            assert not asked.done()
+        assert asked.result().status == (204 if method == "DELETE" else 202)
+
+
 @pytest.mark.clause("HOOK-29", "HOOK-15", "HOOK-08")
 @pytest.mark.engine("postgres")
-def test_who_begins_an_attempt_shares_the_webhook_first(
+def test_no_attempt_begins_while_somebody_has_the_webhook_alone(
     sender: Service, receiver: Receiver
 ) -> None:
     """Else it may have looked before an earlier event was made due, and begin after that."""
@@ -2244,10 +2294,7 @@ def test_who_begins_an_attempt_shares_the_webhook_first(
     api.create()
     (delivery,) = failed(api, one)
     make_due = f"UPDATE deliveries SET due_at = now() WHERE position = {delivery['event']}"
-    with (
-        holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR UPDATE"),
-        Session(sender.database_url) as session,
-    ):
+    with holding(sender, alone(one)), Session(sender.database_url) as session:
         session.execute(make_due)
         somebody_waits(sender)
         receiver.quiet("/begins", 1, 1)
@@ -2260,7 +2307,7 @@ def test_who_begins_an_attempt_shares_the_webhook_first(
 @pytest.mark.parametrize(
     ("tries", "last"), [(1, OK), (1, FAILED), (3, FAILED)], ids=["arrives", "fails", "dies"]
 )
-def test_who_records_an_outcome_shares_the_webhook_first(
+def test_nor_is_an_outcome_recorded(
     sender: Service, receiver: Receiver, tries: int, last: bytes
 ) -> None:
     api, gate = sender.api, threading.Event()
@@ -2271,15 +2318,43 @@ def test_who_records_an_outcome_shares_the_webhook_first(
         (delivery,) = failed(api, one, number)
         again(api, one, delivery["event"])
     receiver.wait("/recorded", tries)
-    of_one = f"SELECT FROM deliveries WHERE webhook_id = {one['id']}"
-    with holding(sender, f"SELECT FROM webhooks WHERE id = {one['id']} FOR UPDATE") as session:
+    with holding(sender, alone(one)) as session:
         gate.set()
-        somebody_waits(sender)
-        assert len(session.execute(f"{of_one} FOR UPDATE NOWAIT")) == 1
+        time.sleep(1)
+        outcomes = (
+            f"SELECT outcome FROM deliveries WHERE webhook_id = {one['id']} FOR UPDATE NOWAIT"
+        )
+        assert session.execute(outcomes) == [(None,)]
     if last == OK:
         none_left(api, one)
     else:
         failed(api, one, tries)
+
+
+@pytest.mark.clause("HOOK-16", "HOOK-18")
+@pytest.mark.engine("postgres")
+def test_what_could_not_be_claimed_is_not_sent(sender: Service, receiver: Receiver) -> None:
+    """Where the claim fails as it is committed, somebody else may have it."""
+    api = sender.api
+    receiver.say("/claimed", FAILED, OK)
+    one = hook(api, receiver.url("/claimed"))
+    api.create()
+    (delivery,) = failed(api, one)
+    with Session(sender.database_url) as session:
+        session.execute(
+            "CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN RAISE disk_full; END'"
+        )
+        session.execute(
+            "CREATE CONSTRAINT TRIGGER fails AFTER UPDATE ON deliveries"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+            " WHEN (NEW.attempts > OLD.attempts) EXECUTE FUNCTION fail()"
+        )
+        again(api, one, delivery["event"])
+        receiver.quiet("/claimed", 1, 1)
+        session.execute("DROP TRIGGER fails ON deliveries")
+        receiver.wait("/claimed", 2)
+    none_left(api, one)
 
 
 # Settings

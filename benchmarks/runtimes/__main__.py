@@ -66,13 +66,13 @@ def main() -> int:
         print(f"It cannot be fetched: {error}", file=sys.stderr)
         return 3
     found = [asked(row, CORE if given.core else LEVELS) for row in rows]
+    if is_measured:
+        write(found, rows, given.out)
     try:
         installed_by = [installed(row) for row in tools]
     except subprocess.SubprocessError as error:
         print(f"It cannot be installed: {error}", file=sys.stderr)
         return 1
-    if is_measured:
-        write(found, rows, given.out)
     if tools:
         write_installers(installed_by, given.out.with_name("installers.json"))
     broken = [held["broken"] for one in found for held in one["held"]]

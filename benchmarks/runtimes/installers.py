@@ -21,6 +21,7 @@ FILES: Mapping[Language, tuple[str, ...]] = {
     "python": ("pyproject.toml", "README.md", "python_api"),
     "typescript": ("node_api",),
 }
+INSTALLED = FETCHED / "installed"
 NPM = str(ROOT / ".venv" / "bin" / "npm")
 REGISTRY = "YARN_NPM_REGISTRY_SERVER"
 PNPM = (node(), str(NODE / "node_modules/pnpm/bin/pnpm.mjs"))
@@ -46,7 +47,7 @@ class Installer:
     @property
     def room(self) -> Path:
         """The folder."""
-        return FETCHED / "installed" / self.name
+        return INSTALLED / self.name
 
     def install(self) -> float:
         """Install it anew; gives how many seconds that took. Raises SubprocessError."""
@@ -95,13 +96,13 @@ INSTALLERS = {
             "pip",
             "python",
             (
-                (sys.executable, "-m", "venv", ".venv"),
+                (sys.executable, "-m", "venv", "--upgrade-deps", ".venv"),
                 (
                     *(".venv/bin/python", "-m", "pip", "install", "--quiet", "--no-deps"),
                     *("--require-hashes", "--requirement", "python_api/requirements.lock"),
                 ),
             ),
-            (sys.executable, "-m", "pip", "--version"),
+            (str(INSTALLED / "pip" / ".venv" / "bin" / "pip"), "--version"),
             "`python_api/requirements.lock`",
         ),
         Installer(

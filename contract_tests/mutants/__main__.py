@@ -36,7 +36,8 @@ class Report:
     """What came of one service's run."""
 
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
-    controlled: int = 0
+    controlled: set[str] = field(default_factory=set)
+    """Tests that ran on what is shipped."""
     control: dict[str, str] = field(default_factory=dict)
     """Tests that minded a mutant, but fail on what is shipped as well, and how."""
     code: int = 0
@@ -91,7 +92,7 @@ def _read(report: Report, code: int, output: IO[str], errors: IO[str]) -> None:
             report.results[result["mutant"]] = result
         else:
             report.control |= result["control"]
-            report.controlled += result["ran"]
+            report.controlled |= {*result["ran"]}
 
 
 def clause_of(mutant: str) -> str:
@@ -172,8 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.control:
         reports = run_both(mutants, "--control")
         for kind, report in reports.items():
-            passed = report.controlled - len(report.control)
-            print(f"{kind}: {passed}/{report.controlled} pass {report.control or report.errors}")
+            count = len(report.controlled)
+            passed = count - len(report.control)
+            print(f"{kind}: {passed}/{count} pass {report.control or report.errors}")
         return int(any(report.control or report.code for report in reports.values()))
     reports = run_both(mutants, *([] if options.leave_one_out else ["--stop-early"]))
     survivors = tell_result(mutants, reports)

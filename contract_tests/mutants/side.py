@@ -172,7 +172,7 @@ class Side:
                 control[node] = said
         self.proxied = False
         self._forget()
-        self._tell(control=control, ran=len(minded), seconds=time.monotonic() - begin)
+        self._tell(control=control, ran=[*minded], seconds=time.monotonic() - begin)
         return True
 
     def _tell(self, **what: Any) -> None:

@@ -69,7 +69,23 @@ async function run(settings: Settings): Promise<void> {
 
 function exit(line: string): never {
   process.stderr.write(`${line}\n`);
-  process.exit(1);
+  end(1);
+}
+
+/**
+ * End the process. Node waits for names that are being looked up, which nothing can end, so it becomes
+ * another one that ends.
+ *
+ * @clauses OPS-07
+ */
+function end(code: number): never {
+  if (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
+    const script = `process.exit(${code})`;
+    process.execve?.(process.execPath, [process.execPath, "--eval", script], {});
+  }
+  // Left to itself, Node stops handling signals before it ends, and a further one would kill it
+  // (OPS-06).
+  process.exit(code);
 }
 
 /** Run the service as the environment says. @clauses OPS-03 */
@@ -89,10 +105,4 @@ function main(): Promise<void> {
 }
 
 await main();
-// Node waits at its end for names that are being looked up, which nothing can end (OPS-07).
-if (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
-  process.execve?.(process.execPath, [process.execPath, "--eval", "0"], {});
-}
-// Left to itself, Node stops handling signals before it ends, and a further one would kill it
-// (OPS-06).
-process.exit();
+end(0);

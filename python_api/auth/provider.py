@@ -15,7 +15,8 @@ MAX_UNPARSED = 131072
 # The only value that a field may have, if it is there.
 ENCODINGS = {b"transfer-encoding": b"chunked", b"content-encoding": b"identity"}
 ACCEPTED = "application/jwk-set+json, application/json"
-# Of TLS 1.2 what RFC 9325, 4.2 recommends, and the like with ChaCha20; left to itself, Node takes more.
+# Of TLS 1.2 what RFC 9325, 4.2 recommends, and the like with ChaCha20: left to itself, each runtime
+# takes some more. Those of TLS 1.3 are for Node, which would not speak it without them.
 SUITES = ":".join(
     [
         *("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"),
@@ -26,6 +27,9 @@ SUITES = ":".join(
 )
 # The parts of `AUTH_JWKS_URL` as `settings` lets it be; a fragment is nobody else's business.
 URL = re.compile(r"https?://((\[[^\]]+\]|[^:/]+)(?::([0-9]+))?)(/[^#]*)?")
+
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class ProviderError(Exception):
@@ -72,9 +76,17 @@ async def _fetch(url: str, context: ssl.SSLContext | None) -> bytes:
     match = URL.match(url)
     assert match
     authority, host, port, target = match.groups()
-    reader, writer = await asyncio.open_connection(
-        host.strip("[]"), int(port or (443 if context else 80)), ssl=context
+    connecting = asyncio.ensure_future(
+        asyncio.open_connection(
+            host.strip("[]"), int(port or (443 if context else 80)), ssl=context
+        )
     )
+    try:
+        reader, writer = await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        # Were it cancelled, the error of a name that is still looked up would be told on stderr.
+        connecting.add_done_callback(_abort)
+        raise
     try:
         fields = (
             f"Host: {authority}",
@@ -88,6 +100,13 @@ async def _fetch(url: str, context: ssl.SSLContext | None) -> bytes:
             answer.feed(await reader.read(65536))
         return bytes(answer.body)
     finally:
+        writer.transport.abort()
+
+
+def _abort(connecting: asyncio.Future[Streams]) -> None:
+    """Close a connection that has come too late, and hear of the error where none has."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        _, writer = connecting.result()
         writer.transport.abort()
 
 

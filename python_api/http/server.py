@@ -14,6 +14,7 @@ import re
 import resource
 import signal
 import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -54,6 +55,8 @@ STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 LOOK_SECONDS = 0.5
 # What a process has open besides connections: its libraries, its log, its port.
 OTHER_FILES = 40
+# OPEN_MAX there.
+MAC_FILES = 10240
 
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
 LOCAL_HOST = re.compile(
@@ -122,12 +125,13 @@ def within_open_files(settings: Settings) -> Settings:
     Clauses: HOOK-16, OPS-28.
     """
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Node does so by itself. What has no end is none that could be set.
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        files = most
     if files == resource.RLIM_INFINITY:
         return settings
+    # Node does so by itself. Where there is no hard limit, a Mac takes so many.
+    wanted = max(files, MAC_FILES) if most == resource.RLIM_INFINITY else most
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        files = wanted
     left = (files - OTHER_FILES - settings.database_pool_size) * 2 // 3
     return replace(settings, max_connections=max(1, min(settings.max_connections, left)))
 
@@ -152,13 +156,19 @@ def _end() -> None:
 
 
 async def to_the_end(service: Awaitable[None]) -> None:
-    """Run the service, and end the process with it.
+    """Run the service, and end the process with it, also where it exits with a line.
 
     Left to itself, asyncio waits for names that are being looked up, which nothing can end.
 
-    Clauses: OPS-07.
+    Clauses: OPS-07, OPS-17.
     """
-    await service
+    try:
+        await service
+    except SystemExit as error:
+        with suppress(OSError):
+            print(error, file=sys.stderr, flush=True)
+        LINES.end()
+        os._exit(1)
     _end()
 
 

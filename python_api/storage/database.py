@@ -34,6 +34,13 @@ class Connection(Protocol):
     ) -> int:
         """The number of rows that the statement has changed."""
 
+    async def hold(self, number: int, *, shared: bool = False) -> None:
+        """Hold this number until the transaction ends, alone or with others who share it.
+
+        Whoever asks first gets it first; whoever waits for a row can be passed over for ever by those
+        who share it. SQLite has one writer at a time, who needs no number.
+        """
+
 
 class Database(Protocol):
     """A database whose schema is ready."""

@@ -80,6 +80,8 @@ ERRORS = (PostgresError, LostError)
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 PING = text("SELECT 1 FROM users LIMIT 1")
+HOLD = "SELECT pg_advisory_xact_lock($1)"
+SHARE = "SELECT pg_advisory_xact_lock_shared($1)"
 
 
 class PostgresConnection:
@@ -104,6 +106,9 @@ class PostgresConnection:
         status = await self._connection.execute(run.statement, *run.positional_parameters)
         # Such as `DELETE 1` (PostgreSQL, 54.7, CommandComplete).
         return int(status.rpartition(" ")[2])
+
+    async def hold(self, number: int, *, shared: bool = False) -> None:
+        await self._connection.fetch(SHARE if shared else HOLD, number)
 
 
 @lru_cache(256)

@@ -70,6 +70,9 @@ class SqliteConnection:
     ) -> int:
         return self._run(statement, parameters).rowcount
 
+    async def hold(self, number: int, *, shared: bool = False) -> None:
+        pass
+
     def _run(
         self, statement: ClauseElement, parameters: Mapping[str, Any] | None
     ) -> sqlite3.Cursor:

@@ -153,6 +153,8 @@ class Deliveries:
                 if not self._stopping.is_set():
                     attempts = await store.claim(connection, webhook_id, limit, now, until)
         except Exception as error:  # noqa: BLE001
+            # Of the commit, too.
+            attempts = []
             self._tell(error)
         self._free += limit - len(attempts)
         return attempts

@@ -26,8 +26,8 @@ URL_PARTS = re.compile(
 DOTTED = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 NAME = re.compile(rf"(?:{LABEL}\.)*(?=[A-Za-z]){LABEL}")
 MAX_NAME = 253
-# Each takes a thread.
-LOOKUPS = 2
+# One at a time: libuv has two at most, and those of the database and the provider need one, too.
+LOOKUPS = 1
 MAX_PORT = 65535
 SWITCHING_PROTOCOLS = 101
 MAX_HEAD = 16384

@@ -1,9 +1,8 @@
 """All SQL of webhooks: functions that take the connection first.
 
-Whoever works on something holds its row and passes over those that others hold (`SKIP LOCKED`), so
-all processes share the work and none waits for another; and whoever writes several rows holds their
-webhook first, so that none waits in a circle (decision 0011). SQLite, which has one writer at a time,
-has no words for it and needs none.
+Whoever works on a delivery holds its row and passes over those that others hold (`SKIP LOCKED`), so
+all processes share the work; and before that they hold the webhook's number, so that nobody waits in a
+circle (decision 0011). SQLite, which has one writer at a time, has no words for it and needs none.
 """
 
 import json
@@ -58,8 +57,6 @@ LIST = select(*COLUMNS).order_by(webhooks.c.id)
 OF_ID = webhooks.c.id == bindparam("id")
 READ = select(*COLUMNS).where(OF_ID)
 HOLD = READ.with_for_update()
-# Others may share it, too; who would hold it waits, and so does who would delete it.
-SHARE = READ.with_for_update(read=True, key_share=True)
 DELETE = delete(webhooks).where(OF_ID)
 LIST_ACTIVE = (
     select(webhooks.c.id, webhooks.c.url, webhooks.c.secret, webhooks.c.position)
@@ -69,8 +66,7 @@ LIST_ACTIVE = (
 HOLD_IF_FREE = (
     select(webhooks.c.position, webhooks.c.types)
     .where(OF_ID, webhooks.c.ended_at.is_(None))
-    # Also while others share it.
-    .with_for_update(key_share=True, skip_locked=True)
+    .with_for_update(skip_locked=True)
 )
 ADD = insert(deliveries).from_select(
     ["webhook_id", "position", "user_id", "attempts", "due_at"],
@@ -100,7 +96,8 @@ ADD = insert(deliveries).from_select(
 ADVANCE = update(webhooks).where(OF_ID).values(position=bindparam("upto"))
 
 gone = deliveries.alias("gone")
-OF_FORGOTTEN = gone.c.position < select(func.min(events.c.position)).scalar_subquery()
+OLDEST = select(func.min(events.c.position)).scalar_subquery()
+OF_FORGOTTEN = gone.c.position < OLDEST
 IS_ANY_FORGOTTEN = select(exists().where(OF_FORGOTTEN))
 FORGET = delete(deliveries).where(
     tuple_(deliveries.c.webhook_id, deliveries.c.position).in_(
@@ -135,6 +132,7 @@ CLAIM = (
             earlier.c.webhook_id == deliveries.c.webhook_id,
             earlier.c.user_id == deliveries.c.user_id,
             earlier.c.position < deliveries.c.position,
+            earlier.c.position >= OLDEST,
             earlier.c.due_at.is_not(None),
         ),
     )
@@ -262,13 +260,21 @@ async def read_webhook(connection: Connection, webhook_id: int) -> Webhook | Non
 
 
 async def hold_webhook(connection: Connection, webhook_id: int) -> Webhook | None:
-    """As `read_webhook`; it gets no further deliveries until the transaction ends."""
+    """As `read_webhook`; nobody else does anything with it until the transaction ends.
+
+    Clauses: HOOK-29.
+    """
+    await connection.hold(-webhook_id)
     rows = await connection.fetch(HOLD, {"id": webhook_id})
     return _webhook(rows[0]) if rows else None
 
 
 async def delete_webhook(connection: Connection, webhook_id: int) -> bool:
-    """Delete the webhook, and with it its deliveries; whether there was one. Clauses: HOOK-08."""
+    """Delete the webhook, and with it its deliveries; whether there was one.
+
+    Clauses: HOOK-08, HOOK-29.
+    """
+    await connection.hold(-webhook_id)
     return await connection.execute(DELETE, {"id": webhook_id}) > 0
 
 
@@ -317,7 +323,7 @@ async def claim(
     Clauses: HOOK-15, HOOK-16, HOOK-18, HOOK-29.
     """
     # Whoever ends it, or makes an earlier one of a user due, has done so by then, or does so later.
-    await connection.fetch(SHARE, {"id": webhook_id})
+    await connection.hold(-webhook_id, shared=True)
     asked = {"id": webhook_id, "limit": limit, "now": timestamp(now)}
     rows = await connection.fetch(CLAIM, asked)
     attempts = [Attempt(before + 1, until, Event(*event)) for before, *event in rows]
@@ -330,7 +336,7 @@ async def claim(
 
 async def finish(connection: Connection, webhook_id: int, attempt: Attempt, now: datetime) -> None:
     """The event has arrived, and the user's next one is due. Clauses: HOOK-13, HOOK-15."""
-    await connection.fetch(SHARE, {"id": webhook_id})
+    await connection.hold(-webhook_id, shared=True)
     await connection.execute(FINISH, _keys(webhook_id, attempt))
     await connection.execute(LET_GO, _later(webhook_id, attempt, now))
 
@@ -342,7 +348,7 @@ async def postpone(
 
     Clauses: HOOK-14, HOOK-15.
     """
-    await connection.fetch(SHARE, {"id": webhook_id})
+    await connection.hold(-webhook_id, shared=True)
     failed = {"outcome": outcome, "due_at": timestamp(due_at)}
     if await connection.execute(FAIL, {**_keys(webhook_id, attempt), **failed}) > 0:
         await connection.execute(HOLD_BACK, _later(webhook_id, attempt, due_at))
@@ -355,7 +361,7 @@ async def let_die(
 
     Clauses: HOOK-14, HOOK-15.
     """
-    await connection.fetch(SHARE, {"id": webhook_id})
+    await connection.hold(-webhook_id, shared=True)
     failed = {"outcome": outcome, "due_at": None}
     is_dead = await connection.execute(FAIL, {**_keys(webhook_id, attempt), **failed}) > 0
     if is_dead:
@@ -365,7 +371,7 @@ async def let_die(
 
 async def end_webhook(connection: Connection, webhook_id: int, now: datetime) -> bool:
     """End the webhook, and drop its deliveries; whether it had not ended yet. Clauses: HOOK-17."""
-    await connection.fetch(HOLD, {"id": webhook_id})
+    await connection.hold(-webhook_id)
     has_ended = await connection.execute(END, {"id": webhook_id, "now": timestamp(now)}) > 0
     await connection.execute(DROP, {"id": webhook_id})
     return has_ended

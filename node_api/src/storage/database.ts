@@ -46,6 +46,19 @@ export function prepared<Row>(build: (connection: Connection) => Compilable<Row>
   };
 }
 
+/**
+ * Hold this number until the transaction ends, alone or with others who share it.
+ *
+ * Whoever asks first gets it first; whoever waits for a row can be passed over for ever by those who
+ * share it. SQLite has one writer at a time, who needs no number.
+ */
+export async function hold(connection: Connection, number: number, shared = false): Promise<void> {
+  if (isPostgres(connection)) {
+    const lock = shared ? sql`pg_advisory_xact_lock_shared` : sql`pg_advisory_xact_lock`;
+    await sql`SELECT ${lock}(${number})`.execute(connection);
+  }
+}
+
 /** A database whose schema is ready. */
 export class Database {
   /** A connection for a single read, which needs no transaction. */

@@ -21,8 +21,8 @@ const NAME = new RegExp(`^(?:${LABEL}\\.)*(?=[A-Za-z])${LABEL}$`);
 const MAX_NAME = 253;
 const MAX_PORT = 65535;
 const MAX_HEAD = 16384;
-// Each takes a thread, of which the process has four, for other work too.
-const LOOKUPS = 2;
+// One at a time: libuv has two at most, and those of the database and the provider need one, too.
+const LOOKUPS = 1;
 
 /** An attempt has failed; the message is its outcome, as clients see it. */
 export class AttemptError extends Error {}

@@ -1,15 +1,15 @@
 /**
  * All SQL of webhooks: functions that take the connection first.
  *
- * Whoever works on something holds its row and passes over those that others hold (`SKIP LOCKED`),
- * so all processes share the work and none waits for another; and whoever writes several rows holds
- * their webhook first, so that none waits in a circle (decision 0011). SQLite, which has one writer at
- * a time, has no words for it and needs none.
+ * Whoever works on a delivery holds its row and passes over those that others hold (`SKIP LOCKED`),
+ * so all processes share the work; and before that they hold the webhook's number, so that nobody
+ * waits in a circle (decision 0011). SQLite, which has one writer at a time, has no words for it and
+ * needs none.
  */
 
 import type { Event } from "../events/schemas.ts";
 import { timestamp } from "../operation/observability.ts";
-import { type Connection, parameter, prepared } from "../storage/database.ts";
+import { type Connection, hold, parameter, prepared } from "../storage/database.ts";
 import { isPostgres, type Tables } from "../storage/tables.ts";
 import type { Delivery, Webhook } from "./schemas.ts";
 
@@ -125,8 +125,13 @@ export async function readWebhook(connection: Connection, id: number): Promise<W
   return row ? asWebhook(row) : null;
 }
 
-/** As `readWebhook`; it gets no further deliveries until the transaction ends. */
+/**
+ * As `readWebhook`; nobody else does anything with it until the transaction ends.
+ *
+ * @clauses HOOK-29
+ */
 export async function holdWebhook(connection: Connection, id: number): Promise<Webhook | null> {
+  await hold(connection, -id);
   const row = await connection
     .selectFrom("webhooks")
     .select(COLUMNS)
@@ -136,8 +141,13 @@ export async function holdWebhook(connection: Connection, id: number): Promise<W
   return row ? asWebhook(row) : null;
 }
 
-/** Delete the webhook, and with it its deliveries; whether there was one. @clauses HOOK-08 */
+/**
+ * Delete the webhook, and with it its deliveries; whether there was one.
+ *
+ * @clauses HOOK-08, HOOK-29
+ */
 export async function deleteWebhook(connection: Connection, id: number): Promise<boolean> {
+  await hold(connection, -id);
   const { numDeletedRows } = await connection
     .deleteFrom("webhooks")
     .where("id", "=", id)
@@ -166,8 +176,7 @@ export async function addDeliveries(
     .select(["position", "types"])
     .where("id", "=", webhookId)
     .where("ended_at", "is", null)
-    // Also while others share it.
-    .$if(isPostgres(connection), (query) => query.forNoKeyUpdate().skipLocked())
+    .$if(isPostgres(connection), (query) => query.forUpdate().skipLocked())
     .executeTakeFirst();
   // Else somebody else does, or has done.
   if (!held || held.position >= last) {
@@ -253,7 +262,7 @@ export async function claim(
   until: Date,
 ): Promise<Attempt[]> {
   // Whoever ends it, or makes an earlier one of a user due, has done so by then, or does so later.
-  await share(connection, webhookId);
+  await hold(connection, -webhookId, true);
   const rows = await connection
     .selectFrom("deliveries")
     .innerJoin("events", "events.position", "deliveries.position")
@@ -268,6 +277,9 @@ export async function claim(
             .whereRef("earlier.webhook_id", "=", "deliveries.webhook_id")
             .whereRef("earlier.user_id", "=", "deliveries.user_id")
             .whereRef("earlier.position", "<", "deliveries.position")
+            .where("earlier.position", ">=", (one) =>
+              one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
+            )
             .where("earlier.due_at", "is not", null),
         ),
       ),
@@ -300,7 +312,7 @@ export async function finish(
   attempt: Attempt,
   now: Date,
 ): Promise<void> {
-  await share(connection, webhookId);
+  await hold(connection, -webhookId, true);
   await connection
     .deleteFrom("deliveries")
     .where("webhook_id", "=", webhookId)
@@ -351,16 +363,6 @@ export async function letDie(
   return isDead;
 }
 
-/** Others may share it, too; who would hold it waits, and so does who would delete it. */
-async function share(connection: Connection, id: number): Promise<void> {
-  await connection
-    .selectFrom("webhooks")
-    .select("id")
-    .where("id", "=", id)
-    .$if(isPostgres(connection), (query) => query.forKeyShare())
-    .execute();
-}
-
 /** Changes nothing where the time for the attempt is over, and another one has begun. */
 async function fail(
   connection: Connection,
@@ -368,7 +370,7 @@ async function fail(
   { number, event }: Attempt,
   failed: { outcome: string; due_at: string | null },
 ): Promise<boolean> {
-  await share(connection, webhookId);
+  await hold(connection, -webhookId, true);
   const { numUpdatedRows } = await connection
     .updateTable("deliveries")
     .set(failed)
@@ -411,7 +413,7 @@ function later(connection: Connection, webhookId: number, { event }: Attempt) {
  * @clauses HOOK-17
  */
 export async function endWebhook(connection: Connection, id: number, now: Date): Promise<boolean> {
-  await holdWebhook(connection, id);
+  await hold(connection, -id);
   const { numUpdatedRows } = await connection
     .updateTable("webhooks")
     .set({ ended_at: timestamp(now) })
