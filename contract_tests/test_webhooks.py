@@ -2210,7 +2210,7 @@ def test_who_forgets_events_waits_for_no_delivery(
     api = service.api
     receiver.say("/fails", FAILED)
     one = hook(api, receiver.url("/fails"))
-    api.create()
+    ada = api.create()
     (old,) = failed(api, one)
     of_old = f"SELECT FROM deliveries WHERE position = {old['event']}"
     with holding(service, f"{of_old} FOR UPDATE"):
@@ -2221,7 +2221,8 @@ def test_who_forgets_events_waits_for_no_delivery(
         assert time.monotonic() - begin < 2
         expect.problem(api.get(f"/events?after={int(old['event']) - 1}"), "events-gone")
         receiver.wait("/fails", 2, SOON)
-        api.create()
+        # Nor does the user's next one.
+        api.patch(f"/users/{ada['id']}", json={"name": "Ada King"})
         receiver.wait("/fails", 3, SOON)
         assert old["event"] not in [each["event"] for each in deliveries(api, one)]
         given = api.post(f"{path(one)}/deliveries/{old['event']}")

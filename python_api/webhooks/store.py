@@ -68,6 +68,7 @@ HOLD_IF_FREE = (
     .where(OF_ID, webhooks.c.ended_at.is_(None))
     .with_for_update(skip_locked=True)
 )
+OLDEST = select(func.min(events.c.position)).correlate(None).scalar_subquery()
 ADD = insert(deliveries).from_select(
     ["webhook_id", "position", "user_id", "attempts", "due_at"],
     select(
@@ -81,6 +82,7 @@ ADD = insert(deliveries).from_select(
             .where(
                 deliveries.c.webhook_id == bindparam("id"),
                 deliveries.c.user_id == events.c.user_id,
+                deliveries.c.position >= OLDEST,
                 deliveries.c.outcome.is_not(None),
                 deliveries.c.due_at > bindparam("now"),
             )
@@ -96,7 +98,6 @@ ADD = insert(deliveries).from_select(
 ADVANCE = update(webhooks).where(OF_ID).values(position=bindparam("upto"))
 
 gone = deliveries.alias("gone")
-OLDEST = select(func.min(events.c.position)).scalar_subquery()
 OF_FORGOTTEN = gone.c.position < OLDEST
 IS_ANY_FORGOTTEN = select(exists().where(OF_FORGOTTEN))
 FORGET = delete(deliveries).where(

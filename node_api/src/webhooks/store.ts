@@ -7,6 +7,7 @@
  * needs none.
  */
 
+import { expressionBuilder } from "kysely";
 import type { Event } from "../events/schemas.ts";
 import { timestamp } from "../operation/observability.ts";
 import { type Connection, hold, parameter, prepared } from "../storage/database.ts";
@@ -20,6 +21,11 @@ const MAX_FORGOTTEN = 5000;
 
 const COLUMNS = ["id", "url", "types", "created_at", "ended_at"] as const;
 const SHOWN = ["position", "attempts", "outcome", "due_at"] as const;
+
+// The position of the oldest event that is kept.
+const OLDEST = expressionBuilder<Tables, never>()
+  .selectFrom("events")
+  .select((eb) => eb.fn.min("events.position").as("oldest"));
 
 // What every process asks again and again.
 const LIST_ACTIVE = prepared((connection) =>
@@ -49,12 +55,7 @@ const IS_ANY_FORGOTTEN = prepared((connection) =>
   connection.selectNoFrom((eb) =>
     eb
       .exists(
-        eb
-          .selectFrom("deliveries")
-          .select(eb.lit(1).as("one"))
-          .where("position", "<", (one) =>
-            one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
-          ),
+        eb.selectFrom("deliveries").select(eb.lit(1).as("one")).where("position", "<", OLDEST),
       )
       .as("is_any"),
   ),
@@ -202,6 +203,7 @@ export async function addDeliveries(
                 .select((one) => one.fn.max("due_at").as("latest"))
                 .where("webhook_id", "=", webhookId)
                 .whereRef("deliveries.user_id", "=", "events.user_id")
+                .where("deliveries.position", ">=", OLDEST)
                 .where("outcome", "is not", null)
                 .where("due_at", ">", timestamp(now)),
               val(timestamp(now)),
@@ -232,9 +234,7 @@ export async function forgetDeliveries(connection: Connection): Promise<void> {
         "in",
         selectFrom("deliveries as gone")
           .select(["gone.webhook_id", "gone.position"])
-          .where("gone.position", "<", (one) =>
-            one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
-          )
+          .where("gone.position", "<", OLDEST)
           .limit(MAX_FORGOTTEN)
           .$if(isPostgres(connection), (query) => query.forUpdate("gone").skipLocked())
           .$asTuple("webhook_id", "position"),
@@ -277,9 +277,7 @@ export async function claim(
             .whereRef("earlier.webhook_id", "=", "deliveries.webhook_id")
             .whereRef("earlier.user_id", "=", "deliveries.user_id")
             .whereRef("earlier.position", "<", "deliveries.position")
-            .where("earlier.position", ">=", (one) =>
-              one.selectFrom("events").select((event) => event.fn.min("position").as("oldest")),
-            )
+            .where("earlier.position", ">=", OLDEST)
             .where("earlier.due_at", "is not", null),
         ),
       ),
