@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -111,7 +112,10 @@ def test_a_peer_answers_and_stores_as_our_service_does(name: str, ours: Service)
 def test_an_observed_peer_has_the_duties_of_our_service(name: str, ours: Service) -> None:
     with running_with_log(name, ours.database_url) as (peer, process):
         answer = peer.get("/users/1")
-        assert "/users/" in peer.get("/metrics").body.decode()
+        # It counts an answer behind it.
+        deadline = time.monotonic() + 5
+        while "/users/" not in peer.get("/metrics").body.decode():
+            assert time.monotonic() < deadline, "it isn't counted"
         process.send_signal(signal.SIGTERM)
         assert process.stdout is not None
         line, *_ = map(json.loads, process.stdout)

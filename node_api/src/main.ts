@@ -78,7 +78,7 @@ function exit(line: string): never {
  *
  * @clauses OPS-07
  */
-function end(code: number): never {
+function end(code = Number(process.exitCode ?? 0)): never {
   if (process.getActiveResourcesInfo().includes("GetAddrInfoReqWrap")) {
     const script = `process.exit(${code})`;
     process.execve?.(process.execPath, [process.execPath, "--eval", script], {});
@@ -105,4 +105,4 @@ function main(): Promise<void> {
 }
 
 await main();
-end(0);
+end();
