@@ -30,7 +30,7 @@ LONG = {
     "make prove": "takes half an hour",
     "make pictures": "needs the report of a whole run",
     "make report": "takes as long as `make test` and `make mutants`",
-    "make mutants": "takes an hour; test_mutants.py runs some of them",
+    "make mutants": "takes a quarter of an hour; test_mutants.py runs some of them",
     "make fuzz": "takes minutes; test_fuzz.py is a part of it",
     "make attack": "takes minutes of a machine that does nothing else",
     "make timing": "takes a minute of a machine that does nothing else",
