@@ -1656,6 +1656,18 @@ def names(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def silent_names() -> Iterator[tuple[str, socket.socket]]:
+    """The address of a server of names that says nothing, and the socket on which it is asked."""
+    server = nobodys_address()
+    with socket.socket(type=socket.SOCK_DGRAM) as silent:
+        try:
+            silent.bind((server, 53))
+        except OSError as error:
+            pytest.skip(f"port 53 can't be had: {error}")
+        yield server, silent
+
+
 def lead(names: Path, *lines: str) -> None:
     """From now on these names lead there."""
     (names / "hosts").write_text("".join(f"{line}\n" for line in lines), "ascii")
@@ -1727,33 +1739,42 @@ def test_where_names_lead(start: Start, kind: Kind, names: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_name_that_nobody_tells_of(
-    start: Start, kind: Kind, names: Path, receiver: Receiver
+    start: Start,
+    kind: Kind,
+    names: Path,
+    silent_names: tuple[str, socket.socket],
+    receiver: Receiver,
 ) -> None:
     """The server of names says nothing, for longer than the service may take to stop."""
-    server = nobodys_address()
-    with socket.socket(type=socket.SOCK_DGRAM) as silent:
-        try:
-            silent.bind((server, 53))
-        except OSError as error:
-            pytest.skip(f"port 53 can't be had: {error}")
-        env = {"WEBHOOKS_TIMEOUT": "1", "SHUTDOWN_TIMEOUT": "1"}
-        service = start(kind, through=with_names(names, server), **env)
-        service.await_ready()
-        api = service.api
-        lost = [hook(api, f"http://lost{number}.test:{receiver.port}/") for number in range(3)]
-        hook(api, receiver.url("/there"))
-        api.create()
-        answered = time.monotonic()
-        assert receiver.wait("/there")[0].at - answered < 1
-        # There are threads left for others.
-        for _ in range(3):
-            api.create(password=PASSWORD)
-        assert time.monotonic() - answered < SOON
-        assert [outcome(api, one, "/") for one in lost] == ["timeout"] * 3
-        assert silent.recv(512)
-        service.process.send_signal(signal.SIGTERM)
-        assert service.wait(1 + SOON) == 0
-        assert service.stderr() == ""
+    server, silent = silent_names
+    env = {"WEBHOOKS_TIMEOUT": "1", "SHUTDOWN_TIMEOUT": "1"}
+    service = start(kind, through=with_names(names, server), **env)
+    service.await_ready()
+    api = service.api
+    lost = [hook(api, f"http://lost{number}.test:{receiver.port}/") for number in range(3)]
+    hook(api, receiver.url("/there"))
+    api.create()
+    answered = time.monotonic()
+    assert receiver.wait("/there")[0].at - answered < 1
+    # There are threads left for others.
+    for _ in range(3):
+        api.create(password=PASSWORD)
+    assert time.monotonic() - answered < SOON
+    assert [outcome(api, one, "/") for one in lost] == ["timeout"] * 3
+    # One at a time: the others are yet to be asked for.
+    asked = set(re.findall(rb"lost\d", b"".join(waiting(silent))))
+    assert len(asked) == 1, asked
+    service.process.send_signal(signal.SIGTERM)
+    assert service.wait(1 + SOON) == 0
+    assert service.stderr() == ""
+
+
+def waiting(silent: socket.socket) -> Iterator[bytes]:
+    """The datagrams that have come in."""
+    silent.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield silent.recv(512)
 
 
 @pytest.mark.clause("OPS-07", "AUTH-31")
@@ -1761,45 +1782,35 @@ def test_a_name_that_nobody_tells_of(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("rests", [0, 12], ids=["at once", "when it is given up"])
 def test_the_end_does_not_wait_for_the_providers_name(
-    start: Start, kind: Kind, names: Path, rests: float
+    start: Start, kind: Kind, names: Path, silent_names: tuple[str, socket.socket], rests: float
 ) -> None:
     """Nor does anything but the log tell that it isn't found."""
-    server = nobodys_address()
-    with socket.socket(type=socket.SOCK_DGRAM) as silent:
-        try:
-            silent.bind((server, 53))
-        except OSError as error:
-            pytest.skip(f"port 53 can't be had: {error}")
-        env = {"AUTH_JWKS_URL": "http://lost.test/keys", "SHUTDOWN_TIMEOUT": "1"}
-        service = start(kind, through=with_names(names, server), **env)
-        service.await_ready()
-        given = service.api.get(
-            "/users/me", headers={"Authorization": bearer(token(rsa_key(), "rsa", 1))}
-        )
-        expect.problem(given, "provider-unavailable")
-        assert silent.recv(512)
-        time.sleep(rests)
-        service.process.send_signal(signal.SIGTERM)
-        assert service.wait(1 + SOON) == 0
-        assert service.stderr() == ""
+    server, silent = silent_names
+    env = {"AUTH_JWKS_URL": "http://lost.test/keys", "SHUTDOWN_TIMEOUT": "1"}
+    service = start(kind, through=with_names(names, server), **env)
+    service.await_ready()
+    given = service.api.get(
+        "/users/me", headers={"Authorization": bearer(token(rsa_key(), "rsa", 1))}
+    )
+    expect.problem(given, "provider-unavailable")
+    assert silent.recv(512)
+    time.sleep(rests)
+    service.process.send_signal(signal.SIGTERM)
+    assert service.wait(1 + SOON) == 0
+    assert service.stderr() == ""
 
 
 @pytest.mark.clause("OPS-17", "OPS-07")
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux gives a process names of its own")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nor_does_a_start_that_fails_for_the_databases_name(
-    start: Start, kind: Kind, names: Path
+    start: Start, kind: Kind, names: Path, silent_names: tuple[str, socket.socket]
 ) -> None:
-    server = nobodys_address()
-    with socket.socket(type=socket.SOCK_DGRAM) as silent:
-        try:
-            silent.bind((server, 53))
-        except OSError as error:
-            pytest.skip(f"port 53 can't be had: {error}")
-        url = "postgresql://u@lost.test/users"
-        service = start(kind, url, with_names(names, server), DATABASE_TIMEOUT="1")
-        assert service.wait(2 + SOON) == 1
-        assert re.fullmatch("The database cannot be opened: .+\n", service.stderr())
+    server, _ = silent_names
+    url = "postgresql://u@lost.test/users"
+    service = start(kind, url, with_names(names, server), DATABASE_TIMEOUT="1")
+    assert service.wait(2 + SOON) == 1
+    assert re.fullmatch("The database cannot be opened: .+\n", service.stderr())
 
 
 @pytest.mark.clause("HOOK-24", "HOOK-23", "HOOK-10")

@@ -2999,6 +2999,13 @@ _INSIDE = [
         ("webhooks/deliveries.ts", "Deliveries.#record", "if (isDead)", "if (!isDead)"),
     ),
     _one(
+        "two_names_are_looked_up_at_once",
+        "HOOK-16",
+        "Names of endpoints take all the lookups that a process can have.",
+        ("webhooks/endpoints.py", "LOOKUPS", "1", "2"),
+        ("webhooks/endpoints.ts", "LOOKUPS", "1", "2"),
+    ),
+    _one(
         "outcomes_are_recorded_unshared",
         "HOOK-29",
         "Who records that an event has arrived doesn't hold the webhook.",

@@ -55,7 +55,7 @@ STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 LOOK_SECONDS = 0.5
 # What a process has open besides connections: its libraries, its log, its port.
 OTHER_FILES = 40
-# OPEN_MAX there.
+# What a Mac lets a process have open where it names no limit (OPEN_MAX).
 MAC_FILES = 10240
 
 HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?")
@@ -127,7 +127,7 @@ def within_open_files(settings: Settings) -> Settings:
     files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return settings
-    # Node does so by itself. Where there is no hard limit, a Mac takes so many.
+    # Up to the hard limit, as Node does by itself.
     wanted = max(files, MAC_FILES) if most == resource.RLIM_INFINITY else most
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
