@@ -12,7 +12,7 @@ const SALT_BYTES = 16;
 const HASH_BYTES = 32;
 
 const MAX_THREADS = 4;
-const LOWER_PRIORITY = 10;
+const LOWER_PRIORITY = 15;
 
 /** A password to hash with these options, or to hold against a hash that is kept. */
 type Work = Readonly<{ password: string; options: Options } | { password: string; kept: string }>;
