@@ -588,7 +588,8 @@ for (const host of process.argv.slice(1)) {
 @pytest.mark.parametrize("kind", services.KINDS)
 def test_what_is_no_host_is_not_listened_at(kind: Kind) -> None:
     none = ["nowhere.invalid", "256.1.1.1", "192.0.2.1", "a..b", "::g"]
-    none += ["<broadcast>", "<any>", "::1%lo", "::1%1"]
+    none += ["<broadcast>", "<any>", "::1%lo", "::1%1", "\u3002", "\u00ad", "127\u20240.0.1"]
+    none += ["\uff11\uff12\uff17.0.0.1", "localhost\u3002"]
     assert services.run_code(LISTEN, kind, *none, "127.0.0.1").split() == ["127.0.0.1"]
 
 

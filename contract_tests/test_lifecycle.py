@@ -631,6 +631,98 @@ def await_end(pids: set[int]) -> None:
         time.sleep(0.02)
 
 
+def replace_one(service: Service) -> None:
+    """Kill one of its two further processes, and wait for another one in its place."""
+    victim = min(await_workers(service))
+    os.kill(victim, signal.SIGKILL)
+    await_end({victim})
+    await_workers(service)
+
+
+@once_a_side
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24", "OPS-55")
+@pytest.mark.parametrize("behind", ["gone", "another", "a pipe"])
+def test_who_begins_later_has_the_settings_of_the_first(
+    started_by_us: Kind, tmp_path: Path, behind: str
+) -> None:
+    """What it would read anew is gone, has another secret in it, or can be read but once."""
+    secret = tmp_path / "secret"
+    secret.write_text("s" * 32, "utf-8")
+    env = services.SECURED | {"WEB_CONCURRENCY": "2", "AUTH_SECRET": ""}
+    file = "/dev/stdin" if behind == "a pipe" else str(secret)
+    service = Service(started_by_us, tmp_path, env | {"AUTH_SECRET_FILE": file})
+    service.through(f'exec "$@" <<END\n{"s" * 32}\nEND')
+    service.start()
+    try:
+        service.await_ready()
+        asked = service.api.message("GET", "/users/me")
+        secret.unlink()
+        if behind == "another":
+            secret.write_text("x" * 32, "utf-8")
+        replace_one(service)
+        answers = service.api.at_once([asked] * 12)
+        assert [answer.status for answer in answers] == [200] * 12
+        assert service.stop() == 0
+        assert service.stderr() == ""
+    finally:
+        service.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.engine("postgres")
+@pytest.mark.clause("OPS-17", "OPS-24")
+def test_who_cannot_begin_says_why_in_one_line(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2")
+    victim = min(await_workers(service))
+    with Session(service.database_url) as session:
+        session.execute("UPDATE schema_version SET version_num = '9999'")
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + services.START_TIMEOUT
+    while service.stderr().count("\n") < 2:
+        assert time.monotonic() < deadline, service.log()
+        time.sleep(0.05)
+    (line,) = set(service.stderr().splitlines())
+    assert "9999" in line
+    ended = [json.loads(line) for line in service.stdout().splitlines() if "worker died" in line]
+    assert {one["status"] for one in ended[1:]} == {1}
+    assert service.stop() == 0
+
+
+@once_a_side
+@pytest.mark.clause("OPS-07")
+@pytest.mark.parametrize("processes", "12")
+def test_sigterm_ends_who_was_started_with_it_held_back(
+    started_by_us: Kind, tmp_path: Path, processes: str
+) -> None:
+    """A process begins with whatever signals its parent holds back."""
+    service = Service(started_by_us, tmp_path, {"WEB_CONCURRENCY": processes})
+    stops = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stops)
+    try:
+        service.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
+    try:
+        service.await_ready()
+        assert service.stop() == 0
+    finally:
+        service.kill()
+
+
+@once_a_side
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
+@pytest.mark.clause("OPS-24", "RIGHT-11")
+def test_who_begins_later_makes_no_admin(launched: Launch) -> None:
+    service = launched(WEB_CONCURRENCY="2", **services.SECURED)
+    await_workers(service)
+    expect.empty(service.api.delete("/users/me"))
+    replace_one(service)
+    with Session(service.database_url) as session:
+        assert session.execute("SELECT * FROM users") == []
+    assert service.stop() == 0
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.clause("OPS-24", "OPS-07")
 def test_a_process_that_dies_is_replaced(launched: Launch) -> None:

@@ -144,7 +144,8 @@ def test_nor_does_one_that_cannot_be_told_of(logging_to: Start, output: Callable
 
 @pytest.mark.clause("LOG-05", "OPS-07")
 @pytest.mark.parametrize(
-    ("stream", "processes"), [("pipe", "1"), ("pipe", "2"), ("socket", "1"), ("terminal", "1")]
+    ("stream", "processes"),
+    [(stream, processes) for stream in ("pipe", "socket", "terminal") for processes in "12"],
 )
 def test_nor_does_one_that_nobody_reads(logging_to: Start, stream: str, processes: str) -> None:
     if stream == "pipe":
@@ -157,6 +158,14 @@ def test_nor_does_one_that_nobody_reads(logging_to: Start, stream: str, processe
         # As the one of a container: one for both.
         service = logging_to(writer, writer, WEB_CONCURRENCY=processes)
         check_that_it_serves(service)
+        if processes == "2" and sys.platform == "linux":
+            before = service.workers()
+            os.kill(min(before), signal.SIGKILL)
+            deadline = time.monotonic() + services.START_TIMEOUT
+            while len(service.workers()) < 2 or service.workers() == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            check_that_it_serves(service)
         assert service.stop() == 0
     finally:
         os.close(reader)

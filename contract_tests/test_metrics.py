@@ -196,9 +196,11 @@ def test_no_counter_falls_when_a_process_is_killed(launched: Launch, asked: bool
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process' children so")
 @pytest.mark.engine("sqlite")
 @pytest.mark.clause("METRICS-08")
-def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch) -> None:
+@pytest.mark.parametrize("which", ["one", "the first"])
+def test_a_process_that_stands_still_keeps_nobody_waiting(launched: Launch, which: str) -> None:
     service = launched(WEB_CONCURRENCY="2")
-    still = min(await_workers(service))
+    workers = await_workers(service)
+    still = min(workers) if which == "one" else service.process.pid
     answers = service.api.at_once([service.api.message("GET", "/users/0")] * 60)
     assert [answer.status for answer in answers] == [422] * 60
     assert failed_reads(service.api) == 60

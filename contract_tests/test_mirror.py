@@ -345,7 +345,7 @@ def test_both_sides_read_the_same_files(tmp_path: Path) -> None:
         empty, line, latin = file(b""), file(b"\r\n"), file(b"\xe4" * 40)
         cases += [
             (others | {f"{name}_FILE": wrong}, bad[name])
-            for wrong in (missing, folder, empty, line, latin)
+            for wrong in (missing, folder, empty, line, latin, f"{here}/", f"{here}/.")
         ]
     # What is wrong in a file is wrong as in the environment.
     short = "AUTH_SECRET must be 32 or more visible ASCII characters"

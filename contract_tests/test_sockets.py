@@ -44,7 +44,7 @@ from contract_tests.harness.sockets import (
 )
 from contract_tests.harness.streams import streamed
 from contract_tests.harness.tokens import claims, token
-from contract_tests.harness.wire import Answer, Connection
+from contract_tests.harness.wire import Answer
 from contract_tests.test_connections import memory, send_until_full, settled, silent
 from contract_tests.test_events import TTL, newest, old_and_new, since
 from contract_tests.test_metrics import counted

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import socket
 import sqlite3
+import ssl
 import stat
 import struct
 import subprocess
@@ -30,12 +31,12 @@ from urllib.parse import urlsplit
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from contract_tests.harness import expect, services
 from contract_tests.harness.client import Client
 from contract_tests.harness.databases import OwnPostgres, Session, locked
-from contract_tests.harness.network import Forgetful, TlsProxy
+from contract_tests.harness.network import CutsOff, Forgetful, TlsProxy
 from contract_tests.harness.services import Kind, Service
 
 NewPostgres = Callable[[], str]
@@ -502,6 +503,9 @@ def test_nothing_but_the_settings_says_how_to_connect(
 # TLS
 
 
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
 class Authority:
     """Certificates in files, from an authority of the tests' own."""
 
@@ -511,15 +515,17 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the tests")])
         self.file = self._write("authority", self._signed(self._key, self._name, None))
 
-    def certificate(self, host: str, *, signed: bool = True) -> str:
+    def certificate(self, host: str, *, signed: bool = True, key: Key | None = None) -> str:
         """The file of a certificate for this host, with its key; signed by us or by itself."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
-        return self._write(f"{host}-{signed}", self._signed(key, name, host, signed=signed), key)
+        return self._write(
+            f"{host}-{signed}-{key.key_size}", self._signed(key, name, host, signed=signed), key
+        )
 
     def _signed(
         self,
-        key: ec.EllipticCurvePrivateKey,
+        key: Key,
         name: x509.Name,
         host: str | None,
         *,
@@ -546,7 +552,7 @@ class Authority:
         self,
         name: str,
         certificate: x509.Certificate,
-        key: ec.EllipticCurvePrivateKey | None = None,
+        key: Key | None = None,
     ) -> str:
         file = self._directory / f"{name}.pem"
         content = certificate.public_bytes(serialization.Encoding.PEM)
@@ -590,6 +596,10 @@ TLS: dict[str, dict[str, str]] = {
         "?sslmode=verify-full&sslrootcert={file}": OPENED,
         "?sslmode=verify-full&sslrootcert={nowhere}": "{nowhere} is no file of certificates.",
         "?sslmode=verify-full&sslrootcert={empty}": "{empty} is no file of certificates.",
+        "?sslmode=verify-full&sslrootcert={broken}": "{broken} is no file of certificates.",
+        "?sslmode=verify-full&sslrootcert={der}": "{der} is no file of certificates.",
+        "?sslmode=verify-full&sslrootcert={crl}": "{crl} is no file of certificates.",
+        "?sslmode=verify-full&sslrootcert={both}": OPENED,
     },
     "other host": {
         "?sslmode=require&sslrootcert={file}": OPENED,
@@ -601,6 +611,9 @@ TLS: dict[str, dict[str, str]] = {
         "?sslmode=require": OPENED,
         "?sslmode=require&sslrootcert={file}": UNTRUSTED,
         "?sslmode=verify-ca&sslrootcert={file}": UNTRUSTED,
+        "?sslmode=verify-full&sslrootcert={file}": UNTRUSTED,
+    },
+    "small key": {
         "?sslmode=verify-full&sslrootcert={file}": UNTRUSTED,
     },
     "broken": {
@@ -615,16 +628,26 @@ def test_sslmode_means_what_it_means_to_libpq(
     new_postgres: NewPostgres, tmp_path: Path, authority: Authority
 ) -> None:
     url = new_postgres()
-    (tmp_path / "empty").touch()
+    good = Path(authority.file).read_text("ascii")
+    contents = {
+        "empty": b"",
+        "broken": f"{good}{good.replace('MII', 'MMM', 1)}".encode(),
+        "der": ssl.PEM_cert_to_DER_cert(good),
+        "crl": good.replace("CERTIFICATE", "X509 CRL").encode(),
+        "both": f"one\n{good}and another one\n{good}".encode(),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    small = rsa.generate_private_key(65537, 1024)
     files = {
         "file": authority.file,
         "nowhere": f"{tmp_path}/nowhere.pem",
-        "empty": f"{tmp_path}/empty",
-    }
+    } | {name: f"{tmp_path}/{name}" for name in contents}
     proxies = {
         "signed": TlsProxy(url, authority.certificate("127.0.0.1")),
         "other host": TlsProxy(url, authority.certificate("db.example")),
         "self-signed": TlsProxy(url, authority.certificate("127.0.0.1", signed=False)),
+        "small key": TlsProxy(url, authority.certificate("127.0.0.1", key=small)),
         "broken": TlsProxy(url, None),
     }
     rows, cases = {}, {}
@@ -668,6 +691,25 @@ def talk_nonsense(client: socket.socket) -> None:
     """Send what has the form of a message, and isn't any."""
     client.recv(65536)
     client.sendall(b"x\0\0\0\x08abcd")
+
+
+def asking_for(proof: int) -> Callable[[socket.socket], None]:
+    """Ask for a proof of this kind, such as Kerberos' (PostgreSQL, 54.7, AuthenticationGSS)."""
+
+    def ask(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(b"R" + struct.pack(">ii", 8, proof))
+        client.recv(65536)
+
+    ask.__name__ = f"ask_for_{proof}"
+    return ask
+
+
+def know_other_proofs(client: socket.socket) -> None:
+    """Ask for a proof by SASL, in a way that neither knows."""
+    client.recv(65536)
+    client.sendall(b"R" + struct.pack(">ii", 8 + 13, 10) + b"OAUTHBEARER\0\0")
+    client.recv(65536)
 
 
 def speak_no_tls(client: socket.socket) -> None:
@@ -724,6 +766,8 @@ OTHERS: list[tuple[Callable[[socket.socket], None], dict[str, str]]] = [
     (talk_nonsense, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
     (speak_no_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
     (refuse_tls, {"prefer": "{nobody}", "disable": "{nobody}", "require": no_tls("require")}),
+    *((asking_for(proof), {"disable": "{nobody}"}) for proof in (2, 6, 7, 9, 99)),
+    (know_other_proofs, {"disable": "{nobody}"}),
 ]
 
 SAID = {
@@ -754,8 +798,21 @@ def test_what_is_no_postgresql_does_not_answer() -> None:
             port = stack.enter_context(server_of(answer))
             for mode, reason in modes.items():
                 name = f"{answer.__name__} {mode}"
-                rows[name] = f"postgresql://ada@127.0.0.1:{port}/users?sslmode={mode}"
+                rows[name] = f"postgresql://ada:pw@127.0.0.1:{port}/users?sslmode={mode}"
                 cases[name] = reason.format(nobody=f"Nobody answers at port {port} of 127.0.0.1.")
+        assert_both_open(rows, cases)
+
+
+@pytest.mark.clause("PAIR-14", "OPS-17", "OPS-39")
+def test_who_hangs_up_while_the_schema_is_prepared_does_not_answer(
+    new_postgres: NewPostgres,
+) -> None:
+    rows, cases = {}, {}
+    with ExitStack() as stack:
+        for said in (b"BEGIN\0", b"CREATE TABLE\0", b"COMMIT\0"):
+            proxy = stack.enter_context(closing(CutsOff(new_postgres(), said)))
+            rows[repr(said)] = proxy.url
+            cases[repr(said)] = f"Nobody answers at port {urlsplit(proxy.url).port} of 127.0.0.1."
         assert_both_open(rows, cases)
 
 
@@ -788,6 +845,10 @@ def test_a_database_that_will_not_do_is_told_in_one_line(
             ):
                 rows[name] = f"sqlite:///{tmp_path}/{place}"
                 cases[name] = f"{code} at the file {tmp_path}/{place}"
+            with closing(sqlite3.connect(tmp_path / "utf-16")) as utf_16:
+                utf_16.executescript("PRAGMA encoding = 'UTF-16le'; CREATE TABLE a (b)")
+            rows["UTF-16le"] = f"sqlite:///{tmp_path}/utf-16"
+            cases["UTF-16le"] = "Its encoding is UTF-16le, and must be UTF-8."
             rows["no database"] = f"sqlite:///{tmp_path}/noise"
             cases["no database"] = "file is not a database"
             rows["nobody there"] = "postgresql://ada@127.0.0.1:1/users"

@@ -5,12 +5,12 @@ import signal
 import sys
 
 import uvloop
-from sqlalchemy.exc import DBAPIError
 
 from python_api.app import create_app
 from python_api.auth.admin import AdminError, create_first_admin
 from python_api.environment import ENVIRONMENT
 from python_api.http.server import (
+    STOP_SIGNALS,
     end_well_on_signals,
     listen,
     log_listening,
@@ -21,8 +21,7 @@ from python_api.http.server import (
 from python_api.operation.output import let_stderr_fail
 from python_api.operation.workers import supervise
 from python_api.settings import Settings, SettingsError, read_settings
-from python_api.storage.database import DATABASE_ERRORS, open_database
-from python_api.storage.migrate import SchemaError
+from python_api.storage.database import OPENING_ERRORS, open_database, why_not_opened
 
 
 async def run(settings: Settings) -> None:
@@ -38,12 +37,10 @@ async def run(settings: Settings) -> None:
             if settings.web_concurrency == 1:
                 await serve(create_app(settings, database), settings, listener)
                 return
-    except (AdminError, SchemaError) as error:
+    except AdminError as error:
         sys.exit(str(error))
-    except DATABASE_ERRORS as error:
-        cause = (isinstance(error, DBAPIError) and error.orig) or error
-        # Without the further lines that a driver adds.
-        sys.exit(f"The database cannot be opened: {cause.args[0]}")
+    except OPENING_ERRORS as error:
+        sys.exit(why_not_opened(error))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             sys.exit(f"Cannot listen on port {settings.port} of {settings.host}.")
@@ -54,6 +51,8 @@ async def run(settings: Settings) -> None:
 def main() -> None:
     """Run the service as the environment says. Clauses: OPS-03."""
     end_well_on_signals()
+    # Whoever starts us may hold them back, and on Node that ends by itself.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     # In the processes that are started from here, too (OPS-46).
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     let_stderr_fail()

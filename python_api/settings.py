@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
-from pathlib import Path
 from urllib.parse import unquote
 
 from python_api.auth.provider import tls_context
@@ -200,7 +199,7 @@ def _with_files(environment: Mapping[str, str]) -> Mapping[str, str]:
 
 def _content(name: str, file: str) -> str:
     try:
-        text = "" if NOT_UTF_8.search(file) else Path(file).read_bytes().decode("utf-8")
+        text = "" if NOT_UTF_8.search(file) else _bytes_in(file).decode("utf-8")
     except (OSError, UnicodeDecodeError):
         text = ""
     text = LINE_BREAK.sub("", text)
@@ -394,16 +393,28 @@ def _certificates(environment: Mapping[str, str], name: str) -> str:
     path = environment.get(name) or ""
     if not path:
         return ""
+    found = certificates_in(path)
+    if not found:
+        raise SettingsError(f"{name} must be the path of a file of certificates in PEM")
+    return found
+
+
+def certificates_in(path: str) -> str:
+    """The certificates in a file (PEM); none where one isn't, or where it can't be read."""
     try:
-        text = "" if NOT_UTF_8.search(path) else Path(path).read_bytes().decode("latin-1")
-        certificates = CERTIFICATE.findall(text)
-        tls_context("\n".join(certificates))
+        text = "" if NOT_UTF_8.search(path) else _bytes_in(path).decode("latin-1")
+        found = "\n".join(CERTIFICATE.findall(text))
+        tls_context(found)
     # Errors of TLS are OSErrors, too.
     except (OSError, ValueError):
-        certificates = []
-    if not certificates:
-        raise SettingsError(f"{name} must be the path of a file of certificates in PEM")
-    return "\n".join(certificates)
+        return ""
+    return found
+
+
+def _bytes_in(path: str) -> bytes:
+    # `Path` would leave out a slash at the end, which no file has.
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read()
 
 
 def _admin(

@@ -19,7 +19,7 @@ import {
   withinOpenFiles,
 } from "./http/server.ts";
 import { letStderrFail } from "./operation/output.ts";
-import { stopWithFirst, supervise } from "./operation/workers.ts";
+import { givenSettings, stopWithFirst, supervise } from "./operation/workers.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { type Database, openDatabase } from "./storage/database.ts";
 import { SchemaError } from "./storage/migrate.ts";
@@ -34,7 +34,9 @@ async function run(settings: Settings): Promise<void> {
   let database: Database;
   try {
     database = await openDatabase(settings);
-    await createFirstAdmin(database, settings);
+    if (cluster.isPrimary) {
+      await createFirstAdmin(database, settings);
+    }
   } catch (error) {
     const { message } = error as Error;
     const saysItAll = error instanceof SchemaError || error instanceof AdminError;
@@ -89,13 +91,17 @@ function end(code = Number(process.exitCode ?? 0)): never {
 }
 
 /** Run the service as the environment says. @clauses OPS-03 */
-function main(): Promise<void> {
+async function main(): Promise<void> {
   endWellOnSignals();
   // Node would open a debugger (OPS-46).
   process.on("SIGUSR1", () => undefined);
   letStderrFail();
+  await run(withinOpenFiles(cluster.isPrimary ? settingsOrExit() : await givenSettings()));
+}
+
+function settingsOrExit(): Settings {
   try {
-    return run(withinOpenFiles(readSettings(ENVIRONMENT)));
+    return readSettings(ENVIRONMENT);
   } catch (error) {
     if (error instanceof SettingsError) {
       exit(error.message);

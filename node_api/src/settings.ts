@@ -417,19 +417,23 @@ function certificates(environment: Environment, name: string): string {
   if (!path) {
     return "";
   }
-  let found: string[];
-  try {
-    const text = NOT_UTF_8.test(path) ? "" : readFileSync(path, "latin1");
-    found = text.match(CERTIFICATE) ?? [];
-    // What isn't one TLS would pass over.
-    found = found.map((one) => new X509Certificate(one).toString());
-  } catch {
-    found = [];
-  }
-  if (found.length === 0) {
+  const found = certificatesIn(path);
+  if (!found) {
     throw new SettingsError(`${name} must be the path of a file of certificates in PEM`);
   }
-  return found.join("\n");
+  return found;
+}
+
+/** The certificates in a file (PEM); none where one isn't, or where it can't be read. */
+export function certificatesIn(path: string): string {
+  try {
+    const text = NOT_UTF_8.test(path) ? "" : readFileSync(path, "latin1");
+    const found = text.match(CERTIFICATE) ?? [];
+    // What isn't one TLS would pass over.
+    return found.map((one) => new X509Certificate(one).toString()).join("\n");
+  } catch {
+    return "";
+  }
 }
 
 function admin(

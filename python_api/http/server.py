@@ -69,8 +69,8 @@ ABSOLUTE_FORM = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 def listen(settings: Settings) -> socket.socket:
     """A socket that listens where the settings say. Raises OSError if the port is taken."""
-    # Words of Python's own, and zones (OPS-02, OPS-29).
-    if "<" in settings.host or "%" in settings.host:
+    # Words of Python's own, zones, and what each would make another name of (OPS-02, OPS-29).
+    if "<" in settings.host or "%" in settings.host or not settings.host.isascii():
         raise OSError(f"{settings.host} can't be the name of a host")
     # Of a name the IPv4 address; `::` is all addresses of both families.
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from asyncio import FIRST_COMPLETED
 from contextlib import ExitStack
 from multiprocessing import resource_tracker
@@ -21,7 +22,7 @@ from python_api.http.server import STOP_SIGNALS, end_well_on_signals, on_signal,
 from python_api.operation.observability import log, share_metrics
 from python_api.operation.output import let_stderr_fail
 from python_api.settings import Settings
-from python_api.storage.database import open_database
+from python_api.storage.database import OPENING_ERRORS, open_database, why_not_opened
 
 RESTART_SECONDS = 1
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 (a directory in it is ours alone)
@@ -123,8 +124,11 @@ def stop_with_first() -> None:
 
 
 async def _work(settings: Settings, listener: socket.socket) -> None:
-    """Serve from a process of its own. Clauses: OPS-24."""
+    """Serve from a process of its own. Clauses: OPS-17, OPS-24."""
     stop_with_first()
-    async with open_database(settings) as database:
-        log("info", "worker started", pid=os.getpid())
-        await serve(create_app(settings, database), settings, listener)
+    try:
+        async with open_database(settings) as database:
+            log("info", "worker started", pid=os.getpid())
+            await serve(create_app(settings, database), settings, listener)
+    except OPENING_ERRORS as error:
+        sys.exit(why_not_opened(error))

@@ -12,9 +12,11 @@ from sqlalchemy.exc import DBAPIError
 
 from python_api.settings import Settings, SqliteUrl
 from python_api.storage import postgres, sqlite
+from python_api.storage.migrate import SchemaError
 
 # What a database raises when it fails; SQLAlchemy's own comes from the schema's steps.
 DATABASE_ERRORS = (DBAPIError, *sqlite.ERRORS, *postgres.ERRORS)
+OPENING_ERRORS = (SchemaError, *DATABASE_ERRORS)
 
 
 class Connection(Protocol):
@@ -75,3 +77,12 @@ def is_unique_violation(error: Exception) -> bool:
 def is_unavailable(error: Exception) -> bool:
     """Whether the database is unavailable: lost, busy for too long, full or broken."""
     return sqlite.is_unavailable(error) or postgres.is_unavailable(error)
+
+
+def why_not_opened(error: Exception) -> str:
+    """The line that ends the start with one of `OPENING_ERRORS`. Clauses: OPS-17."""
+    if isinstance(error, SchemaError):
+        return str(error)
+    cause = (isinstance(error, DBAPIError) and error.orig) or error
+    # Without the further lines that a driver adds.
+    return f"The database cannot be opened: {cause.args[0]}"

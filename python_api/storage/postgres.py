@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from python_api.operation.observability import timestamp
-from python_api.settings import PostgresUrl, Settings
+from python_api.settings import PostgresUrl, Settings, certificates_in
 from python_api.storage.migrate import LOCK, migrate
 
 # The beginnings of SQLSTATEs (PostgreSQL, appendix A) that tell of a database that can't be had at
@@ -328,10 +328,10 @@ def _tls(url: PostgresUrl) -> ssl.SSLContext | None:
     if not url.sslrootcert:
         context.verify_mode = ssl.CERT_NONE
         return context
-    try:
-        context.load_verify_locations(url.sslrootcert)
-    except OSError as error:
-        raise LostError(f"{url.sslrootcert} is no file of certificates.") from error
+    certificates = certificates_in(url.sslrootcert)
+    if not certificates:
+        raise LostError(f"{url.sslrootcert} is no file of certificates.")
+    context.load_verify_locations(cadata=certificates)
     return context
 
 

@@ -225,6 +225,9 @@ async def _connect(path: str, timeout: int) -> AsyncIterator[sqlite3.Connection]
             (actual,) = connection.execute(f"PRAGMA {name}").fetchone()
             if actual != value:
                 raise RuntimeError(f"SQLite refused PRAGMA {name} = {value}: it is {actual}")
+        (encoding,) = connection.execute("PRAGMA encoding").fetchone()
+        if encoding != "UTF-8":
+            raise FileError(f"Its encoding is {encoding}, and must be UTF-8.")
         yield connection
 
 

@@ -37,6 +37,16 @@ export function parseNetworks(texts: readonly string[]): Networks {
   return networks;
 }
 
+/** The networks that `JSON.stringify` has written. */
+export function networksAgain(written: readonly string[] | null): Networks {
+  if (written === null) {
+    return null;
+  }
+  const networks = new BlockList();
+  networks.fromJSON(written);
+  return networks;
+}
+
 /**
  * The address that a request comes from, in canonical form.
  *

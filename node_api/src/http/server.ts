@@ -47,6 +47,7 @@ const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const LOCAL_HOST =
   /^(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?$/i;
 // RFC 9112, 3.2.2 (HTTP-20)
+const NO_HOST = /[<%\u0080-\uffff]/;
 const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
 const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"]);
@@ -119,8 +120,8 @@ export async function listen(settings: Settings): Promise<Server> {
   });
   // Of the trailers as well: `refusal` counts those of the head (BODY-05).
   server.maxHeadersCount = 0;
-  // Words of Python's own, and zones (OPS-02, OPS-29).
-  if (settings.host.includes("<") || settings.host.includes("%")) {
+  // Words of Python's own, zones, and what each would make another name of (OPS-02, OPS-29).
+  if (NO_HOST.test(settings.host)) {
     throw new Error(`${settings.host} can't be the name of a host`);
   }
   // Of a name the IPv4 address; `::` is all addresses of both families.

@@ -112,7 +112,7 @@ type Said = { type: "tell"; question: number } | { type: "all"; question: number
 const TELL_SECONDS = 1;
 // The others are waited for so long, and the first one itself.
 const WAIT_SECONDS = 0.9;
-const WAIT_FOR_FIRST_SECONDS = 5;
+const WAIT_FOR_FIRST_SECONDS = 1.5;
 
 /**
  * Have the processes that are started from here on answer together for the metrics.
@@ -156,7 +156,11 @@ export function shareMetrics(): void {
     if (type === "asks") {
       await askAllBut(worker);
       const text = await AggregatorRegistry.aggregate([gone, ...told.values()]).metrics();
-      worker.send({ type: "all", question, text } satisfies Said, () => undefined);
+      // To all, as each may be asked while this process stands still.
+      for (const each of Object.values(cluster.workers ?? {})) {
+        const said: Said = { type: "all", question: each === worker ? question : 0, text };
+        each?.send(said, () => undefined);
+      }
     } else {
       answered(worker, question);
     }
@@ -182,12 +186,15 @@ async function tell(type: Told["type"], question: number): Promise<void> {
 
 // What is to be done with the answers that this process waits for.
 const awaited = new Map<number, (text: string) => void>();
+// What the first process has said last, to anybody.
+let latest: string | null = null;
 
 if (cluster.isWorker) {
   process.on("message", (said: Said) => {
     if (said.type === "tell") {
       void tell("told", said.question);
     } else {
+      latest = said.text;
       awaited.get(said.question)?.(said.text);
     }
   });
@@ -213,13 +220,13 @@ export async function renderMetrics(): Promise<string> {
   }
   asked += 1;
   const question = asked;
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const late = () => reject(new Error("The first process does not answer for the metrics."));
+  const { promise, resolve } = Promise.withResolvers<string | null>();
   awaited.set(question, resolve);
-  const timer = setTimeout(late, WAIT_FOR_FIRST_SECONDS * 1000);
+  const timer = setTimeout(() => resolve(latest), WAIT_FOR_FIRST_SECONDS * 1000);
   await tell("asks", question);
-  return promise.finally(() => {
-    awaited.delete(question);
-    clearTimeout(timer);
-  });
+  const text = await promise;
+  awaited.delete(question);
+  clearTimeout(timer);
+  // None yet, where it stands still since before anybody asked: what this one counts is all there is.
+  return text ?? (await register.metrics());
 }

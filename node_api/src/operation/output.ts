@@ -1,5 +1,6 @@
 /** stdout and stderr, which nobody waits for: serving doesn't depend on the log. */
 
+import cluster from "node:cluster";
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 
 // At most so many bytes wait while nobody reads.
@@ -8,6 +9,17 @@ const MAX_WAITING = 1024 * 1024;
 const PIPE_BUF = 4096;
 const RETRY_SECONDS = 0.02;
 const LAST_SECONDS = 1;
+
+/**
+ * What a worker has as its descriptors: of the first process, which writes what it is told by stderr,
+ * it has stdout as the last one.
+ *
+ * Whoever starts one with the descriptors 0 to 2 of its own makes all writes to them wait, everybody's.
+ *
+ * @clauses LOG-05
+ */
+export const WORKERS_STREAMS = ["ignore", "ignore", "pipe", "ipc", 1] as const;
+const STDOUT = cluster.isWorker ? WORKERS_STREAMS.length - 1 : 1;
 
 /**
  * The lines of stdout.
@@ -139,18 +151,17 @@ export function letStderrFail(): void {
  * So it is opened once more, but for one on a disk: that has a place where all of them write next.
  */
 function unblocked(): number {
-  if (fstatSync(1).isFile()) {
-    return 1;
+  if (fstatSync(STDOUT).isFile()) {
+    return STDOUT;
   }
   try {
     return openSync(
-      "/proc/self/fd/1",
+      `/proc/self/fd/${STDOUT}`,
       constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY,
     );
   } catch {
-    // A socket, or not Linux: Node unblocks it for everybody as soon as it is asked for, and blocks it
-    // again when another one of our processes begins or ends.
+    // A socket, or not Linux: Node unblocks it for all as soon as the first process asks for it.
     process.stdout.on("error", () => undefined);
-    return 1;
+    return STDOUT;
   }
 }

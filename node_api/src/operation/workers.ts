@@ -5,9 +5,11 @@ import { once } from "node:events";
 import { constants } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ENVIRONMENT } from "../environment.ts";
+import { networksAgain } from "../http/addresses.ts";
 import { logListening, onSignal } from "../http/server.ts";
 import type { Settings } from "../settings.ts";
 import { log, shareMetrics } from "./observability.ts";
+import { WORKERS_STREAMS } from "./output.ts";
 
 const RESTART_SECONDS = 1;
 // A signal to all may end a worker before it is seen here: so long no end is taken for a death.
@@ -28,16 +30,17 @@ export async function supervise(settings: Settings): Promise<void> {
   // Each takes connections itself, as Python's do: one that stands still is given none
   // (METRICS-08).
   cluster.schedulingPolicy = cluster.SCHED_NONE;
-  const first = fork();
-  const firstEnd = once(first, "exit");
+  cluster.setupPrimary({ stdio: [...WORKERS_STREAMS] });
+  const first = fork(settings);
+  const firstEnd = once(first.process, "close");
   const listening = await Promise.race([once(first, "listening"), firstEnd]);
   if (first.isDead()) {
     process.exitCode = Number(listening[0]);
     return;
   }
   logListening(listening[0] as Address, settings);
-  const others = Array.from({ length: settings.webConcurrency - 1 }, fork);
-  await Promise.all([first, ...others].map((worker) => keepOne(worker, stop.signal)));
+  const others = Array.from({ length: settings.webConcurrency - 1 }, () => fork(settings));
+  await Promise.all([first, ...others].map((worker) => keepOne(worker, settings, stop.signal)));
 }
 
 /**
@@ -51,16 +54,34 @@ export function stopWithFirst(worker: Worker): void {
   worker.once("disconnect", () => process.kill(process.pid, "SIGTERM"));
 }
 
-/** Start a worker. @clauses OPS-24 */
-function fork(): Worker {
+/**
+ * In a worker: the settings of the first process.
+ *
+ * Read anew they might be others: a file may have gone, or have another secret in it.
+ *
+ * @clauses OPS-24
+ */
+export async function givenSettings(): Promise<Settings> {
+  const [given] = await once(process, "message");
+  return {
+    ...given,
+    trustedProxies: networksAgain(given.trustedProxies),
+    webhooksNetworks: networksAgain(given.webhooksNetworks),
+  };
+}
+
+/** Start a worker. @clauses LOG-05, OPS-24 */
+function fork(settings: Settings): Worker {
   const worker = cluster.fork(ENVIRONMENT);
-  const { pid = 0 } = worker.process;
+  const { pid = 0, stderr } = worker.process;
+  worker.send(settings, () => undefined);
+  stderr?.on("data", (text) => process.stderr.write(text));
   worker.once("listening", () => log("info", "worker started", { pid }));
   return worker;
 }
 
 /** Start a worker anew whenever it dies, until all are to stop. @clauses OPS-24 */
-async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
+async function keepOne(begun: Worker, settings: Settings, stop: AbortSignal): Promise<void> {
   let worker = begun;
   while (true) {
     const terminate = () => worker.process.kill("SIGTERM");
@@ -69,7 +90,7 @@ async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
       terminate();
     }
     if (!worker.isDead()) {
-      await once(worker, "exit");
+      await once(worker.process, "close");
     }
     stop.removeEventListener("abort", terminate);
     await pause(SIGNAL_SECONDS, stop);
@@ -83,7 +104,7 @@ async function keepOne(begun: Worker, stop: AbortSignal): Promise<void> {
     if (stop.aborted) {
       return;
     }
-    worker = fork();
+    worker = fork(settings);
   }
 }
 

@@ -1,12 +1,12 @@
 /** PostgreSQL: a bounded pool of connections, and what its errors mean. */
 
-import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import type { Duplex } from "node:stream";
 import type { ConnectionOptions } from "node:tls";
 import { Kysely, PostgresDialect, type PostgresPool, sql } from "kysely";
 import {
-  type Client,
+  Client,
   type ClientBase,
+  type ClientConfig,
   DatabaseError,
   Pool,
   type PoolClient,
@@ -14,7 +14,7 @@ import {
   type QueryResult,
   types,
 } from "pg";
-import type { PostgresUrl, Settings } from "../settings.ts";
+import { certificatesIn, type PostgresUrl, type Settings } from "../settings.ts";
 import { LOCK, migrate } from "./migrate.ts";
 import type { Tables } from "./tables.ts";
 
@@ -65,7 +65,8 @@ const KEEP_ALIVE_SECONDS = 30;
 
 const OTHER_HOST = "ERR_TLS_CERT_ALTNAME_INVALID";
 // OpenSSL's names for what is wrong with a certificate, as Node gives them.
-const UNTRUSTED = /^(?:CERT|DEPTH|ERROR_IN_CERT|INVALID|PATH|SELF|UNABLE)_/;
+// Those for which it has no name of OpenSSL's are UNSPECIFIED: a key that is too small, say.
+const UNTRUSTED = /^(?:(?:CERT|DEPTH|ERROR_IN_CERT|INVALID|PATH|SELF|UNABLE)_|UNSPECIFIED$)/;
 const OF_TLS = /SSL|TLS/;
 
 // How much longer the service waits for an answer than the server works on it: only a server that
@@ -145,6 +146,11 @@ async function prepare(
       await sql`SELECT pg_advisory_xact_lock(${sql.lit(LOCK)})`.execute(transaction);
       await migrate(transaction);
     });
+  } catch (error) {
+    if (error instanceof LostError && error.cause) {
+      lost(error.cause, url);
+    }
+    throw error;
   } finally {
     await pool.end();
   }
@@ -165,6 +171,31 @@ async function check(session: Session): Promise<void> {
 function overPool(pool: Lender): Kysely<Tables> {
   const dialect = new PostgresDialect({ pool: pool as unknown as PostgresPool });
   return new Kysely<Tables>({ dialect });
+}
+
+/**
+ * pg's client, but for a server that says what pg can't read, such as that it wants Kerberos: that
+ * breaks the connection, where pg would throw at nobody, which ends the process.
+ *
+ * @clauses OPS-39
+ */
+class SteadyClient extends Client {
+  constructor(config?: ClientConfig) {
+    super(config);
+    const connection = this.connection as unknown as { attachListeners(stream: Duplex): void };
+    const attach = connection.attachListeners.bind(connection);
+    connection.attachListeners = (stream) => {
+      attach(stream);
+      const [read] = stream.rawListeners("data").slice(-1) as [(data: Buffer) => void];
+      stream.off("data", read).on("data", (data) => {
+        try {
+          read(data);
+        } catch (error) {
+          stream.destroy(error as Error);
+        }
+      });
+    };
+  }
 }
 
 /** What lends connections. */
@@ -196,6 +227,7 @@ function connect(
     // Of all that pg asks the environment for this alone has no type.
     replication: "false",
     application_name: "node_api",
+    Client: SteadyClient,
     options: Object.entries(session)
       .map(([name, value]) => `-c ${name}=${value.replaceAll(" ", "\\ ")}`)
       .join(" "),
@@ -240,15 +272,12 @@ function tls(url: PostgresUrl): ConnectionOptions | false {
   if (!url.sslrootcert) {
     return { rejectUnauthorized: false };
   }
-  try {
-    const ca = readFileSync(url.sslrootcert);
-    // Node itself would take a file without any for one that trusts nobody.
-    new X509Certificate(ca);
-    const anyHost = url.sslmode === "verify-full" ? {} : { checkServerIdentity: () => undefined };
-    return { ca, rejectUnauthorized: true, ...anyHost };
-  } catch (cause) {
-    throw new LostError(`${url.sslrootcert} is no file of certificates.`, { cause });
+  const ca = certificatesIn(url.sslrootcert);
+  if (!ca) {
+    throw new LostError(`${url.sslrootcert} is no file of certificates.`);
   }
+  const anyHost = url.sslmode === "verify-full" ? {} : { checkServerIdentity: () => undefined };
+  return { ca, rejectUnauthorized: true, ...anyHost };
 }
 
 /**
@@ -309,13 +338,14 @@ class Session {
   readonly born = performance.now();
   readonly #client: PoolClient;
   readonly #losses: Losses;
-  #lost = false;
+  /** Why it isn't used again. */
+  #loss: unknown;
 
   constructor(client: PoolClient, losses: Losses) {
     this.#client = client;
     this.#losses = losses;
-    client.on("error", () => {
-      this.#lost = true;
+    client.on("error", (error) => {
+      this.#loss = error;
     });
   }
 
@@ -330,8 +360,8 @@ class Session {
    * @clauses OPS-35
    */
   async query(text: string, values: readonly unknown[]): Promise<QueryResult> {
-    if (this.#lost) {
-      throw new LostError("The connection is lost.");
+    if (this.#loss) {
+      throw new LostError("The connection is lost.", { cause: this.#loss });
     }
     try {
       // A statement without parameters, such as COMMIT, is one message; a prepared one takes four.
@@ -344,7 +374,8 @@ class Session {
       if (error instanceof DatabaseError && !isStale(error)) {
         throw error;
       }
-      this.#lose();
+      this.#loss = error;
+      this.#losses.lastAt = performance.now();
       if (isStalePlan(error) && this.#client.getTransactionStatus() === "I") {
         return await this.#client.query({ text, values: [...values] });
       }
@@ -354,18 +385,13 @@ class Session {
 
   /** Give the connection back to the pool, or have it closed. */
   release(destroy = false): void {
-    this.#client.release(destroy || this.#lost);
+    this.#client.release(destroy || this.#loss !== undefined);
   }
 
   /** End the connection. */
   destroy(): void {
     this.release(true);
     cut(this.#client);
-  }
-
-  #lose(): void {
-    this.#lost = true;
-    this.#losses.lastAt = performance.now();
   }
 }
 
@@ -396,7 +422,7 @@ function reason(error: unknown, url: PostgresUrl): string {
     return message.includes("unsupported startup parameter") ? POOLER : line || SAYS_NOTHING;
   }
   // What PostgreSQL says to an empty password, which pg doesn't send.
-  if (message.startsWith("SASL")) {
+  if (message.startsWith("SASL") && !url.password) {
     return `password authentication failed for user "${url.user}"`;
   }
   if (code === OTHER_HOST) {

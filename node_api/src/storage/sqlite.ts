@@ -212,5 +212,9 @@ async function connect(path: string, timeout: number): Promise<Sqlite.Database> 
       throw new Error(`SQLite refused PRAGMA ${name} = ${value}: it is ${actual}`);
     }
   }
+  const encoding = database.pragma("encoding", { simple: true });
+  if (encoding !== "UTF-8") {
+    throw new FileError(`Its encoding is ${encoding}, and must be UTF-8.`);
+  }
   return database;
 }
