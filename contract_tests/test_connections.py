@@ -269,6 +269,20 @@ def test_a_request_that_begins_late_has_its_time(launched: Launch) -> None:
 
 @once_a_side
 @pytest.mark.clause("OPS-26")
+@pytest.mark.parametrize("size", [2, 30_000, 70_000])
+def test_a_stream_ends_whose_request_never_comes_whole(launched: Launch, size: int) -> None:
+    service = launched(REQUEST_TIMEOUT="1", EVENTS_HEARTBEAT="1")
+    length = [("Host", service.api.host), ("Content-Length", "100000")]
+    with service.api.connect(20.0) as connection:
+        connection.send(message("GET", "/events/stream", length, b"x" * size))
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionResetError):
+            while connection._socket.recv(65536):
+                assert time.monotonic() < start + 4, "still open"
+
+
+@once_a_side
+@pytest.mark.clause("OPS-26")
 def test_who_waits_for_us_is_not_late(launched: Launch) -> None:
     """Requests that wait for one before them are not read; their time begins when they are."""
     waits = {"DATABASE_TIMEOUT": "20", "DATABASE_STATEMENT_TIMEOUT": "20"}

@@ -375,6 +375,25 @@ def test_a_broken_chunk_ends_the_connection(api: Client, path: str, chunk: bytes
         assert connection.closed(ignore_rest=True)
 
 
+@pytest.mark.direct("HTTP-08")
+@pytest.mark.storeless
+@pytest.mark.clause("HTTP-08", "ROUTE-11")
+@pytest.mark.parametrize("path", ["/users", "/nowhere", "/events/stream"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_head_whose_body_breaks_is_answered_without_one(
+    api: Client, path: str, before: int
+) -> None:
+    headers = [("Host", api.host), ("Transfer-Encoding", "chunked")]
+    with api.connect() as connection:
+        ahead = api.message("HEAD", "/healthz") * before
+        connection.send(ahead + message("HEAD", path, headers, b"zz\r\n"))
+        for _ in range(before):
+            assert connection.read("HEAD").status == 200
+        answer = connection.read("HEAD")
+        assert (answer.status, answer.body) == (400, b"")
+        assert connection.closed()
+
+
 @pytest.mark.clause("HTTP-09")
 @pytest.mark.parametrize(
     "lengths",
@@ -422,6 +441,7 @@ OTHER_CODING = pytest.mark.direct("HTTP-23")
         ["chunked;a=b"],
         ["x-chunked"],
         ["chunked, gzip"],
+        ["chunked\t"],
         [""],
     ],
 )

@@ -30,6 +30,8 @@ Jwk = dict[str, Any]
 Row = tuple[Jwk, Key, bool]
 
 P = 2**256 - 2**224 + 2**192 + 2**96 - 1
+# The y of a point whose x is 0.
+ROOT_OF_B = bytes.fromhex("66485c780e2f83d72433bd5d84a06bb6541c2af31dae871728bf856a174f93f4")
 
 
 @pytest.fixture
@@ -192,6 +194,9 @@ def test_several_keys_of_one_id(provider: Provider, launched: Callable[..., Serv
         None,
         one.jwk(kid="third", key_ops=["encrypt"]),
         one.jwk(kid="third"),
+        # As if its x were 0.
+        curve.jwk(kid="unreduced", x=encoded(P.to_bytes(32, "big")), y=encoded(ROOT_OF_B)),
+        curve.jwk(kid="unreduced"),
         one.jwk(kid=""),
         one.jwk(kid="\U0001f511"),
         one.jwk(kid="\ud800"),
@@ -212,6 +217,7 @@ def test_several_keys_of_one_id(provider: Provider, launched: Callable[..., Serv
         ("same", "one"),
         ("both", "one"),
         ("both", "curve"),
+        ("unreduced", "curve"),
         ("turned", "one"),
         ("turned", "curve"),
         ("second", "other"),
@@ -377,6 +383,8 @@ def answers(good: str) -> Iterator[tuple[str, bytes, str]]:
         "100 before": raw("HTTP/1.1 100 Continue", body=b"") + raw(ok, size),
         "103 before": raw("HTTP/1.1 103 Early Hints", "Link: </x>", body=b"") + raw(ok, size),
         "something behind": raw(ok, size) + b"HTTP/1.1 500 No\r\n\r\n",
+        "the same behind": raw(ok, size) * 2,
+        "chunks behind chunks": raw(ok, chunked, body=chunks + b"\r\n") * 2,
         "a long head": raw(ok, size, f"X: {'x' * 12000}"),
         "as long a head as may be": raw(ok, size, long),
         "a long reason": raw(f"HTTP/1.1 200 {'x' * 16000}", size),

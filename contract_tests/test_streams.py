@@ -466,13 +466,14 @@ def test_sigterm_ends_streams_while_the_database_stands_still(
 
 
 @pytest.mark.clause("STREAM-13")
-def test_http_1_0_has_no_chunks(service: Service) -> None:
+@pytest.mark.parametrize("version", [b"1.0", b"0.9", b"2.0"])
+def test_who_does_not_speak_http_1_1_has_no_chunks(service: Service, version: bytes) -> None:
     ada = service.api.create()
     (event,), _ = expect.events(service.api.get("/events?sort=-id&limit=1"))
     parts = urlsplit(service.url)
     with socket.create_connection((parts.hostname, parts.port), timeout=5) as client:
         path = f"/events/stream?after={int(event['id']) - 1}"
-        client.sendall(b"GET %b HTTP/1.0\r\nHost: localhost\r\n\r\n" % path.encode())
+        client.sendall(b"GET %b HTTP/%b\r\nHost: localhost\r\n\r\n" % (path.encode(), version))
         received = b""
         while b"\r\n\r\n" not in received:
             received += client.recv(65536)

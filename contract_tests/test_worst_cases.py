@@ -282,6 +282,7 @@ PATTERNS: dict[str, tuple[str, ...] | str] = {
     "http/server.ABSOLUTE_FORM": ("target: an authority", "target: a path", "target: a query"),
     "http/server.LOCAL_HOST": ("host: letters", "host: colons"),
     "http/server.HOST": ("host: letters", "host: colons"),
+    "http/server.NO_HOST": "reads a setting, of a single character",
     "storage/sqlite.HERE": "reads a path of our own making",
     "settings.CERTIFICATE": "reads a file of the operator's",
     "settings.CONTROLS": ("setting: a user", "setting: a password"),

@@ -334,7 +334,7 @@ _INSIDE = [
         "chunks_for_http_1_0",
         "STREAM-13",
         "HTTP/1.0 is answered in chunks.",
-        ("http/server.py", "Protocol._start_asgi_task", '== "1.0"', '== "0.9"'),
+        ("http/server.py", "Protocol._start_asgi_task", '!= "1.1"', '== "0.8"'),
         (
             "events/routes.ts",
             "eventsRoutes",
@@ -2349,6 +2349,48 @@ _INSIDE = [
         ("http/server.ts", "listen", "backlog: 2048", "backlog: 2048, ipv6Only: true"),
     ),
     _one(
+        "hosts_have_any_letters",
+        "OPS-29",
+        "HOST may be in other letters than ASCII's.",
+        ("http/server.py", "listen", "not settings.host.isascii()", "False"),
+        ("http/server.ts", "listen", "NO_HOST.test(settings.host)", "/[<%]/.test(settings.host)"),
+    ),
+    _one(
+        "sqlite_has_any_encoding",
+        "OPS-34",
+        "A file of SQLite's may be in UTF-16.",
+        ("storage/sqlite.py", "_connect", 'encoding != "UTF-8"', "False"),
+        ("storage/sqlite.ts", "connect", 'encoding !== "UTF-8"', "!encoding"),
+    ),
+    _one(
+        "broken_certificates_are_passed_over",
+        "OPS-31",
+        "A file of certificates may have one in it that isn't any.",
+        (
+            "settings.py",
+            "certificates_in",
+            '"\\n".join(CERTIFICATE.findall(text))',
+            "CERTIFICATE.findall(text)[0]",
+        ),
+        ("settings.ts", "certificatesIn", "return found.map(", "return found.slice(0, 1).map("),
+    ),
+    _one(
+        "workers_make_admins",
+        "RIGHT-11",
+        "A process that begins later makes the first admin once more.",
+        (
+            "operation/workers.py",
+            "_work",
+            'log("info", "worker started", pid=os.getpid())',
+            (
+                "from python_api.auth.admin import create_first_admin\n"
+                "await create_first_admin(database, settings)\n"
+                'log("info", "worker started", pid=os.getpid())'
+            ),
+        ),
+        ("main.ts", "run", "if (cluster.isPrimary) {", "if (cluster) {"),
+    ),
+    _one(
         "metrics_wait_for_all",
         "METRICS-08",
         "The metrics come late where a process stands still.",
@@ -2360,9 +2402,9 @@ _INSIDE = [
         ),
         (
             "operation/observability.ts",
-            "shareMetrics",
-            "WAIT_SECONDS * 1000",
-            "WAIT_SECONDS * 4000",
+            "renderMetrics",
+            "WAIT_FOR_FIRST_SECONDS * 1000",
+            "WAIT_FOR_FIRST_SECONDS * 3000",
         ),
     ),
     _one(

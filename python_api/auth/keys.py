@@ -26,6 +26,8 @@ COOLDOWN_SECONDS = 30
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 RSA_BITS = range(2048, 8192 + 1)
 RSA_EXPONENTS = range(3, 2**31, 2)
+# The prime of P-256's field (SP 800-186, 3.2.1.3).
+P_256 = 2**256 - 2**224 + 2**192 + 2**96 - 1
 COORDINATE_BYTES = 32
 
 Key = RSAPublicKey | EllipticCurvePublicKey
@@ -138,6 +140,9 @@ def _ec_key(jwk: Jwk) -> Key:
     if jwk.get("crv") != "P-256" or len(x) != COORDINATE_BYTES or len(y) != COORDINATE_BYTES:
         raise ValueError("no point of P-256")
     numbers = (int.from_bytes(x, "big"), int.from_bytes(y, "big"))
+    # OpenSSL would take one above it for what is left of it.
+    if max(numbers) >= P_256:
+        raise ValueError("no number of P-256's field")
     return EllipticCurvePublicNumbers(numbers[0], numbers[1], SECP256R1()).public_key()
 
 

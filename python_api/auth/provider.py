@@ -173,8 +173,10 @@ class _Answer:
         )
 
     def on_body(self, data: bytes) -> None:
-        """Some of the body."""
+        """Some of the body, or of another answer's behind it."""
         self._unparsed_size = 0
+        if self.is_complete:
+            return
         self.body += data
         if len(self.body) > MAX_DOCUMENT:
             raise ProviderError(f"more than {MAX_DOCUMENT} bytes")

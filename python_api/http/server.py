@@ -469,7 +469,7 @@ class Protocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
-        if cycle.scope["http_version"] == "1.0":
+        if cycle.scope["http_version"] != "1.1":
             app = _without_chunks(app, cycle)
         super()._start_asgi_task(cycle, app)
 
@@ -604,7 +604,10 @@ class Protocol(HttpToolsProtocol):
         if self.refused:
             return
         self.refused = True
+        # What was read of a method may be HEAD's, whose answer would have no body.
+        method = "GET"
         if self.reading == "body":
+            method = self.scope["method"]
             if self.cycle.response_started:
                 self.cycle.keep_alive = False
                 if self.cycle.response_complete:
@@ -620,14 +623,13 @@ class Protocol(HttpToolsProtocol):
         if self.reading != "head":
             self.on_message_begin()
         self._hand_over(refuse(code))
-        # What was read of a method may be HEAD's, whose answer would have no body.
-        self.scope["method"] = "GET"
+        self.scope["method"] = method
 
 
 def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> ASGIApp:
     """The application, whose body of unknown length ends with the connection (RFC 9112, 6.1).
 
-    uvicorn would send it in chunks, which HTTP/1.0 doesn't know.
+    uvicorn would send it in chunks, which only HTTP/1.1 knows.
 
     Clauses: STREAM-13.
     """

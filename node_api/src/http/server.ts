@@ -450,6 +450,10 @@ class Connection {
       this.#unsent = unsent;
       this.#taken = now;
     }
+    // Nobody reads a body any more behind its answer's head, which may be a stream's.
+    if (this.#last?.outgoing.headersSent) {
+      this.#last.incoming.resume();
+    }
     // As long as we don't read, the client can't be late.
     const unread = this.#last?.incoming.readableLength ?? 0;
     if (unsent > 0 || unread > 0 || this.#pending > 1) {
@@ -603,7 +607,7 @@ class Connection {
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
     const head = [`HTTP/1.1 ${status} ${STATUS_CODES[status]}`, ...lines, "", ""].join("\r\n");
     // RFC 9110, 9.3.2
-    this.#socket.write(isHead ? head : head + body);
+    this.#socket.write(isHead || this.#broken?.method === "HEAD" ? head : head + body);
     this.#linger();
   }
 
