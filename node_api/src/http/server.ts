@@ -46,8 +46,8 @@ const OTHER_FILES = 40;
 const HOST = /^(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?$/;
 const LOCAL_HOST =
   /^(?:(?:[a-z0-9._-]+\.)?localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?$/i;
-// RFC 9112, 3.2.2 (HTTP-20)
 const NO_HOST = /[<%\u0080-\uffff]/;
+// RFC 9112, 3.2.2 (HTTP-20)
 const ABSOLUTE_FORM = /^http:\/\/([^/?]*)(.*)$/is;
 
 const TOO_LARGE = new Set(["HPE_HEADER_OVERFLOW", "HPE_CHUNK_EXTENSIONS_OVERFLOW"]);

@@ -156,11 +156,13 @@ export function shareMetrics(): void {
     if (type === "asks") {
       await askAllBut(worker);
       const text = await AggregatorRegistry.aggregate([gone, ...told.values()]).metrics();
-      // To all, as each may be asked while this process stands still.
+      // To all, as each may be asked while this process stands still; to the one that asks at last.
       for (const each of Object.values(cluster.workers ?? {})) {
-        const said: Said = { type: "all", question: each === worker ? question : 0, text };
-        each?.send(said, () => undefined);
+        if (each !== worker) {
+          each?.send({ type: "all", question: 0, text } satisfies Said, () => undefined);
+        }
       }
+      worker.send({ type: "all", question, text } satisfies Said, () => undefined);
     } else {
       answered(worker, question);
     }

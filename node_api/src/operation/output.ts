@@ -11,10 +11,10 @@ const RETRY_SECONDS = 0.02;
 const LAST_SECONDS = 1;
 
 /**
- * What a worker has as its descriptors: of the first process, which writes what it is told by stderr,
- * it has stdout as the last one.
+ * The descriptors of a worker. The last one is the first process' stdout, to which it logs; its own
+ * stderr leads to the first process, which passes it on.
  *
- * Whoever starts one with the descriptors 0 to 2 of its own makes all writes to them wait, everybody's.
+ * Were it given 0 to 2 as they are, Node would have all writes to them wait, the first process' too.
  *
  * @clauses LOG-05
  */

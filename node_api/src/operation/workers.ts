@@ -32,10 +32,9 @@ export async function supervise(settings: Settings): Promise<void> {
   cluster.schedulingPolicy = cluster.SCHED_NONE;
   cluster.setupPrimary({ stdio: [...WORKERS_STREAMS] });
   const first = fork(settings);
-  const firstEnd = once(first.process, "close");
-  const listening = await Promise.race([once(first, "listening"), firstEnd]);
-  if (first.isDead()) {
-    process.exitCode = Number(listening[0]);
+  const listening = await Promise.race([once(first, "listening"), endOf(first)]);
+  if (!listening) {
+    process.exitCode = first.process.exitCode ?? 0;
     return;
   }
   logListening(listening[0] as Address, settings);
@@ -80,6 +79,17 @@ function fork(settings: Settings): Worker {
   return worker;
 }
 
+/** Wait until a worker has ended, and what it said last has been passed on. */
+async function endOf(worker: Worker): Promise<void> {
+  const { stderr } = worker.process;
+  if (!worker.isDead()) {
+    await once(worker, "exit");
+  }
+  if (stderr && !stderr.closed) {
+    await once(stderr, "close");
+  }
+}
+
 /** Start a worker anew whenever it dies, until all are to stop. @clauses OPS-24 */
 async function keepOne(begun: Worker, settings: Settings, stop: AbortSignal): Promise<void> {
   let worker = begun;
@@ -89,9 +99,7 @@ async function keepOne(begun: Worker, settings: Settings, stop: AbortSignal): Pr
     if (stop.aborted) {
       terminate();
     }
-    if (!worker.isDead()) {
-      await once(worker.process, "close");
-    }
+    await endOf(worker);
     stop.removeEventListener("abort", terminate);
     await pause(SIGNAL_SECONDS, stop);
     if (!stop.aborted) {
