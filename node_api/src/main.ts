@@ -96,7 +96,7 @@ async function main(): Promise<void> {
   // Node would open a debugger (OPS-46).
   process.on("SIGUSR1", () => undefined);
   letStderrFail();
-  await run(withinOpenFiles(cluster.isPrimary ? settingsOrExit() : await givenSettings()));
+  await run(cluster.isPrimary ? withinOpenFiles(settingsOrExit()) : await givenSettings());
 }
 
 function settingsOrExit(): Settings {

@@ -140,7 +140,7 @@ def _ec_key(jwk: Jwk) -> Key:
     if jwk.get("crv") != "P-256" or len(x) != COORDINATE_BYTES or len(y) != COORDINATE_BYTES:
         raise ValueError("no point of P-256")
     numbers = (int.from_bytes(x, "big"), int.from_bytes(y, "big"))
-    # OpenSSL would take one above it for what is left of it.
+    # `cryptography` would take off the prime; Node refuses such a point by itself.
     if max(numbers) >= P_256:
         raise ValueError("no number of P-256's field")
     return EllipticCurvePublicNumbers(numbers[0], numbers[1], SECP256R1()).public_key()

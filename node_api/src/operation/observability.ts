@@ -156,7 +156,8 @@ export function shareMetrics(): void {
     if (type === "asks") {
       await askAllBut(worker);
       const text = await AggregatorRegistry.aggregate([gone, ...told.values()]).metrics();
-      // To all, as each may be asked while this process stands still; to the one that asks at last.
+      // To all, as each may be asked while this process stands still. The one that asks comes last:
+      // what it answers the others have been told by then.
       for (const each of Object.values(cluster.workers ?? {})) {
         if (each !== worker) {
           each?.send({ type: "all", question: 0, text } satisfies Said, () => undefined);
@@ -229,6 +230,6 @@ export async function renderMetrics(): Promise<string> {
   const text = await promise;
   awaited.delete(question);
   clearTimeout(timer);
-  // None yet, where it stands still since before anybody asked: what this one counts is all there is.
+  // The first process may have stood still since before anybody asked: then there is none so far.
   return text ?? (await register.metrics());
 }
